@@ -1,0 +1,70 @@
+# Every target makes .venv itself when it is missing, half-made or older than pyproject.toml or constraints.txt.
+# `make PYTHON=/path/to/python ...` chooses the interpreter, `make test ARGS="-k name"` passes arguments on.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first that runs, is 3.11 or newer and can make a virtual environment (Debian's may lack ensurepip).
+PYTHON ?= $(shell for p in python3.11 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.stamp
+ARGS ?=
+
+.PHONY: help install sweep test lint bench clean FORCE
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP)  ## make .venv and install finesweep into it, editable
+
+sweep: $(STAMP)  ## run the quickstart sweep: python train.py -m $(ARGS)
+	$(PY) train.py -m $(ARGS)
+
+test: $(STAMP)  ## run the tests: pytest $(ARGS)
+	$(PY) -m pytest $(ARGS)
+
+lint: $(STAMP)  ## ruff check and mypy, both even when the first fails
+	@failed=0; $(PY) -m ruff check . || failed=1; $(PY) -m mypy || failed=1; exit $$failed
+
+bench: $(STAMP)  ## run each benchmarks/bench_*.py in turn
+	@for script in benchmarks/bench_*.py; do \
+		[ -e "$$script" ] || { echo "bench: there is no benchmarks/bench_*.py" >&2; exit 1; }; \
+		echo "[bench] $$script"; $(PY) "$$script" $(ARGS); done
+
+clean:  ## remove .venv, caches, build products, outputs/ and multirun/; mlruns/ stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist outputs multirun src/*.egg-info
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf __pycache__
+
+# One environment for everything: the linters must see the installed libraries to type-check against them, and beside
+# torch the few developer tools weigh nothing, so a second environment would only cost time.
+#
+# The stamp is written last and holds the checkout's path: an interrupted set-up leaves no stamp, and a copied or moved
+# checkout (whose .venv still points at the old place) leaves a wrong one. Either way .venv is made anew.
+#
+# pip's output becomes a line now and then; its errors and warnings pass, but for the ones about each package that a
+# second, local index does not hold.
+ifneq ($(shell [ -x $(PY) ] && cat $(STAMP) 2>/dev/null),$(CURDIR))
+$(STAMP): FORCE
+endif
+
+$(STAMP): pyproject.toml constraints.txt
+	@start=$$SECONDS; \
+	if [ "$$(cat $@ 2>/dev/null)" != "$(CURDIR)" ] || ! [ -x $(PY) ]; then \
+		[ -n "$(PYTHON)" ] || { echo "set-up: no Python 3.11 or newer with venv and ensurepip found;" \
+			"name one: make PYTHON=/path/to/python" >&2; exit 1; }; \
+		echo "[set-up] making $(VENV) with $$($(PYTHON) --version)"; \
+		$(PYTHON) -m venv --clear $(VENV); \
+	fi; \
+	rm -f $@; \
+	echo "[set-up] installing finesweep and its dependencies (the first time: minutes)"; \
+	$(PY) -m pip install --disable-pip-version-check --no-input --progress-bar off \
+		-c constraints.txt -e '.[dev]' 2> >(grep -v --line-buffered '^WARNING: Location .* is ignored' >&2) \
+		| awk '/^ *(Downloading|Using cached|Processing) / && ++n % 20 == 0 {print "[set-up] " n " packages fetched"; fflush()} \
+			/^Installing collected/ && n {print "[set-up] unpacking " n " packages"; fflush()}'; \
+	echo "$(CURDIR)" > $@; \
+	echo "[set-up] done in $$((SECONDS - start)) s"
