@@ -1,0 +1,74 @@
+"""From an exception to what a person reads and the exit code: one clear error, no traceback, exit code 2."""
+
+import dataclasses
+import difflib
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from finesweep.errors import EXIT_DONE, EXIT_NO, EXIT_UNUSABLE, FinesweepError, SweepFailed
+
+INTERRUPTED = 130  # the shell's code for Ctrl-C
+
+
+def guarded(main: Callable[[], object]) -> int:
+    """Runs `main` and returns the process's exit code; what nobody foresaw keeps its traceback.
+
+    SIGTERM ends a run like Ctrl-C does, so that it is closed in MLflow as KILLED.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # Hydra hands exceptions on instead of printing them and exiting with 1
+    )
+    signal.signal(signal.SIGTERM, _terminate)
+    logging.captureWarnings(True)
+    try:
+        main()
+    except FinesweepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_NO if isinstance(error, SweepFailed) else EXIT_UNUSABLE
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        return EXIT_UNUSABLE
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return EXIT_DONE
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def explain(error: Exception) -> str:
+    """Hydra's or OmegaConf's message, with the legal keys where one was misspelt."""
+    cause: BaseException = error
+    while cause.__cause__ is not None and not isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__
+    if not isinstance(cause, OmegaConfBaseException):
+        return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    text = str(cause).splitlines()[0]
+    key = cause.full_key or _overridden(error)
+    if dataclasses.is_dataclass(cause.object_type) and " not in " in text:
+        return f"{key}: no such key; {_legal(key, [f.name for f in dataclasses.fields(cause.object_type)])}"
+    return f"{key}: {text}" if key else text
+
+
+def _overridden(error: Exception) -> str:
+    match = re.search(
+        r"Could not (?:override|append to config\. An item is already at) '([^']+)'", str(error)
+    )
+    return match.group(1) if match else ""
+
+
+def _legal(key: str, names: list[str]) -> str:
+    prefix, _, name = key.rpartition(".")
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {f'{prefix}.' if prefix else ''}{close[0]}? " if close else ""
+    return f"{hint}legal: {', '.join(names)}"

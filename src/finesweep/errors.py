@@ -1,0 +1,50 @@
+"""Every error finesweep raises on purpose.
+
+FinesweepError                 a person can do something about it: message only, no traceback
+├── ConfigError                a key, its value, what is legal
+├── DataError                  a file, a line, what was expected
+├── ModelError                 a model that cannot be found, read or used
+├── OutputError                a folder that cannot be written, or has no room
+├── StudyError                 a study that is unknown, or does not match the command
+├── SubmissionError            predictions that the benchmark's server would refuse
+└── SweepFailed                too many trials failed (exit code 1; the others 2)
+"""
+
+EXIT_DONE, EXIT_NO, EXIT_UNUSABLE = 0, 1, 2
+
+
+class FinesweepError(Exception):
+    """Bad input, or a bad environment: the message says what, where, what is legal and what to do."""
+
+
+class ConfigError(FinesweepError):
+    """A config value that no run can be made of."""
+
+    @classmethod
+    def at(cls, key: str, value: object, legal: str) -> "ConfigError":
+        """The usual form: ``optimizer.learning_rate: got -1.0; legal: a number above 0``."""
+        return cls(f"{key}: got {value!r}; legal: {legal}")
+
+
+class DataError(FinesweepError):
+    """Data that cannot be read as the config describes it."""
+
+
+class ModelError(FinesweepError):
+    """A checkpoint that cannot be loaded."""
+
+
+class OutputError(FinesweepError):
+    """An output folder that cannot hold what the run will write."""
+
+
+class StudyError(FinesweepError):
+    """A study that does not exist, or is not the one the command describes."""
+
+
+class SubmissionError(FinesweepError):
+    """Predictions that are not a valid benchmark submission."""
+
+
+class SweepFailed(FinesweepError):
+    """The sweep came to an end without reaching its budget: too many trials failed. Exit code 1."""
