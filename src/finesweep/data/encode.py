@@ -1,0 +1,96 @@
+"""Rows become token ids, once per content; every process then maps the same file into memory."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import tokenizers
+from datasets import Dataset
+
+from finesweep.data.cache import cached_folder
+from finesweep.data.fingerprint import fingerprint
+from finesweep.data.source import LABEL
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_FORMAT = 1  # raised when the columns below change
+_FILE = "encoded.arrow"
+_BATCH = 1000
+_TYPES = {"input_ids": pa.int32(), "token_type_ids": pa.int8(), "attention_mask": pa.int8()}
+
+
+def encode(
+    dataset: Dataset,
+    tokenizer: "PreTrainedTokenizerBase",
+    text_columns: list[str],
+    max_length: int,
+    cache_dir: Path,
+) -> Dataset:
+    """Columns input_ids, what else the tokenizer makes, "length" (tokens), and "labels" if there are.
+
+    Two text columns are encoded as a pair, the longer one cut first; nothing is padded.
+    Kept under `cache_dir`, by the content of rows, tokenizer and settings.
+    """
+    key = _key(dataset, tokenizer, text_columns, max_length)
+
+    def build(folder: Path) -> None:
+        _write(folder / _FILE, dataset, tokenizer, text_columns, max_length)
+
+    def load(folder: Path) -> Dataset:
+        return Dataset.from_file(str(folder / _FILE))
+
+    return cached_folder(Path(cache_dir) / "encoded" / key, build, load)
+
+
+def _key(
+    dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", text_columns: list[str], max_length: int
+) -> str:
+    made_with = [_FORMAT, tokenizers.__version__, _identity(tokenizer), text_columns, max_length]
+    parts = [fingerprint(dataset), made_with]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _identity(tokenizer: "PreTrainedTokenizerBase") -> list[Any]:
+    """All that decides the ids; truncation and padding are left out: they are the last call's."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        model: Any = [type(tokenizer).__qualname__, tokenizer.get_vocab(), repr(tokenizer)]
+    else:
+        model = json.loads(backend.to_str())
+        model["truncation"] = model["padding"] = None
+    return [model, tokenizer.model_input_names, tokenizer.truncation_side]
+
+
+def _write(
+    file: Path,
+    dataset: Dataset,
+    tokenizer: "PreTrainedTokenizerBase",
+    text_columns: list[str],
+    max_length: int,
+) -> None:
+    writer = None
+    with pa.OSFile(str(file), "wb") as sink:
+        for batch in dataset.with_format("arrow").iter(_BATCH):
+            record = _encoded(batch, tokenizer, text_columns, max_length)
+            writer = writer or pa.ipc.new_stream(sink, record.schema)
+            writer.write_batch(record)
+        if writer is not None:
+            writer.close()
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()  # else the tokenizer that is saved would depend on whether the cache was hit
+
+
+def _encoded(
+    batch: pa.Table, tokenizer: "PreTrainedTokenizerBase", text_columns: list[str], max_length: int
+) -> pa.RecordBatch:
+    texts = [batch[name].to_pylist() for name in text_columns]
+    made = tokenizer(*texts, truncation=True, max_length=max_length)  # truncation=True: longest first
+    columns = {name: pa.array(made[name], pa.list_(kind)) for name, kind in _TYPES.items() if name in made}
+    columns["length"] = pa.array([len(ids) for ids in made["input_ids"]], pa.int32())
+    if LABEL in batch.column_names:
+        columns["labels"] = batch[LABEL].combine_chunks()
+    return pa.RecordBatch.from_pydict(columns)

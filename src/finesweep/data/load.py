@@ -1,0 +1,122 @@
+"""The splits of a run, from wherever the config says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset, concatenate_datasets
+
+from finesweep.config import GLUE_TASKS, DataConfig, ProblemType
+from finesweep.data.demo import Demo
+from finesweep.data.glue import TASKS, GlueFiles
+from finesweep.data.glue_hub import GlueHub
+from finesweep.data.labels import label_names, number_labels
+from finesweep.data.source import LABEL, Source
+from finesweep.data.split import Part, Parts, hold_out
+from finesweep.data.table import Tables
+from finesweep.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Every dataset holds the config's text columns (str) and, except in `test`, "label".
+
+    "label" is int64, an index into `labels`; for regression it is float32 and `labels` is None.
+    """
+
+    train: Dataset
+    eval: Dataset
+    final_eval: Dataset | None
+    test: dict[str, Dataset]  # split name -> unlabelled rows in file order; empty if there is none to predict
+    labels: list[str] | None
+
+
+def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Splits:
+    """Reads the splits that `config` names and no others. `seed` draws the hold-out.
+
+    Raises:
+        ConfigError: a key that cannot be met.
+        DataError: rows that cannot be read, with the file and the place in it.
+    """
+    _check(config)
+    source = _source(config)
+    parts = Parts(source)
+    train_parts = parts.of("train_split", config.train_split)
+    names = label_names(config, source, train_parts)
+
+    def labelled(found: Sequence[Part]) -> Dataset:
+        return _join([number_labels(part, names, source) for part in found], [*config.text_columns, LABEL])
+
+    train, final_split = labelled(train_parts), config.final_eval_split
+    if config.holdout is not None:
+        train, selecting = hold_out(train, config.holdout, seed, stratify=names is not None)
+        final_split = final_split or config.eval_split
+    elif config.eval_split is not None:
+        selecting = labelled(parts.of("eval_split", config.eval_split))
+    else:
+        raise ConfigError.at("data.eval_split", None, "a split, or null together with data.holdout=0.2")
+    final = labelled(parts.of("final_eval_split", final_split)) if final_split is not None else None
+    return Splits(train, selecting, final, _unlabelled(config, parts) if test else {}, names)
+
+
+def _unlabelled(config: DataConfig, parts: Parts) -> dict[str, Dataset]:
+    if config.test_split is None:
+        return {}
+    found = parts.of("test_split", config.test_split, labelled=False)
+    names = [part.split for part in found]
+    if len(set(names)) < len(names):
+        raise ConfigError.at("data.test_split", config.test_split, "each split at most once")
+    return {part.split: _join([part.rows], config.text_columns) for part in found}
+
+
+def _join(parts: list[Dataset], columns: Sequence[str]) -> Dataset:
+    joined = parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+    return joined.select_columns(list(columns))
+
+
+def _source(config: DataConfig) -> Source:
+    path = Path(config.path).expanduser() if config.path is not None else None
+    if config.glue_task is not None:
+        task = TASKS[config.glue_task]
+        _check_columns(config, list(task.text))
+        if (task.names is None) != (config.problem_type is ProblemType.regression):
+            legal = "regression" if task.names is None else "classification"
+            raise ConfigError.at("data.problem_type", config.problem_type.value, f"{legal} for {task.folder}")
+        return GlueFiles(task, path) if path is not None else GlueHub(task)
+    if path is not None:
+        return Tables(config, path)
+    if config.name != "demo":
+        raise ConfigError.at("data.path", None, "a CSV, TSV, JSON or parquet file, or a folder of them")
+    demo = Demo(config.demo_rows)
+    _check_columns(config, demo.text_columns)
+    return demo
+
+
+def _check_columns(config: DataConfig, available: Sequence[str]) -> None:
+    missing = [name for name in config.text_columns if name not in available]
+    if missing:
+        raise ConfigError.at(
+            "data.text_columns",
+            config.text_columns,
+            f"one or two of {', '.join(available)}",
+        )
+
+
+def _check(config: DataConfig) -> None:
+    columns = config.text_columns
+    if len(columns) not in (1, 2) or len(set(columns)) < len(columns) or not all(columns):
+        raise ConfigError.at("data.text_columns", columns, "one column, or a pair of two different ones")
+    if LABEL in columns or config.label_column in columns:
+        raise ConfigError.at(
+            "data.text_columns",
+            columns,
+            f"columns other than {LABEL!r} and data.label_column={config.label_column!r}",
+        )
+    if config.glue_task is not None and config.glue_task not in GLUE_TASKS:
+        raise ConfigError.at("data.glue_task", config.glue_task, ", ".join(GLUE_TASKS))
+    if config.holdout is not None and not 0 < config.holdout < 1:
+        raise ConfigError.at("data.holdout", config.holdout, "a number between 0 and 1")
+    if config.eval_split is None and config.holdout is None:
+        raise ConfigError.at("data.eval_split", None, "a split, or null together with data.holdout=0.2")
+    if config.problem_type is ProblemType.regression and config.labels is not None:
+        raise ConfigError.at("data.labels", config.labels, "null for data.problem_type=regression")

@@ -1,0 +1,52 @@
+"""What every kind of data offers: named splits, each read only when it is asked for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from datasets import Dataset, Features, Value
+
+LABEL = "label"
+
+
+class Source(Protocol):
+    """GLUE files, GLUE on the hub, the user's tables, the demo."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The splits that can be asked for."""
+
+    @property
+    def label_names(self) -> Sequence[str] | None:
+        """The labels' names in the order of their ids; None for a score, or if the rows are to be asked."""
+
+    @property
+    def hint(self) -> str:
+        """What to do when another split is asked for; may be empty."""
+
+    def where(self, split: str) -> str:
+        """Where a split's rows lie, for messages."""
+
+    def read(self, split: str, *, labelled: bool) -> Dataset:
+        """All rows of a split: its text columns and, if `labelled`, "label".
+
+        "label" is int64 (ids), float32 (regression), or str where the names are yet to be numbered.
+
+        Raises:
+            DataError: the rows are not there or cannot be read, or have no label.
+        """
+
+
+def make_dataset(text: Mapping[str, list[str]], labels: Sequence[Any] | None, label_type: str) -> Dataset:
+    """An in-memory dataset of str columns and, unless `labels` is None, "label" of `label_type`."""
+    columns: dict[str, Any] = dict(text)
+    features = {name: Value("string") for name in text}
+    if labels is not None:
+        columns[LABEL] = labels
+        features[LABEL] = Value(label_type)
+    return Dataset.from_dict(columns, features=Features(features))
+
+
+def at_line(path: Path, line: int) -> str:
+    """`FILE, line N`: how every message names a place in a text file."""
+    return f"{path}, line {line}"

@@ -1,0 +1,118 @@
+"""One table file as columns: CSV (quoted), TSV (not quoted, as GLUE's), JSON lines or array, parquet."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from finesweep.data.source import at_line
+from finesweep.data.tsv import read_text, read_tsv
+from finesweep.errors import DataError
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """`columns[name][row]`; a missing value is None. `lines[row]` is its line, in files that have lines."""
+
+    path: Path
+    columns: dict[str, list[Any]]
+    lines: list[int] | None
+
+    def place(self, row: int) -> str:
+        """Where a row (from 0) lies, for messages, which count rows from 1 and the header as none."""
+        line = f", line {self.lines[row]}" if self.lines else ""
+        return f"{self.path}, row {row + 1}{line}"
+
+
+def read_table(path: Path) -> TableFile:
+    """Every column of a file whose suffix is one of `EXTENSIONS`.
+
+    Raises:
+        DataError: the file is not what its suffix says, or has no rows; names the line where there is one.
+    """
+    table = _READERS[path.suffix.lower()](path)
+    if not table.columns or not next(iter(table.columns.values())):
+        raise DataError(f"{path}: no rows")
+    return table
+
+
+def _csv(path: Path) -> TableFile:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    rows, lines = [], []
+    try:
+        header = next(reader)
+        start = reader.line_num + 1
+        for row in reader:
+            if row and len(row) != len(header):
+                problem = f"{len(row)} fields, expected {len(header)}: {row[:3]}"
+                raise DataError(f"{at_line(path, start)}: {problem}")
+            if row:  # the csv module gives an empty line as no fields at all
+                rows.append(row)
+                lines.append(start)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{at_line(path, reader.line_num)}: not valid CSV: {error}") from error
+    _check_unique(path, header)
+    return TableFile(path, {name: [row[i] or None for row in rows] for i, name in enumerate(header)}, lines)
+
+
+def _tsv(path: Path) -> TableFile:
+    tsv = read_tsv(path, None)
+    columns: dict[str, list[Any]] = {name: [c or None for c in cells] for name, cells in tsv.columns.items()}
+    return TableFile(path, columns, tsv.lines)
+
+
+def _json(path: Path) -> TableFile:
+    text = read_text(path)
+    if text.lstrip().startswith("["):
+        return _columns(path, _parsed(path, text, 1), None)
+    numbered = [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    return _columns(path, [_parsed(path, line, n) for n, line in numbered], [n for n, _ in numbered])
+
+
+def _parsed(path: Path, text: str, line: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{at_line(path, line + error.lineno - 1)}: not valid JSON: {error.msg}") from error
+
+
+def _columns(path: Path, rows: list[Any], lines: list[int] | None) -> TableFile:
+    names: dict[str, None] = {}
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            place = TableFile(path, {}, lines).place(index)
+            raise DataError(f'{place}: got {row!r}; expected an object such as {{"text": "..."}}')
+        names.update(dict.fromkeys(row))
+    return TableFile(path, {name: [row.get(name) for row in rows] for name in names}, lines)
+
+
+def _parquet(path: Path) -> TableFile:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable parquet file: {error}") from error
+    _check_unique(path, table.column_names)
+    return TableFile(path, table.to_pydict(), None)
+
+
+def _check_unique(path: Path, header: list[str]) -> None:
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path}: the column {repeated[0]!r} is there more than once")
+
+
+_READERS: dict[str, Callable[[Path], TableFile]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _json,
+    ".json": _json,
+    ".parquet": _parquet,
+}
+EXTENSIONS = tuple(_READERS)

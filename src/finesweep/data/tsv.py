@@ -1,0 +1,102 @@
+"""Tab-separated files read strictly: no quoting, one row per line, every line as wide as the header."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from finesweep.data.source import at_line
+from finesweep.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tsv:
+    """The columns that were asked for. `lines[i]` is row i's line in the file, counted from 1."""
+
+    columns: dict[str, list[str]]
+    lines: list[int]
+
+
+def read_text(path: Path) -> str:
+    """A file's text, without a byte order mark.
+
+    Raises:
+        DataError: the file cannot be opened, is empty, or is not UTF-8.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{at_line(path, line)}: not UTF-8 ({error.reason}); save it as UTF-8") from error
+    if not text.strip():
+        raise DataError(f"{path}: the file is empty")
+    return text
+
+
+def read_lines(path: Path) -> list[str]:
+    """The file's lines; only a line feed ends one, for texts hold U+2028 and its like."""
+    return [line.removesuffix("\r") for line in read_text(path).removesuffix("\n").split("\n")]
+
+
+def read_tsv(
+    path: Path,
+    columns: Sequence[str] | None,
+    *,
+    fixed_header: Sequence[str] | None = None,
+    skip_short_lines: bool = False,
+) -> Tsv:
+    """The named columns (None: all); the first line is the header, unless `fixed_header` stands for it.
+
+    Raises:
+        DataError: a column is missing, a line is not as wide as the header, or there are no rows.
+    """
+    lines = read_lines(path)
+    header = list(fixed_header) if fixed_header is not None else lines[0].split("\t")
+    first = 0 if fixed_header is not None else 1
+    wanted = header if columns is None else list(columns)
+    _check_header(path, header, wanted)
+    rows, numbers = _split_rows(path, lines[first:], first + 1, len(header), skip_short_lines)
+    if not rows:
+        raise DataError(f"{path}: no rows, only a header")
+    positions = [header.index(name) for name in wanted]
+    return Tsv({name: [row[at] for row in rows] for name, at in zip(wanted, positions, strict=True)}, numbers)
+
+
+def _check_header(path: Path, header: list[str], wanted: list[str]) -> None:
+    missing = [name for name in wanted if name not in header]
+    if missing:
+        raise DataError(
+            f"{at_line(path, 1)}: expected a header with {_listed(wanted)}; {_listed(missing)} missing; "
+            f"the line has {_listed(header)}"
+        )
+    repeated = [name for name in wanted if header.count(name) > 1]
+    if repeated:
+        raise DataError(f"{at_line(path, 1)}: the header names {_listed(repeated)} more than once")
+
+
+def _split_rows(
+    path: Path, lines: list[str], first: int, width: int, skip_short: bool
+) -> tuple[list[list[str]], list[int]]:
+    rows, numbers = [], []
+    for number, line in enumerate(lines, start=first):
+        fields = line.split("\t")
+        if len(fields) == width:
+            rows.append(fields)
+            numbers.append(number)
+        elif not (skip_short and len(fields) < width):
+            problem = f"{len(fields)} tab-separated fields, expected {width}"
+            raise DataError(f"{at_line(path, number)}: {problem}: {line[:80]!r}")
+    if len(rows) < len(lines):
+        log.info("%s: left out %d lines that are broken in the official file", path, len(lines) - len(rows))
+    return rows, numbers
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name if len(name) <= 40 else name[:37] + "...") for name in names[:20])
+    return shown + (", ..." if len(names) > 20 else "")

@@ -1,0 +1,79 @@
+"""Whether the Hugging Face hub can be reached, asked once and quickly; if not, nothing waits for it again."""
+
+import logging
+import os
+import threading
+from functools import cache
+
+log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT_S = 4.0  # for the hub's first answer
+DECISION_TIMEOUT_S = 5.0  # for the whole question: a hanging name server ignores socket timeouts
+
+
+@cache
+def ensure_reachable_or_offline() -> bool:
+    """Whether the hub may be asked for files; when it may not, the libraries are put into offline mode.
+
+    Offline mode means that local copies are used and that what is not there fails at once, without retries.
+    Decided once per process, within `DECISION_TIMEOUT_S`; worker processes started later inherit the answer.
+    """
+    import huggingface_hub
+
+    if huggingface_hub.is_offline_mode():
+        go_offline()  # TRANSFORMERS_OFFLINE alone does not reach every library
+        return False
+    problem = _first_problem()
+    if problem is None:
+        return True
+    log.warning("%s cannot be reached (%s): using local copies only", _endpoint(), problem)
+    go_offline()
+    return False
+
+
+def check_model_source(name_or_path: str) -> None:
+    """Settles whether the hub may be asked, if that is where the model comes from."""
+    if not os.path.isdir(name_or_path):
+        ensure_reachable_or_offline()
+
+
+def go_offline() -> None:
+    """Puts huggingface_hub, transformers (which asks the former) and datasets into offline mode, now."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    huggingface_hub.constants.HF_HUB_OFFLINE = True
+    datasets.config.HF_HUB_OFFLINE = True
+    datasets.config.HF_DATASETS_OFFLINE = True
+
+
+def _first_problem() -> str | None:
+    """What keeps the hub from answering; None if it answers."""
+    problems: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            status = _ask()
+            problems.append(f"it answers with status {status}" if status >= 500 else None)
+        except Exception as error:  # no route, no name, refused, proxy, certificate: each means the same
+            problems.append(f"{type(error).__name__}: {error}")
+
+    # A daemon: a look-up that hangs must hold up neither this decision nor the end of the process.
+    thread = threading.Thread(target=ask, name="hub-probe", daemon=True)
+    thread.start()
+    thread.join(DECISION_TIMEOUT_S)
+    return problems[0] if problems else f"no answer in {DECISION_TIMEOUT_S:g} s"
+
+
+def _ask() -> int:
+    """HTTP status of the hub's front page, asked with the hub library's client, proxy and certificates."""
+    import huggingface_hub
+
+    return int(huggingface_hub.get_session().head(_endpoint(), timeout=ANSWER_TIMEOUT_S).status_code)
+
+
+def _endpoint() -> str:
+    import huggingface_hub.constants
+
+    return str(huggingface_hub.constants.ENDPOINT)

@@ -1,0 +1,94 @@
+"""A WordPiece vocabulary trained on the training rows: the tokenizer of a model that has no checkpoint."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import tokenizers
+from datasets import Dataset
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from finesweep.data.cache import cached_folder
+from finesweep.data.fingerprint import fingerprint
+from finesweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_FORMAT = 1  # raised when another vocabulary would come of the same rows
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+_ALPHABET = 1000  # characters, the most frequent ones; the trainer's own default
+_CONTINUED = "##"
+_BATCH = 1000
+
+
+def trained_tokenizer(
+    train: Dataset, text_columns: list[str], vocab_size: int, cache_dir: Path
+) -> "PreTrainedTokenizerBase":
+    """BERT's uncased tokenizer with at most `vocab_size` tokens learnt from `train`.
+
+    The same rows give the same vocabulary in every process. Kept under `cache_dir`.
+
+    Raises:
+        ConfigError: `vocab_size` has no room for the characters of the rows.
+    """
+    # Not at the top, and not AutoTokenizer: that imports torch, three seconds.
+    from transformers import BertTokenizer
+
+    rows = fingerprint(train.select_columns(text_columns))
+    made_of = json.dumps([_FORMAT, tokenizers.__version__, rows, vocab_size])
+    key = hashlib.sha256(made_of.encode()).hexdigest()[:32]
+
+    def build(folder: Path) -> None:
+        BertTokenizer(vocab=learn_vocabulary(train, text_columns, vocab_size)).save_pretrained(folder)
+
+    folder = Path(cache_dir) / "vocabulary" / key
+    return cast("PreTrainedTokenizerBase", cached_folder(folder, build, BertTokenizer.from_pretrained))
+
+
+def learn_vocabulary(train: Dataset, text_columns: list[str], vocab_size: int) -> dict[str, int]:
+    """Token -> id, for the same rows always the same.
+
+    The trainer numbers the continued characters (##a) in the order of a hash table with a random seed, and
+    breaks ties between merges by these numbers. So every character gets its number here, in sorted order.
+    """
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    alphabet = _alphabet(train, text_columns, normalizer)
+    fixed = [*_SPECIAL, *alphabet, *(_CONTINUED + character for character in alphabet)]
+    if len(fixed) > vocab_size:
+        raise ConfigError.at(
+            "model.architecture.vocab_size",
+            vocab_size,
+            f"at least {len(fixed)}, for the characters of these rows",
+        )
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=fixed,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        continuing_subword_prefix=_CONTINUED,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_texts(train, text_columns), trainer)
+    return dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
+
+
+def _alphabet(train: Dataset, text_columns: list[str], normalizer: normalizers.Normalizer) -> list[str]:
+    """The most frequent characters, sorted; ties at the limit go by code point."""
+    counts: Counter[str] = Counter()
+    for batch in _texts(train, text_columns):
+        counts.update(normalizer.normalize_str("\n".join(batch)))
+    characters = [character for character in counts if not character.isspace()]
+    return sorted(sorted(characters, key=lambda character: (-counts[character], character))[:_ALPHABET])
+
+
+def _texts(train: Dataset, text_columns: list[str]) -> Iterator[list[str]]:
+    for batch in train.with_format("arrow").iter(_BATCH):
+        for name in text_columns:
+            yield batch[name].to_pylist()
