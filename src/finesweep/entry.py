@@ -13,7 +13,7 @@ from types import FrameType
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from finesweep.errors import EXIT_DONE, EXIT_NO, EXIT_UNUSABLE, FinesweepError, SweepFailed
+from finesweep.errors import EXIT_DONE, EXIT_NO, EXIT_UNUSABLE, FinesweepError, NotValid, SweepFailed
 
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 
@@ -32,7 +32,7 @@ def guarded(main: Callable[[], object]) -> int:
         main()
     except FinesweepError as error:
         print(f"error: {error}", file=sys.stderr)
-        return EXIT_NO if isinstance(error, SweepFailed) else EXIT_UNUSABLE
+        return EXIT_NO if isinstance(error, (NotValid, SweepFailed)) else EXIT_UNUSABLE
     except (HydraException, OmegaConfBaseException) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return EXIT_UNUSABLE

@@ -7,7 +7,8 @@ FinesweepError                 a person can do something about it: message only,
 ├── OutputError                a folder that cannot be written, or has no room
 ├── StudyError                 a study that is unknown, or does not match the command
 ├── SubmissionError            predictions that the benchmark's server would refuse
-└── SweepFailed                too many trials failed (exit code 1; the others 2)
+├── SweepFailed                too many trials failed (exit code 1; those above 2)
+└── NotValid                   a submission that would be refused (exit code 1)
 """
 
 EXIT_DONE, EXIT_NO, EXIT_UNUSABLE = 0, 1, 2
@@ -48,3 +49,7 @@ class SubmissionError(FinesweepError):
 
 class SweepFailed(FinesweepError):
     """The sweep came to an end without reaching its budget: too many trials failed. Exit code 1."""
+
+
+class NotValid(FinesweepError):
+    """Predictions were looked at, and they are no valid submission. Exit code 1."""

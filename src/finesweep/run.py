@@ -1,0 +1,99 @@
+"""One run, from config to a tracked, evaluated, predicted model: the whole pipeline on one screen."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from finesweep import checkpoint, device
+from finesweep.config import RunConfig
+from finesweep.files import write_text
+from finesweep.inputs import Inputs, load_inputs
+from finesweep.metrics import metrics_for
+from finesweep.model import load_model
+from finesweep.observer import Observer
+from finesweep.predict import score_and_predict
+from finesweep.tracking import TrackedRun, open_run
+from finesweep.training import Trained, build_trainer, steps_per_epoch, train
+from finesweep.trial import TrialPruned, current_trial
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class RunResult:
+    """What `result.json` holds; fields may be added, these stay."""
+
+    run_id: str | None = None
+    status: str = "FAILED"  # FINISHED, FAILED or KILLED, as in MLflow
+    metric: str = ""
+    value: float | None = None  # of the best evaluation
+    metrics: dict[str, float] = field(default_factory=dict)
+    checkpoint: str | None = None  # of the best evaluation; loads with `from_pretrained`
+    submission: str | None = None  # the first of `submissions`
+    submissions: list[str] = field(default_factory=list)
+
+
+def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> RunResult:
+    """Trains, tracks, and keeps the best checkpoint; outside a sweep it also predicts the test split.
+
+    Everything is written under `output_dir` and into the MLflow store. Bad input is refused before the run is
+    opened.
+    Raises: FinesweepError, TrialPruned, and whatever the training raises; `result.json` then says so.
+    """
+    checkpoint.prove_writable(output_dir)
+    device.prepare(config.trainer)
+    inputs = load_inputs(config)
+    result = RunResult(metric=config.data.metric)
+    with _written(result, output_dir), open_run(config, overrides) as tracked:
+        result.run_id = tracked.run_id
+        trained = _train(config, inputs, output_dir, tracked)
+        result.value, result.metrics, result.checkpoint = (
+            trained.value,
+            trained.metrics,
+            str(trained.checkpoint),
+        )
+        tracked.log_metrics({"best_value": trained.value}, step=trained.step)
+        if current_trial.get() is None:  # a sweep predicts with its best trial only
+            tracked.log_folder(trained.checkpoint, "checkpoint")
+            predicted = score_and_predict(config, inputs, trained.checkpoint, output_dir, tracked)
+            result.metrics |= predicted.metrics
+            result.submissions = [str(path) for path in predicted.submissions]
+            result.submission = next(iter(result.submissions), None)
+    return result
+
+
+def _train(config: RunConfig, inputs: Inputs, output_dir: Path, tracked: TrackedRun) -> Trained:
+    model = load_model(config.model, inputs.tokenizer, inputs.splits.labels, config.seed)
+    observer = Observer(
+        config,
+        steps_per_epoch(config, len(inputs.train)),
+        log=tracked,
+        trial=current_trial.get(),
+        objective=f"eval_{config.data.metric}",
+    )
+    compute_metrics = metrics_for(config.data, len(inputs.splits.labels or ["value"]))
+    folder = output_dir / "training"
+    trainer = build_trainer(config, model, inputs, compute_metrics, folder, observer)
+    trained = train(trainer, observer, folder, resume=checkpoint.newest(folder))
+    tokens = sum(inputs.train["length"]) * config.trainer.num_train_epochs
+    trained.metrics["train_tokens_per_second"] = tokens / trained.metrics["train_runtime"]
+    throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}
+    tracked.log_metrics(throughput, step=trained.step)
+    log.info("best %s %.4f at step %d", config.data.metric, trained.value, trained.step)
+    return trained
+
+
+@contextmanager
+def _written(result: RunResult, output_dir: Path) -> Iterator[None]:
+    """`result.json`, whatever happens."""
+    try:
+        yield
+        result.status = "FINISHED"
+    except (TrialPruned, KeyboardInterrupt, SystemExit):
+        result.status = "KILLED"
+        raise
+    finally:
+        write_text(output_dir / "result.json", json.dumps(asdict(result), indent=2) + "\n")

@@ -1,0 +1,250 @@
+"""MLflow: the only importer of mlflow. One run is opened, written to and closed here.
+
+Through `MlflowClient` alone: the fluent API keeps a global "active run", which several threads or studies of
+one process would share.
+"""
+
+import getpass
+import json
+import logging
+import math
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no word to anybody about a person's runs
+
+import psutil
+from filelock import FileLock
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.tracking import MlflowClient
+
+from finesweep.config import RunConfig, TrackingConfig, flat, to_yaml
+from finesweep.errors import ConfigError
+from finesweep.trial import TrialPruned, current_trial
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+# Params of every run, so that runs can be compared; whatever was overridden comes on top.
+COMPARED = ("model.name", "optimizer.name", "optimizer.learning_rate", "trainer.num_train_epochs",
+            "trainer.per_device_train_batch_size", "seed")  # fmt: skip
+SQLITE = "sqlite:///"
+MAX_PARAM = 6000  # characters; MLflow cuts longer values without a word
+
+
+def open_store(config: TrackingConfig) -> MlflowClient:
+    """A client of the tracking store; a SQLite file is created by one process alone, the others wait.
+
+    Raises: ConfigError if the store cannot be opened.
+    """
+    return _client(_absolute(config.uri))
+
+
+def _absolute(uri: str) -> str:
+    """MLflow keeps one store for each address it has seen: a relative path means another file elsewhere."""
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).resolve()}" if uri.startswith(SQLITE) else uri
+
+
+@lru_cache
+def _client(uri: str) -> MlflowClient:
+    try:
+        if uri.startswith(SQLITE):
+            path = Path(uri.removeprefix(SQLITE))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):
+                return _create_sqlite(uri, path)
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+        return client
+    except (MlflowException, OSError, sqlite3.Error) as error:
+        raise ConfigError(
+            f"tracking.uri: cannot open {uri!r}: {str(error).splitlines()[0]}; legal: sqlite:///FILE in a "
+            "writable folder, or the http(s) address of a running MLflow server"
+        ) from error
+
+
+def _create_sqlite(uri: str, path: Path) -> MlflowClient:
+    client = MlflowClient(uri)
+    client.search_experiments(max_results=1)
+    with sqlite3.connect(path, timeout=60) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for writers; kept in the file
+    return client
+
+
+def experiment_id(config: TrackingConfig, name: str) -> str:
+    """The experiment of this name, made if need be; its artifacts lie under `tracking.artifacts`."""
+    client = open_store(config)
+    if found := client.get_experiment_by_name(name):
+        return str(found.experiment_id)
+    local = config.uri.startswith(SQLITE)
+    location = (Path(config.artifacts).resolve() / name).as_uri() if local else None
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:  # another process was faster
+        if found := client.get_experiment_by_name(name):
+            return str(found.experiment_id)
+        raise
+
+
+class TrackedRun:
+    """One MLflow run that is open."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self.client, self.run_id = client, run_id
+
+    def log_metrics(self, metrics: dict[str, float], step: int, epoch: float | None = None) -> None:
+        """Values that are no finite numbers are left out: MLflow would store an infinity as 1.8e308."""
+        values = metrics if epoch is None else {**metrics, "epoch": epoch}
+        now = int(time.time() * 1000)
+        batch = [Metric(key, value, now, step) for key, value in values.items() if math.isfinite(value)]
+        self.client.log_batch(self.run_id, metrics=batch)
+
+    def log_params(self, params: dict[str, Any]) -> None:
+        batch = [Param(key, str(value)[:MAX_PARAM]) for key, value in params.items()]
+        self.client.log_batch(self.run_id, params=batch)
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        self.client.log_text(self.run_id, text, artifact_file)
+
+    def log_file(self, path: Path, artifact_path: str | None = None) -> None:
+        self.client.log_artifact(self.run_id, str(path), artifact_path)
+
+    def log_folder(self, folder: Path, artifact_path: str) -> None:
+        self.client.log_artifacts(self.run_id, str(folder), artifact_path)
+
+    def log_params_once(self, params: dict[str, Any]) -> None:
+        """Params of a run that may be written to again: MLflow's cannot change, so new values become tags."""
+        try:
+            self.log_params(params)
+        except MlflowException:
+            self.set_tags({key: str(value) for key, value in params.items()})
+
+    def delete_artifacts(self, artifact_path: str) -> None:
+        """Where the store can; one that cannot keeps them."""
+        root = self.client.get_run(self.run_id).info.artifact_uri
+        with suppress(NotImplementedError, OSError, MlflowException):
+            get_artifact_repository(root).delete_artifacts(artifact_path)
+
+    def close(self, status: str) -> None:
+        """`status`: FINISHED, FAILED or KILLED."""
+        self.client.set_terminated(self.run_id, status)
+
+
+@contextmanager
+def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun]:
+    """A run of the current trial, or a plain one. Ends FINISHED, KILLED (pruned, interrupted) or FAILED."""
+    trial = current_trial.get()
+    name = trial.run_name if trial else f"{config.model.name}-{time.strftime('%m%d-%H%M%S')}"
+    tags = {"finesweep.kind": "run"} if trial is None else {"finesweep.kind": "trial"} | trial.tags
+    tracked = start_run(config.tracking, config.data.name, name, tags)
+    if trial:
+        trial.started(tracked.run_id)
+    monitor = _system_monitor(config, tracked)
+    try:
+        tracked.log_params(_params(config, overrides))
+        tracked.log_text(to_yaml(config), "config.yaml")
+        tracked.log_text(json.dumps(list(overrides), indent=1), "overrides.json")
+        yield tracked
+    except (TrialPruned, KeyboardInterrupt, SystemExit) as stop:
+        tracked.set_tags({"finesweep.state": "PRUNED" if isinstance(stop, TrialPruned) else "INTERRUPTED"})
+        tracked.close("KILLED")
+        raise
+    except BaseException as error:
+        tracked.set_tags(
+            {"finesweep.state": "FAIL", "finesweep.error": f"{type(error).__name__}: {error}"[:1000]}
+        )
+        tracked.close("FAILED")
+        raise
+    else:
+        tracked.set_tags({"finesweep.state": "COMPLETE"})
+        tracked.close("FINISHED")
+    finally:
+        if monitor:
+            monitor.finish()
+
+
+def start_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str, str]) -> TrackedRun:
+    client = open_store(config)
+    process = {
+        "mlflow.user": _user(),
+        "mlflow.source.name": "train.py",
+        "finesweep.host": socket.gethostname(),
+        "finesweep.process": process_identity(),
+    }
+    run = client.create_run(experiment_id(config, experiment), run_name=name, tags=process | tags)
+    return TrackedRun(client, run.info.run_id)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def process_identity() -> str:
+    """``pid:start`` of this process; the start time tells it from a later one of the same pid."""
+    return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def _params(config: RunConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    values = flat(config)
+    keys = [*COMPARED, *(text.lstrip("+~").partition("=")[0] for text in overrides)]
+    chosen = {key: values[key] for key in keys if key in values}
+    return {"data": config.data.name} | chosen
+
+
+def _system_monitor(config: RunConfig, tracked: TrackedRun) -> Any:
+    if not config.tracking.system_metrics:
+        return None
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(tracked.run_id, tracking_uri=_absolute(config.tracking.uri))
+    monitor.start()
+    return monitor
+
+
+def record_failure(
+    config: TrackingConfig, experiment: str, name: str, tags: dict[str, str], error: str
+) -> str:
+    """A run that failed before it could be opened, as a FAILED one. Returns its id."""
+    state = {"finesweep.kind": "trial", "finesweep.state": "FAIL", "finesweep.error": error[:1000]}
+    tracked = start_run(config, experiment, name, tags | state)
+    tracked.close("FAILED")
+    return tracked.run_id
+
+
+def kill_trial_runs(config: TrackingConfig, study: str, number: int) -> None:
+    """Closes what a dead worker left open of one trial."""
+    client = open_store(config)
+    trial = f"tags.`finesweep.study` = '{study}' and tags.`finesweep.trial` = '{number}'"
+    text = f"{trial} and attributes.status = 'RUNNING'"
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    for run in client.search_runs(experiments, text):
+        TrackedRun(client, run.info.run_id).set_tags({"finesweep.state": "INTERRUPTED"})
+        client.set_terminated(run.info.run_id, "KILLED")
+
+
+def open_study_run(config: TrackingConfig, experiment: str, study: str, params: dict[str, Any]) -> TrackedRun:
+    """The study's parent run: found by its tag and set RUNNING again, or made."""
+    client = open_store(config)
+    text = f"tags.`finesweep.kind` = 'study' and tags.`finesweep.study` = '{study}'"
+    found = client.search_runs([experiment_id(config, experiment)], text, max_results=1)
+    if found:
+        client.update_run(found[0].info.run_id, status="RUNNING")
+        return TrackedRun(client, found[0].info.run_id)
+    tracked = start_run(config, experiment, study, {"finesweep.kind": "study", "finesweep.study": study})
+    tracked.log_params(params)
+    return tracked
