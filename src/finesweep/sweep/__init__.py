@@ -1,0 +1,1 @@
+"""Which run is next: Optuna's study, its workers, and what happens when one of them dies."""

@@ -1,0 +1,79 @@
+"""The last step of a sweep, taken by one worker: the best trial predicts, and the parent run gets it all."""
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from finesweep.config import RunConfig, parse_config
+from finesweep.inputs import load_inputs
+from finesweep.predict import score_and_predict
+from finesweep.sweep import study as studies
+from finesweep.sweep.lock import study_lock
+from finesweep.sweep.retention import checkpoint_of
+from finesweep.sweep.study import FINISHED, Ledger
+from finesweep.tracking import TrackedRun, open_store
+
+if TYPE_CHECKING:
+    from finesweep.sweep.worker import Worker
+
+log = logging.getLogger(__name__)
+FINISH = "finish"  # the study attribute that holds what the last finish step found
+
+
+def is_over(study: Study, n_trials: int) -> bool:
+    """Whether the budget is met, or a grid has no point left, and nobody is at work."""
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    if TrialState.RUNNING in states or not any(state is TrialState.COMPLETE for state in states):
+        return False
+    return sum(state in FINISHED for state in states) >= n_trials or TrialState.WAITING not in states
+
+
+def finish(worker: "Worker", ledger: Ledger) -> None:
+    """Does nothing while others are at work, and nothing twice: a study with more trials finishes anew."""
+    config = worker.sweep.study
+    with study_lock(config.storage, f"{ledger.name}:finish"):
+        study = ledger.study
+        if not is_over(study, config.n_trials):
+            return
+        finished = sum(trial.state in FINISHED for trial in ledger.trials())
+        if study.user_attrs.get(FINISH, {}).get("finished") == finished:
+            return
+        best = studies.best_first(study)[: worker.sweep.keep_checkpoints]
+        _keep_artifacts(worker, study, best)
+        found = _submit(worker, best[0])
+        study.set_user_attr(FINISH, {"finished": finished, "best": best[0].number} | found)
+
+
+def _keep_artifacts(worker: "Worker", study: Study, best: list[FrozenTrial]) -> None:
+    """The best trials' checkpoints as artifacts of their runs; those that lost since the last time go."""
+    client = open_store(worker.tracking)
+    kept = {trial.user_attrs[studies.RUN_ID]: trial for trial in best}
+    earlier = set(study.user_attrs.get("artifacts", []))
+    for run_id in earlier - kept.keys():
+        TrackedRun(client, run_id).delete_artifacts("checkpoint")
+    for run_id in kept.keys() - earlier:
+        if folder := checkpoint_of(kept[run_id]):
+            TrackedRun(client, run_id).log_folder(folder, "checkpoint")
+    study.set_user_attr("artifacts", sorted(kept))
+
+
+def _submit(worker: "Worker", best: FrozenTrial) -> dict[str, object]:
+    """Final score and submission of the best trial, on the parent run and in the study's folder."""
+    composed = worker.compose(best.number, best.params)
+    folder = Path(str(composed.hydra.sweep.dir)).resolve()
+    config: RunConfig = parse_config(composed)
+    checkpoint = checkpoint_of(best)
+    assert checkpoint is not None
+    parent = TrackedRun(open_store(worker.tracking), worker.parent_run_id)
+    predicted = score_and_predict(config, load_inputs(config), checkpoint, folder, parent)
+    run_id = str(best.user_attrs[studies.RUN_ID])
+    parent.set_tags({"finesweep.best_trial": str(best.number), "finesweep.best_run_id": run_id})
+    parent.log_metrics({"best_value": float(best.value or 0.0)}, step=best.number)
+    parent.log_params_once({f"best.{key}": value for key, value in best.params.items()})
+    summary = {"trial": best.number, "run_id": run_id, "value": best.value, "params": best.params}
+    parent.log_text(json.dumps(summary, indent=2) + "\n", "best.json")
+    return {"submissions": [str(path) for path in predicted.submissions], "metrics": predicted.metrics}

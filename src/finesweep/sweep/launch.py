@@ -1,0 +1,201 @@
+"""Before and after the workers: check the ground, make the stores once, say how it went."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import psutil
+from optuna.distributions import distribution_to_json
+from optuna.study import Study
+
+from finesweep import checkpoint
+from finesweep.config import RunConfig, to_dict
+from finesweep.data import fingerprint
+from finesweep.errors import ConfigError, StudyError, SweepFailed
+from finesweep.hub import check_model_source
+from finesweep.preflight import read_rows
+from finesweep.sweep import study as studies
+from finesweep.sweep.config import SweepConfig, check_sweep
+from finesweep.sweep.recovery import recover
+from finesweep.sweep.space import Space, check_point, grid
+from finesweep.sweep.study import Ledger
+from finesweep.tracking import TrackedRun, open_study_run
+
+GB_PER_WORKER = (
+    3  # a base-sized BERT's weights, gradients, AdamW's moments and activations; small ones need less
+)
+
+
+@dataclass
+class Sweep:
+    """What was asked for."""
+
+    run: RunConfig  # the same for all trials, but for the space
+    config: SweepConfig
+    space: Space
+    overrides: list[str]
+    folder: str
+
+    @property
+    def name(self) -> str:
+        return str(self.config.study.name)
+
+
+@dataclass
+class Prepared:
+    """What the workers meet."""
+
+    overrides: list[str]
+    workers: int
+    gpus: int
+    study: Study
+    parent: TrackedRun
+    ledger: Ledger
+    sweep: Sweep
+
+    @property
+    def parent_run_id(self) -> str:
+        return self.parent.run_id
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """The parent run is closed, and nobody's trial left open, however the workers end."""
+        status = "FAILED"
+        try:
+            yield
+            over = studies.budget_met(self.study, self.sweep.config.study.n_trials)
+            status = "FINISHED" if over or not studies.failures(self.ledger.trials()) else "FAILED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            recover(self.ledger, self.sweep.run.tracking)
+            self.parent.close(status)
+
+
+def prepare(sweep: Sweep, parallel: bool) -> Prepared:
+    """Refuses what cannot work before anything is written; then makes study and parent run, or finds them.
+
+    Raises: ConfigError, DataError, ModelError, OutputError, StudyError.
+    """
+    check_sweep(sweep.config)
+    study_config = sweep.config.study
+    for point in sweep.config.enqueue:
+        check_point(point, sweep.space)
+    points = [*sweep.config.enqueue, *(grid(sweep.space) if study_config.sampler.value == "grid" else [])]
+    if study_config.sampler.value == "grid":
+        study_config.n_trials = min(study_config.n_trials, len(points))
+    workers, gpus = _count_workers(sweep, parallel)
+    identity = _identity(sweep)
+    overrides = [*sweep.overrides, *_threads(sweep, workers, gpus)]
+    checkpoint.prove_writable(Path(sweep.folder))
+    _guard(sweep, identity)
+    parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
+    attrs: dict[str, Any] = {
+        "identity": identity,
+        "n_trials": study_config.n_trials,
+        "metric": sweep.run.data.metric,
+        "parent_run_id": parent.run_id,
+        "tracking": to_dict(sweep.run)["tracking"],
+        "overrides": overrides,
+        "glue_task": sweep.run.data.glue_task,
+    }
+    study = studies.create(study_config, sweep.run.data.direction, points, attrs)
+    ledger = Ledger(study_config, sweep.space)
+    recover(ledger, sweep.run.tracking)
+    return Prepared(overrides, workers, gpus, study, parent, ledger, sweep)
+
+
+def _identity(sweep: Sweep) -> dict[str, Any]:
+    """What makes results comparable: a study is resumed only with the same. Reads and checks the data."""
+    run = sweep.run
+    splits = read_rows(run)
+    if run.model.name_or_path is not None:
+        check_model_source(run.model.name_or_path)
+    plain = to_dict(run)
+    searched = sweep.space.keys()
+    leaves = {f"{group}.{key}": value for group in ("data", "model") for key, value in plain[group].items()}
+    return {
+        "space": {key: json.loads(distribution_to_json(dimension)) for key, dimension in sweep.space.items()},
+        **{key: value for key, value in leaves.items() if key not in searched and key != "data.path"},
+        "data.train content": fingerprint(splits.train),
+        "data.eval content": fingerprint(splits.eval),
+    }
+
+
+def _guard(sweep: Sweep, identity: dict[str, Any]) -> None:
+    """Raises: StudyError with the difference, if the study exists and is another one."""
+    try:
+        study = studies.load(sweep.name, sweep.config.study.storage)
+    except StudyError:
+        return
+    earlier = study.user_attrs.get("identity")
+    if earlier is None or json.loads(json.dumps(identity)) == earlier:
+        return
+    changed = [
+        key
+        for key in {**earlier, **identity}
+        if earlier.get(key) != json.loads(json.dumps(identity.get(key)))
+    ]
+    lines = [f"  {key}: was {earlier.get(key)!r}, is {identity.get(key)!r}" for key in changed]
+    raise StudyError(
+        f"study {sweep.name!r} was started with something else; trials of the two cannot be compared:\n"
+        + "\n".join(lines)
+        + "\nstart another study with hydra.sweeper.study.name=NAME, or give it what it had"
+    )
+
+
+def _parent_params(sweep: Sweep) -> dict[str, Any]:
+    study = sweep.config.study
+    return {
+        "study": sweep.name, "model.name": sweep.run.model.name, "data": sweep.run.data.name,
+        "sampler": study.sampler.value, "study.seed": study.seed, "metric": sweep.run.data.metric,
+        **{f"space.{key}": str(dimension) for key, dimension in sweep.space.items()},
+    }  # fmt: skip
+
+
+def _count_workers(sweep: Sweep, parallel: bool) -> tuple[int, int]:
+    """How many workers, and how many GPUs they share.
+
+    `auto` is one for each GPU; without one, one for each core as far as the memory goes: two one-thread
+    workers do more than one with two threads.
+    Raises: ConfigError for several workers under the basic launcher.
+    """
+    import torch
+
+    gpus = 0 if sweep.run.trainer.device == "cpu" else torch.cuda.device_count()
+    asked = sweep.config.workers
+    if asked == "auto":
+        room = max(1, int(psutil.virtual_memory().available / 2**30 / GB_PER_WORKER))
+        most = gpus or min(joblib.cpu_count(), room)
+        return (min(most, sweep.config.study.n_trials) if parallel else 1), gpus
+    if asked > 1 and not parallel:
+        raise ConfigError.at(
+            "hydra.sweeper.workers", asked, "1 with hydra/launcher=basic; hydra/launcher=joblib runs more"
+        )
+    return int(asked), gpus
+
+
+def _threads(sweep: Sweep, workers: int, gpus: int) -> list[str]:
+    """On a CPU each worker gets its share of the cores; as an override, it is part of every trial."""
+    if gpus or sweep.run.trainer.threads is not None:
+        return []
+    return [f"trainer.threads={max(1, joblib.cpu_count() // workers)}"]
+
+
+def conclude(sweep: Sweep, prepared: Prepared) -> None:
+    """Prints the summary. Raises: SweepFailed if the budget was not reached because trials failed."""
+    from finesweep.sweep.report import describe, print_summary
+
+    failed = studies.failures(prepared.ledger.trials())
+    print_summary(describe(prepared.study))
+    if len(failed) >= sweep.config.study.max_failures:
+        causes = "\n".join(f"  trial {trial.number}: {trial.user_attrs[studies.ERROR]}" for trial in failed)
+        raise SweepFailed(
+            f"{len(failed)} trials failed; hydra.sweeper.study.max_failures ends the sweep at that:\n"
+            + causes
+        )

@@ -1,0 +1,64 @@
+"""One worker at a time, over processes and hosts; the operating system or the database frees it on a kill."""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+from filelock import FileLock, Timeout
+
+from finesweep.errors import ConfigError
+
+SQLITE, POSTGRESQL = "sqlite:///", "postgresql"
+
+
+class Busy(Exception):
+    """Somebody else holds the lock, and the caller did not want to wait."""
+
+
+@contextmanager
+def study_lock(storage: str, name: str, wait: bool = True) -> Iterator[None]:
+    """Holds the lock `name` of this storage. Raises: Busy if `wait` is False and it is held."""
+    if storage.startswith(SQLITE):
+        path = Path(storage.removeprefix(SQLITE))
+        with _file_lock(path.with_name(f"{path.name}.{zlib.crc32(name.encode()):08x}.lock"), wait):
+            yield
+    else:
+        with _advisory_lock(storage, name, wait):
+            yield
+
+
+@contextmanager
+def _file_lock(path: Path, wait: bool) -> Iterator[None]:
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise Busy from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _advisory_lock(storage: str, name: str, wait: bool) -> Iterator[None]:
+    """PostgreSQL's advisory lock, which lives as long as its connection."""
+    engine = sqlalchemy.create_engine(storage, poolclass=sqlalchemy.NullPool)
+    key = zlib.crc32(f"finesweep:{name}".encode())
+    function = sqlalchemy.func.pg_advisory_lock if wait else sqlalchemy.func.pg_try_advisory_lock
+    with engine.connect() as connection:
+        if connection.scalar(sqlalchemy.select(function(key))) is False:
+            raise Busy
+        yield
+
+
+def check_storage(storage: str) -> None:
+    """Raises: ConfigError for a storage that finesweep cannot lock."""
+    if not storage.startswith((SQLITE, POSTGRESQL)):
+        raise ConfigError.at(
+            "hydra.sweeper.study.storage",
+            storage,
+            "sqlite:///FILE, or postgresql://... for more than one host",
+        )

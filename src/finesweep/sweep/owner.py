@@ -1,0 +1,39 @@
+"""Who runs a trial, and whether they still do."""
+
+import os
+import socket
+import time
+from functools import lru_cache
+
+import psutil
+
+BEAT_EVERY_S = 2.0
+# A worker of another host that has not been heard of for this long is gone: 60 beats missed.
+GRACE_S = 120.0
+
+
+@lru_cache
+def _identity(pid: int) -> str:
+    return f"{socket.gethostname()}|{pid}|{psutil.Process(pid).create_time():.2f}"
+
+
+def this_owner() -> str:
+    """``host|pid|start``: the start time tells this process from a later one of the same pid."""
+    return _identity(os.getpid())
+
+
+def is_gone(owner: str | None, beat: float | None) -> bool:
+    """Whether a trial's owner has died: at once on this host, after the grace period on another.
+
+    `owner` None, seen under the study's lock: killed between taking the trial and signing for it.
+    """
+    if owner is None:
+        return True
+    host, pid, start = owner.split("|")
+    if host != socket.gethostname():
+        return beat is not None and time.time() - beat > GRACE_S
+    try:
+        process = psutil.Process(int(pid))
+        return f"{process.create_time():.2f}" != start or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

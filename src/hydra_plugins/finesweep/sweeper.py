@@ -1,0 +1,149 @@
+"""`python train.py -m`: Hydra's arguments -> a study and its workers. What it calls is in finesweep.sweep."""
+
+import copy
+import os
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from finesweep.config import RunConfig, parse_config
+from finesweep.errors import ConfigError
+from finesweep.sweep.config import SweepConfig
+
+ConfigStore.instance().store(group="hydra/sweeper", name="finesweep", node=SweepConfig, provider="finesweep")
+
+GRAMMAR = "interval(a, b), tag(log, interval(a, b)), range(a, b), choice(a, b, ...)"
+NAMING = ("data", "model")  # config groups that, given on the command line, become part of the study's name
+
+
+class FinesweepSweeper(Sweeper):
+    """Hands the launcher a worker instead of the task function, as many times as there are workers."""
+
+    def __init__(self, **sweep: Any) -> None:
+        self.sweep_node = OmegaConf.merge(OmegaConf.structured(SweepConfig), sweep)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.task_function, self.master = hydra_context, task_function, config
+        self.loader: ConfigLoader = hydra_context.config_loader
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Checks the ground, starts the workers, and says how it went. Raises: FinesweepError."""
+        from finesweep.sweep.launch import Sweep, conclude, prepare
+
+        fixed, swept = self._split(arguments)
+        name = self._name_study(fixed)
+        # One study, one folder; and what the trials share must be said to every job that Hydra composes anew.
+        fixed = [*fixed, f"hydra.sweeper.study.name={name}"]
+        base = self._compose(fixed)
+        config = parse_config(base)
+        space = self._space(swept, base)
+        sweep_config = OmegaConf.to_object(self.sweep_node)
+        assert isinstance(sweep_config, SweepConfig)
+        sweep_config.study.name = name
+        sweep = Sweep(config, sweep_config, space, fixed, str(base.hydra.sweep.dir))
+        prepared = prepare(sweep, parallel=self._is_parallel(base))
+        self._launch(sweep, prepared)
+        conclude(sweep, prepared)
+
+    def _split(self, arguments: list[str]) -> tuple[list[str], list[Override]]:
+        """What all trials share, and what is searched; the command line wins over the sweep's file."""
+        parser = OverridesParser.create(config_loader=self.loader)
+        given = parser.parse_overrides(arguments)
+        named = {override.key_or_group for override in given}
+        swept = [o for o in self._params(parser) if o.key_or_group not in named]
+        swept += [override for override in given if override.is_sweep_override()]
+        fixed = [str(override.input_line) for override in given if not override.is_sweep_override()]
+        return fixed, swept
+
+    def _params(self, parser: OverridesParser) -> list[Override]:
+        params = []
+        for key, text in self.sweep_node.params.items():
+            try:
+                params += parser.parse_overrides([f"{key}={text}"])
+            except HydraException as error:
+                raise ConfigError.at(f"hydra.sweeper.params.{key}", text, GRAMMAR) from error
+        return params
+
+    def _name_study(self, fixed: list[str]) -> str:
+        """`study.name`, or the sweep's name with the groups that the command line chose otherwise."""
+        if self.sweep_node.study.name:
+            return str(self.sweep_node.study.name)
+        choices = self.master.hydra.runtime.choices
+        overridden = {text.partition("=")[0] for text in fixed}
+        return "-".join(
+            [str(choices.sweep), *(str(choices[group]) for group in NAMING if group in overridden)]
+        )
+
+    def _compose(self, overrides: list[str]) -> DictConfig:
+        config = self.loader.load_sweep_config(self.master, overrides)
+        OmegaConf.resolve(config.hydra.sweep)
+        return config
+
+    def _space(self, swept: list[Override], base: DictConfig) -> dict[str, Any]:
+        from finesweep.sweep.space import distribution, ends
+
+        space = {}
+        for override in swept:
+            key = override.key_or_group
+            is_group = key in base.hydra.runtime.choices
+            value = None if is_group else OmegaConf.select(base, key)
+            space[key] = distribution(override, whole=isinstance(value, int) and not isinstance(value, bool))
+            for end in ends(space[key]):
+                self._check_value(key, end, base, is_group)
+        if not space:
+            raise ConfigError(
+                "nothing to search: give a key a range, e.g. optimizer.learning_rate='interval(1e-5,1e-3)'"
+            )
+        return space
+
+    def _check_value(self, key: str, value: Any, base: DictConfig, is_group: bool) -> RunConfig:
+        """Raises what a trial with this value would raise, before anything starts."""
+        if is_group:
+            return parse_config(self._compose([f"{key}={value}"]))
+        config = copy.deepcopy(base)
+        OmegaConf.update(config, key, value, force_add=False)
+        return parse_config(config)
+
+    @staticmethod
+    def _is_parallel(config: DictConfig) -> bool:
+        return "basic_launcher" not in str(config.hydra.launcher._target_)
+
+    def _launch(self, sweep: Any, prepared: Any) -> None:
+        from finesweep.sweep.progress import watching
+        from finesweep.sweep.worker import Worker
+
+        worker = Worker(
+            self.task_function,
+            self.context,
+            self.master,
+            prepared.overrides,
+            sweep.config,
+            sweep.space,
+            sweep.run.tracking,
+            sweep.run.data.name,
+            prepared.parent_run_id,
+            prepared.gpus,
+        )
+        with read_write(self.master), open_dict(self.master):
+            self.master.hydra.sweep.dir = sweep.folder
+            if "n_jobs" in self.master.hydra.launcher:
+                self.master.hydra.launcher.n_jobs = prepared.workers
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=worker, config=self.master
+        )
+        jobs = [
+            [*prepared.overrides, f"hydra.sweep.subdir=worker-{os.getpid()}-{index}",
+             "hydra.job_logging.root.handlers=[file]"]
+            for index in range(prepared.workers)
+        ]  # fmt: skip
+        with prepared.closing(), watching(sweep, prepared):
+            for job in launcher.launch(jobs, initial_job_idx=0):
+                _ = job.return_value  # raises what the worker raised

@@ -1,0 +1,192 @@
+"""The study's books: every planned trial finishes once, whoever dies when."""
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+
+from finesweep.config import Direction
+from finesweep.errors import ConfigError, StudyError
+from finesweep.sweep import study as studies
+from finesweep.sweep.config import Sampler, StudyConfig
+from finesweep.sweep.lock import Busy, study_lock
+from finesweep.sweep.owner import GRACE_S, is_gone, this_owner
+from finesweep.sweep.study import Ledger, TrialLost
+
+SPACE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+
+
+def ledger(tmp_path: Path, **settings: object) -> Ledger:
+    config = StudyConfig(name="s", storage=f"sqlite:///{tmp_path}/optuna.db", **settings)  # type: ignore[arg-type]
+    studies.create(config, Direction.maximize, [], {"n_trials": config.n_trials, "metric": "m"})
+    return Ledger(config, SPACE)
+
+
+def value(trial: optuna.Trial) -> float:
+    return float(trial.params["x"] - trial.params["y"] ** 2)
+
+
+def run_out(books: Ledger) -> list[dict[str, float]]:
+    points = []
+    while trial := books.next_trial():
+        books.complete(trial.number, value(trial))
+        points.append(trial.params)
+    return points
+
+
+def test_the_budget_counts_finished_trials_over_the_studys_life(tmp_path: Path) -> None:
+    assert len(run_out(ledger(tmp_path, n_trials=3))) == 3
+    assert run_out(ledger(tmp_path, n_trials=3)) == []
+    assert len(run_out(ledger(tmp_path, n_trials=5))) == 2
+
+
+def test_a_running_trial_is_spoken_for(tmp_path: Path) -> None:
+    books = ledger(tmp_path, n_trials=2)
+    assert books.next_trial() and books.next_trial()
+    assert books.next_trial() is None
+
+
+@pytest.mark.parametrize("sampler", [Sampler.tpe, Sampler.random, Sampler.qmc, Sampler.gp])
+def test_an_interrupted_study_suggests_what_an_undisturbed_one_would(
+    tmp_path: Path, sampler: Sampler
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    undisturbed = run_out(ledger(tmp_path / "a", n_trials=14, sampler=sampler))
+    books, points = ledger(tmp_path / "b", n_trials=14, sampler=sampler), []
+    while trial := books.next_trial():
+        if trial.number in (0, 5, 12):
+            books.hand_back(trial.number)
+            books = ledger(tmp_path / "b", n_trials=14, sampler=sampler)
+            continue
+        books.complete(trial.number, value(trial))
+        points.append(trial.params)
+    assert points == undisturbed
+    if sampler is not Sampler.gp:  # which may return to its optimum
+        assert len({tuple(point.values()) for point in points}) == 14
+
+
+def test_samplers_with_their_options_by_name(tmp_path: Path) -> None:
+    assert len(run_out(ledger(tmp_path, n_trials=3, sampler=Sampler.cmaes))) == 3
+    books = ledger(tmp_path, n_trials=4, sampler_options={"n_startup": 5})
+    with pytest.raises(ConfigError, match="sampler_options.*n_startup.*tpe sampler"):
+        books.next_trial()
+
+
+def take_and_die(tmp_path: Path, after: str) -> None:
+    """A worker that is killed at a named place."""
+
+    def die(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if after == "ask":
+        studies.this_owner = die  # type: ignore[assignment]
+    books = ledger(tmp_path, n_trials=3)
+    trial = books.next_trial()
+    assert trial is not None
+    if after == "requeue":
+        books.study.tell = die  # type: ignore[method-assign,assignment]
+        books.hand_back(trial.number)
+    die()
+
+
+@pytest.mark.parametrize("place", ["ask", "owner", "requeue"])
+def test_a_killed_worker_loses_no_trial(tmp_path: Path, place: str) -> None:
+    books = ledger(tmp_path, n_trials=3)
+    worker = multiprocessing.get_context("fork").Process(target=take_and_die, args=(tmp_path, place))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == -signal.SIGKILL
+    assert [trial.number for trial in books.recover()] == [0]
+    assert books.recover() == []
+    run_out(books)
+    states = [trial.state for trial in books.trials()]
+    assert states == [TrialState.FAIL] + [TrialState.COMPLETE] * 3
+    assert books.trials()[1].user_attrs[studies.RETRY_OF] == 0
+    if books.trials()[0].params:
+        assert books.trials()[1].params == books.trials()[0].params
+
+
+def test_retries_are_bounded_and_the_last_one_is_a_failure(tmp_path: Path) -> None:
+    books = ledger(tmp_path, n_trials=2, max_retries=2)
+    for _ in range(3):
+        trial = books.next_trial()
+        assert trial is not None
+        books.hand_back(trial.number)
+    (failed,) = studies.failures(books.trials())
+    assert failed.number == 2
+    assert "after 2 retries" in failed.user_attrs[studies.ERROR]
+    assert len(run_out(books)) == 2
+
+
+def test_max_failures_ends_the_study(tmp_path: Path) -> None:
+    books = ledger(tmp_path, n_trials=9, max_failures=2)
+    for _ in range(2):
+        trial = books.next_trial()
+        assert trial is not None
+        books.fail(trial.number, "ValueError: no")
+    assert books.next_trial() is None
+
+
+def test_a_worker_that_was_thought_dead_cannot_finish_its_trial(tmp_path: Path) -> None:
+    books = ledger(tmp_path, n_trials=2)
+    trial = books.next_trial()
+    assert trial is not None
+    books.set_attr(books.trials()[0], studies.OWNER, "elsewhere|1|0.00")
+    books.set_attr(books.trials()[0], studies.BEAT, time.time() - GRACE_S - 1)
+    books.recover()
+    with pytest.raises(TrialLost):
+        books.complete(trial.number, 1.0)
+    assert books.trials()[0].state is TrialState.FAIL
+
+
+@pytest.mark.parametrize(
+    ("owner", "beat", "gone"),
+    [
+        (None, None, True),
+        (this_owner(), 0.0, False),
+        (this_owner().rpartition("|")[0] + "|1.00", None, True),
+        ("elsewhere|1|0.00", time.time(), False),
+        ("elsewhere|1|0.00", time.time() - GRACE_S - 1, True),
+    ],
+)
+def test_an_owner_is_gone_at_once_here_and_after_the_grace_period_elsewhere(
+    owner: str | None, beat: float | None, gone: bool
+) -> None:
+    assert is_gone(owner, beat) is gone
+
+
+def hold(storage: str, held: object, release: object) -> None:
+    with study_lock(storage, "s"):
+        held.set()  # type: ignore[attr-defined]
+        release.wait()  # type: ignore[attr-defined]
+
+
+def test_a_lock_is_free_again_when_its_holder_is_killed(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    held, release = context.Event(), context.Event()
+    holder = context.Process(target=hold, args=(f"sqlite:///{tmp_path}/o.db", held, release))
+    holder.start()
+    held.wait()
+    with pytest.raises(Busy), study_lock(f"sqlite:///{tmp_path}/o.db", "s", wait=False):
+        pass
+    holder.kill()
+    with study_lock(f"sqlite:///{tmp_path}/o.db", "s"):
+        pass
+
+
+def test_unknown_studies_and_storages_are_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="there is no sqlite:///.*start a study"):
+        studies.load("t", f"sqlite:///{tmp_path}/optuna.db")
+    assert not list(tmp_path.iterdir())
+    ledger(tmp_path)
+    with pytest.raises(StudyError, match="study 't': not in .*there: s"):
+        studies.load("t", f"sqlite:///{tmp_path}/optuna.db")
+    with pytest.raises(ConfigError, match="storage: got 'redis://x'; legal: sqlite:///FILE, or postgresql"):
+        studies.open_storage("redis://x")

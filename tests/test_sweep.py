@@ -1,0 +1,117 @@
+"""A sweep as a person starts it: `python train.py -m`, real processes, real stores."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, finesweep, start, train
+from mlflow.entities import Run
+
+from finesweep.config import TrackingConfig
+from finesweep.sweep import study as studies
+from finesweep.tracking import open_store
+
+STORAGE = "sqlite:///mlruns/optuna.db"
+
+
+def sweep(*arguments: str) -> list[str]:
+    return ["-m", *SMALL[:1], *SMALL[3:], "trainer.num_train_epochs=1,2", *arguments]
+
+
+def runs() -> dict[str, Run]:
+    client = open_store(TrackingConfig())
+    found = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    return {str(run.info.run_name): run for run in found}
+
+
+def test_a_sweep_ends_with_a_tracked_submitted_best_model_and_repeats_nothing(tmp_path: Path) -> None:
+    first = train(*sweep("hydra.sweeper.study.n_trials=3"), cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "study quickstart: 3 of 3 trials finished (COMPLETE 3)" in first.stdout
+    assert "trial 2 COMPLETE" in first.stderr
+    assert first.stderr.count("\n") < 20  # one plain line per event, not a log
+
+    tracked = runs()
+    parent = tracked.pop("quickstart")
+    assert sorted(tracked) == ["trial-0000", "trial-0001", "trial-0002"]
+    assert parent.info.status == "FINISHED"
+    for child in tracked.values():
+        assert child.info.status == "FINISHED"
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert child.data.params["trainer.threads"] == "1"
+    client = open_store(TrackingConfig())
+    assert "submission/test.tsv" in {a.path for a in client.list_artifacts(parent.info.run_id, "submission")}
+
+    best = json.loads(finesweep("best", "quickstart", "--json", cwd=tmp_path).stdout)
+    assert best["value"] == max(run.data.metrics["best_value"] for run in tracked.values())
+    assert best["run_id"] in {run.info.run_id for run in tracked.values()}
+    assert Path(best["submission"]).read_text().count("\n") == 1001
+    assert (Path(best["checkpoint"]) / "model.safetensors").is_file()
+    assert parent.data.tags["finesweep.best_run_id"] == best["run_id"]
+
+    again = train(*sweep("hydra.sweeper.study.n_trials=3"), cwd=tmp_path)
+    assert again.returncode == 0
+    assert "nothing to do" in again.stderr
+    assert len(runs()) == 4
+
+    other = train(*sweep("hydra.sweeper.study.n_trials=3", "model.max_length=32"), cwd=tmp_path)
+    assert other.returncode == 2
+    assert "model.max_length: was 64, is 32" in other.stderr
+    assert "hydra.sweeper.study.name=NAME" in other.stderr
+    assert runs()["quickstart"].info.status == "FINISHED"
+
+
+def running(tmp_path: Path) -> bool:
+    if not (tmp_path / "mlruns/optuna.db").exists():
+        return False
+    try:
+        trials = studies.load("quickstart", STORAGE).get_trials(deepcopy=False)
+    except Exception:  # the file is being made
+        return False
+    return any(trial.state.name == "RUNNING" and studies.RUN_ID in trial.user_attrs for trial in trials)
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
+def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
+    tmp_path: Path, kill: signal.Signals
+) -> None:
+    process = start(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=2000"), cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not running(tmp_path):
+        assert process.poll() is None and time.monotonic() < deadline, "no trial was ever seen running"
+        time.sleep(0.2)
+    os.killpg(process.pid, kill)
+    process.communicate(timeout=60)
+    if kill is signal.SIGINT:
+        assert process.returncode == 130
+        assert {run.info.status for run in runs().values()} <= {"KILLED", "FINISHED"}
+
+    done = train(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=2000"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    states = json.loads(finesweep("status", "quickstart", "--json", cwd=tmp_path).stdout)
+    assert states["finished"] == states["states"]["COMPLETE"] == 3
+    assert states["states"]["RUNNING"] == states["states"]["WAITING"] == 0
+    assert states["states"]["FAIL"] >= 1
+    trials = studies.load("quickstart", STORAGE).get_trials()
+    assert {run.info.status for run in runs().values()} == {"FINISHED", "KILLED"}
+    for trial in trials:
+        if studies.RUN_ID not in trial.user_attrs:
+            continue  # taken, and interrupted before its run was open
+        expected = "FINISHED" if trial.state.name == "COMPLETE" else "KILLED"
+        assert runs()[f"trial-{trial.number:04d}"].info.status == expected
+
+
+def test_a_failing_trial_fails_alone(tmp_path: Path) -> None:
+    """A learning rate that diverges is one point of the grid."""
+    done = train(
+        "-m", *SMALL, "optimizer.learning_rate=1e-3,1e30", "optimizer.max_grad_norm=0",
+        "optimizer.warmup_steps=0", "hydra.sweeper.study.sampler=grid", "hydra/launcher=basic", "hydra.sweeper.params={}", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    status = json.loads(finesweep("status", "quickstart", "--json", cwd=tmp_path).stdout)
+    assert (status["states"]["COMPLETE"], status["states"]["FAIL"]) == (1, 1)
+    assert "LossNotFinite" in status["failures"][0]
+    assert sorted(run.info.status for run in runs().values()) == ["FAILED", "FINISHED", "FINISHED"]

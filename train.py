@@ -1,0 +1,31 @@
+"""Fine-tune once, or sweep.
+
+python train.py data=qnli model=bert-tiny optimizer.learning_rate=1e-4
+python train.py -m                      # the quickstart sweep: sweeps/quickstart.yaml
+python train.py -m sweep=qnli           # any other: sweeps/NAME.yaml
+"""
+
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from finesweep.config import parse_config, register_schema
+from finesweep.entry import guarded
+
+register_schema()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> object:
+    config = parse_config(cfg)  # before torch is imported: a misspelt value answers at once
+    from finesweep.run import run
+
+    job = HydraConfig.get()
+    return run(config, Path(job.runtime.output_dir), list(job.overrides.task))
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
