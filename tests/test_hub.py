@@ -65,6 +65,8 @@ def test_hub_is_asked_once_per_process_and_never_for_a_folder(
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(hub, "_ask", lambda: asked.append(1) or 200)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: "config.json")
+    (tmp_path / "config.json").write_text("{}")
     hub.check_model_source(str(tmp_path))
     assert asked == []
     hub.check_model_source("google/bert_uncased_L-2_H-128_A-2")

@@ -16,6 +16,10 @@ from pathlib import Path
 
 from finesweep.errors import OutputError
 
+REMEDY = (
+    "make it writable (chmod, chown), or choose another folder: hydra.run.dir=DIR, or, for a sweep, "
+    "hydra.sweep.dir=DIR"
+)
 MANIFEST = "manifest.json"
 # What only a resumed training needs; three of them are pickles, none of them is published.
 RESUME_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json")
@@ -117,8 +121,7 @@ def prove_writable(folder: Path, room_bytes: int = 0) -> None:
             probe.flush()
     except OSError as error:
         raise OutputError(
-            f"{folder}: user {_user()} cannot write here ({error.strerror}); make it writable (chmod, "
-            "chown), or choose another folder: hydra.run.dir=DIR, or hydra.sweep.dir=DIR for a sweep"
+            f"{folder}: user {user()} cannot write here ({error.strerror}); {REMEDY}"
         ) from error
     free = shutil.disk_usage(folder).free
     if free < room_bytes:
@@ -133,7 +136,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _user() -> str:
+def user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # no name for this uid, as in a bare container

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import errno
 import logging
 import os
 import re
@@ -13,8 +14,11 @@ from types import FrameType
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from finesweep.checkpoint import REMEDY, user
 from finesweep.errors import EXIT_DONE, EXIT_NO, EXIT_UNUSABLE, FinesweepError, NotValid, SweepFailed
 
+# What the machine refuses, rather than the program.
+ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS, errno.ENOSPC)
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 
 
@@ -35,6 +39,14 @@ def guarded(main: Callable[[], object]) -> int:
         return EXIT_NO if isinstance(error, (NotValid, SweepFailed)) else EXIT_UNUSABLE
     except (HydraException, OmegaConfBaseException) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
+        return EXIT_UNUSABLE
+    except OSError as error:  # Hydra's own folders, a disk that filled up
+        if error.errno not in ENVIRONMENT:
+            raise
+        print(
+            f"error: {error.filename}: user {user()} cannot write here ({error.strerror}); {REMEDY}",
+            file=sys.stderr,
+        )
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)

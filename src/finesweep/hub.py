@@ -5,8 +5,14 @@ import os
 import threading
 from functools import cache
 
+from finesweep.errors import ModelError
+
 log = logging.getLogger(__name__)
 
+LEGAL_MODEL = (
+    "legal: a hub id, or a local folder with config.json, tokenizer files and, unless model.init=random, "
+    "model.safetensors: model.name_or_path=FOLDER"
+)
 ANSWER_TIMEOUT_S = 4.0  # for the hub's first answer
 DECISION_TIMEOUT_S = 5.0  # for the whole question: a hanging name server ignores socket timeouts
 
@@ -31,10 +37,27 @@ def ensure_reachable_or_offline() -> bool:
     return False
 
 
-def check_model_source(name_or_path: str) -> None:
-    """Settles whether the hub may be asked, if that is where the model comes from."""
-    if not os.path.isdir(name_or_path):
-        ensure_reachable_or_offline()
+def check_model_source(name_or_path: str, revision: str | None = None) -> None:
+    """Makes sure that there is such a model, by its config.json; the hub's is fetched, or has a copy.
+
+    Raises: ModelError, within `DECISION_TIMEOUT_S` if the hub cannot be reached.
+    """
+    if os.path.isdir(name_or_path):
+        if not os.path.isfile(os.path.join(name_or_path, "config.json")):
+            raise ModelError(f"model.name_or_path: {name_or_path}: no config.json in it; {LEGAL_MODEL}")
+        return
+    if name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1:
+        raise ModelError(f"model.name_or_path: {name_or_path}: no such folder; {LEGAL_MODEL}")
+    reachable = ensure_reachable_or_offline()
+    from huggingface_hub import hf_hub_download
+
+    try:
+        hf_hub_download(name_or_path, "config.json", revision=revision)
+    except (OSError, ValueError) as error:  # what huggingface_hub raises is one of these
+        where = "on the hub" if reachable else "in the local copy, and the hub cannot be reached"
+        raise ModelError(
+            f"model.name_or_path: {name_or_path}: not found {where} ({type(error).__name__}); {LEGAL_MODEL}"
+        ) from error
 
 
 def go_offline() -> None:

@@ -17,7 +17,8 @@ from transformers import (
 from finesweep.config import Architecture, Init, ModelConfig
 from finesweep.data import Splits
 from finesweep.errors import ConfigError, ModelError
-from finesweep.hub import check_model_source
+from finesweep.hub import LEGAL_MODEL
+from finesweep.preflight import check_model
 from finesweep.vocabulary import trained_tokenizer
 
 # The names that architectures give to their dropout rates.
@@ -35,7 +36,7 @@ def load_tokenizer(
     if config.name_or_path is None:
         sizes = _sizes(config)
         return trained_tokenizer(splits.train, text_columns, sizes.vocab_size, cache_dir)
-    check_model_source(config.name_or_path)
+    check_model(config)
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.name_or_path, revision=config.revision)
     except (OSError, ValueError, KeyError) as error:
@@ -84,7 +85,6 @@ def _architecture(
         architecture: PretrainedConfig = BertConfig(**(vars(_sizes(config)) | settings))
         architecture.vocab_size = len(tokenizer)
     else:
-        check_model_source(config.name_or_path)
         try:
             architecture = AutoConfig.from_pretrained(
                 config.name_or_path, revision=config.revision, **settings
@@ -132,7 +132,6 @@ def _check_fits(
 
 def _unusable(config: ModelConfig, part: str, error: Exception) -> ModelError:
     return ModelError(
-        f"model.name_or_path: no usable {part} in {config.name_or_path!r}: {str(error).splitlines()[0]}\n"
-        "legal: a hub id, or a local folder with config.json, tokenizer files and, unless model.init=random, "
-        "model.safetensors"
+        f"model.name_or_path: no usable {part} in {config.name_or_path!r}: {str(error).splitlines()[0]}; "
+        f"{LEGAL_MODEL}"
     )

@@ -2,9 +2,10 @@
 
 import logging
 
-from finesweep.config import RunConfig
+from finesweep.config import ModelConfig, RunConfig
 from finesweep.data import Splits, load_splits
 from finesweep.errors import SubmissionError
+from finesweep.hub import check_model_source
 from finesweep.metrics import check_metric
 from finesweep.submission import check_rows
 
@@ -19,6 +20,12 @@ def read_rows(config: RunConfig) -> Splits:
         if problem := submission_problem(config, split, len(rows)):
             log.warning("%s", problem)
     return splits
+
+
+def check_model(config: ModelConfig) -> None:
+    """Raises: ModelError if there is no such checkpoint, here or on the hub."""
+    if config.name_or_path is not None:
+        check_model_source(config.name_or_path, config.revision)
 
 
 def submission_problem(config: RunConfig, split: str, rows: int) -> str | None:

@@ -16,14 +16,13 @@ from finesweep import checkpoint
 from finesweep.config import RunConfig, to_dict
 from finesweep.data import fingerprint
 from finesweep.errors import ConfigError, StudyError, SweepFailed
-from finesweep.hub import check_model_source
-from finesweep.preflight import read_rows
+from finesweep.preflight import check_model, read_rows
 from finesweep.sweep import study as studies
 from finesweep.sweep.config import SweepConfig, check_sweep
 from finesweep.sweep.recovery import recover
 from finesweep.sweep.space import Space, check_point, grid
 from finesweep.sweep.study import Ledger
-from finesweep.tracking import TrackedRun, open_study_run
+from finesweep.tracking import TrackedRun, open_store, open_study_run
 
 GB_PER_WORKER = (
     3  # a base-sized BERT's weights, gradients, AdamW's moments and activations; small ones need less
@@ -92,8 +91,10 @@ def prepare(sweep: Sweep, parallel: bool) -> Prepared:
     workers, gpus = _count_workers(sweep, parallel)
     identity = _identity(sweep)
     overrides = [*sweep.overrides, *_threads(sweep, workers, gpus)]
-    checkpoint.prove_writable(Path(sweep.folder))
+    studies.open_storage(study_config.storage)
+    open_store(sweep.run.tracking)
     _guard(sweep, identity)
+    checkpoint.prove_writable(Path(sweep.folder))
     parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
     attrs: dict[str, Any] = {
         "identity": identity,
@@ -114,8 +115,7 @@ def _identity(sweep: Sweep) -> dict[str, Any]:
     """What makes results comparable: a study is resumed only with the same. Reads and checks the data."""
     run = sweep.run
     splits = read_rows(run)
-    if run.model.name_or_path is not None:
-        check_model_source(run.model.name_or_path)
+    check_model(run.model)
     plain = to_dict(run)
     searched = sweep.space.keys()
     leaves = {f"{group}.{key}": value for group in ("data", "model") for key, value in plain[group].items()}
