@@ -49,6 +49,7 @@ def load_inputs(config: RunConfig) -> Inputs:
 
 def _load(config: RunConfig) -> Inputs:
     transformers_logging.disable_progress_bar()  # a bar for every saved checkpoint
+    transformers_logging.set_verbosity_error()  # a report that the new classifier's weights are new
     splits = read_rows(config)
     cache_dir = Path(config.cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)

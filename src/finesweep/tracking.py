@@ -37,6 +37,7 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 # Params of every run, so that runs can be compared; whatever was overridden comes on top.
 COMPARED = ("model.name", "optimizer.name", "optimizer.learning_rate", "trainer.num_train_epochs",
             "trainer.per_device_train_batch_size", "seed")  # fmt: skip
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's side for training runs
 SQLITE = "sqlite:///"
 MAX_PARAM = 6000  # characters; MLflow cuts longer values without a word
 
@@ -88,7 +89,7 @@ def experiment_id(config: TrackingConfig, name: str) -> str:
     local = config.uri.startswith(SQLITE)
     location = (Path(config.artifacts).resolve() / name).as_uri() if local else None
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, location, tags=EXPERIMENT_TAGS))
     except MlflowException:  # another process was faster
         if found := client.get_experiment_by_name(name):
             return str(found.experiment_id)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from finesweep.config import RunConfig, parse_config
 from finesweep.inputs import load_inputs
@@ -14,22 +14,13 @@ from finesweep.predict import score_and_predict
 from finesweep.sweep import study as studies
 from finesweep.sweep.lock import study_lock
 from finesweep.sweep.retention import checkpoint_of
-from finesweep.sweep.study import FINISHED, Ledger
+from finesweep.sweep.study import Ledger
 from finesweep.tracking import TrackedRun, open_store
 
 if TYPE_CHECKING:
     from finesweep.sweep.worker import Worker
 
 log = logging.getLogger(__name__)
-FINISH = "finish"  # the study attribute that holds what the last finish step found
-
-
-def is_over(study: Study, n_trials: int) -> bool:
-    """Whether the budget is met, or a grid has no point left, and nobody is at work."""
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    if TrialState.RUNNING in states or not any(state is TrialState.COMPLETE for state in states):
-        return False
-    return sum(state in FINISHED for state in states) >= n_trials or TrialState.WAITING not in states
 
 
 def finish(worker: "Worker", ledger: Ledger) -> None:
@@ -37,15 +28,15 @@ def finish(worker: "Worker", ledger: Ledger) -> None:
     config = worker.sweep.study
     with study_lock(config.storage, f"{ledger.name}:finish"):
         study = ledger.study
-        if not is_over(study, config.n_trials):
-            return
-        finished = sum(trial.state in FINISHED for trial in ledger.trials())
-        if study.user_attrs.get(FINISH, {}).get("finished") == finished:
+        trials = ledger.trials()
+        if not studies.is_over(trials, config) or studies.is_concluded(study, trials):
             return
         best = studies.best_first(study)[: worker.sweep.keep_checkpoints]
         _keep_artifacts(worker, study, best)
         found = _submit(worker, best[0])
-        study.set_user_attr(FINISH, {"finished": finished, "best": best[0].number} | found)
+        study.set_user_attr(
+            studies.CONCLUSION, {"finished": studies.count_finished(trials), "best": best[0].number} | found
+        )
 
 
 def _keep_artifacts(worker: "Worker", study: Study, best: list[FrozenTrial]) -> None:

@@ -11,6 +11,7 @@ import joblib
 import psutil
 from optuna.distributions import distribution_to_json
 from optuna.study import Study
+from optuna.trial import TrialState
 
 from finesweep import checkpoint
 from finesweep.config import RunConfig, to_dict
@@ -18,7 +19,7 @@ from finesweep.data import fingerprint
 from finesweep.errors import ConfigError, StudyError, SweepFailed
 from finesweep.preflight import check_model, read_rows
 from finesweep.sweep import study as studies
-from finesweep.sweep.config import SweepConfig, check_sweep
+from finesweep.sweep.config import Sampler, SweepConfig, check_sweep
 from finesweep.sweep.recovery import recover
 from finesweep.sweep.space import Space, check_point, grid
 from finesweep.sweep.study import Ledger
@@ -62,18 +63,26 @@ class Prepared:
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """The parent run is closed, and nobody's trial left open, however the workers end."""
+        """However the workers end, no trial is left open, nor the parent run if nobody else is at work."""
         status = "FAILED"
         try:
             yield
-            over = studies.budget_met(self.study, self.sweep.config.study.n_trials)
-            status = "FINISHED" if over or not studies.failures(self.ledger.trials()) else "FAILED"
+            status = "FINISHED" if self.is_over else "FAILED"
         except KeyboardInterrupt:
             status = "KILLED"
             raise
         finally:
             recover(self.ledger, self.sweep.run.tracking)
-            self.parent.close(status)
+            if not any(trial.state is TrialState.RUNNING for trial in self.ledger.trials()):
+                self.parent.close(status)
+
+    @property
+    def is_over(self) -> bool:
+        return studies.is_over(self.ledger.trials(), self.sweep.config.study)
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return self.is_over and studies.is_concluded(self.study, self.ledger.trials())
 
 
 def prepare(sweep: Sweep, parallel: bool) -> Prepared:
@@ -85,8 +94,8 @@ def prepare(sweep: Sweep, parallel: bool) -> Prepared:
     study_config = sweep.config.study
     for point in sweep.config.enqueue:
         check_point(point, sweep.space)
-    points = [*sweep.config.enqueue, *(grid(sweep.space) if study_config.sampler.value == "grid" else [])]
-    if study_config.sampler.value == "grid":
+    points = [*sweep.config.enqueue, *(grid(sweep.space) if study_config.sampler is Sampler.grid else [])]
+    if study_config.sampler is Sampler.grid:
         study_config.n_trials = min(study_config.n_trials, len(points))
     workers, gpus = _count_workers(sweep, parallel)
     identity = _identity(sweep)
@@ -118,7 +127,8 @@ def _identity(sweep: Sweep) -> dict[str, Any]:
     check_model(run.model)
     plain = to_dict(run)
     searched = sweep.space.keys()
-    leaves = {f"{group}.{key}": value for group in ("data", "model") for key, value in plain[group].items()}
+    groups = [group for group in ("data", "model") if group not in searched]
+    leaves = {f"{group}.{key}": value for group in groups for key, value in plain[group].items()}
     return {
         "space": {key: json.loads(distribution_to_json(dimension)) for key, dimension in sweep.space.items()},
         **{key: value for key, value in leaves.items() if key not in searched and key != "data.path"},

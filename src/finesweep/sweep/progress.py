@@ -40,7 +40,7 @@ def watching(sweep: Any, prepared: Any) -> Iterator[None]:
 
 def _opening(sweep: Any, prepared: Any, before: set[int]) -> str:
     n_trials = sweep.config.study.n_trials
-    if studies.budget_met(prepared.study, n_trials):
+    if prepared.nothing_to_do:
         return f"all {n_trials} trials are finished, nothing to do; more with hydra.sweeper.study.n_trials=N"
     known = f", {len(before)} ended before" if before else ""
     many = "s" if prepared.workers > 1 else ""

@@ -69,7 +69,7 @@ def best(study: Study) -> Best:
         )
     first = ranked[0]
     # The submission belongs to the finish step's winner; a later, better trial has none yet.
-    found = study.user_attrs.get("finish", {})
+    found = study.user_attrs.get(studies.CONCLUSION, {})
     mine = found if found.get("best") == first.number else {}
     submissions = mine.get("submissions", [])
     return Best(

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config import Direction
 from finesweep.errors import ConfigError, StudyError
-from finesweep.sweep.config import StudyConfig
+from finesweep.sweep.config import Sampler, StudyConfig
 from finesweep.sweep.lock import SQLITE, check_storage, study_lock
 from finesweep.sweep.owner import is_gone, this_owner
 from finesweep.sweep.samplers import make_sampler
@@ -33,6 +33,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Names of the attributes that a trial carries.
 OWNER, BEAT, ORDINAL, RETRY_OF, ERROR, RUN_ID = "owner", "beat", "ordinal", "retry_of", "error", "run_id"
 CHECKPOINT, FOLDER = "checkpoint", "folder"
+CONCLUSION = "conclusion"  # of the study: what its last finish step found
 
 
 def open_storage(url: str) -> RDBStorage:
@@ -112,7 +113,7 @@ class Ledger:
             if taken >= self.config.n_trials or len(failures(trials)) >= self.config.max_failures:
                 return None
             waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
-            if not waiting and self.config.sampler.value == "grid":
+            if not waiting and self.config.sampler is Sampler.grid:
                 return None
             ordinal = _ordinal(waiting[0], trials) if waiting else _next_ordinal(trials)
             self.study.sampler = make_sampler(self.config, ordinal)
@@ -208,5 +209,19 @@ def best_first(study: Study) -> list[FrozenTrial]:
     return sorted(complete, key=lambda trial: (sign * float(trial.value or 0.0), trial.number))
 
 
-def budget_met(study: Study, n_trials: int) -> bool:
-    return sum(trial.state in FINISHED for trial in study.get_trials(deepcopy=False)) >= n_trials
+def count_finished(trials: Sequence[FrozenTrial]) -> int:
+    return sum(trial.state in FINISHED for trial in trials)
+
+
+def is_over(trials: Sequence[FrozenTrial], config: StudyConfig) -> bool:
+    """Whether the budget is met, or a grid has no point left, and nobody is at work."""
+    states = [trial.state for trial in trials]
+    if TrialState.RUNNING in states or TrialState.COMPLETE not in states:
+        return False
+    exhausted = config.sampler is Sampler.grid and TrialState.WAITING not in states
+    return exhausted or count_finished(trials) >= config.n_trials
+
+
+def is_concluded(study: Study, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether the finish step has been taken for just these trials."""
+    return bool(study.user_attrs.get(CONCLUSION, {}).get("finished") == count_finished(trials))

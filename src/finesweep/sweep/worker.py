@@ -24,7 +24,6 @@ from finesweep import tracking
 from finesweep.config import TrackingConfig
 from finesweep.sweep import study as studies
 from finesweep.sweep.config import SweepConfig
-from finesweep.sweep.finish import finish
 from finesweep.sweep.owner import BEAT_EVERY_S
 from finesweep.sweep.recovery import recover
 from finesweep.sweep.retention import drop_losers
@@ -115,6 +114,8 @@ class Worker:
         while trial := self._next(ledger):
             self.run_trial(ledger, trial)
             ended += 1
+        from finesweep.sweep.finish import finish  # torch and transformers: not for the launching process
+
         finish(self, ledger)
         return ended
 

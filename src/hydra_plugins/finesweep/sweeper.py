@@ -10,11 +10,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from finesweep.config import RunConfig, parse_config
+from finesweep.config import parse_config
 from finesweep.errors import ConfigError
 from finesweep.sweep.config import SweepConfig
 
@@ -44,7 +45,7 @@ class FinesweepSweeper(Sweeper):
         fixed = [*fixed, f"hydra.sweeper.study.name={name}"]
         base = self._compose(fixed)
         config = parse_config(base)
-        space = self._space(swept, base)
+        space = self._space(swept, base, fixed)
         sweep_config = OmegaConf.to_object(self.sweep_node)
         assert isinstance(sweep_config, SweepConfig)
         sweep_config.study.name = name
@@ -87,7 +88,7 @@ class FinesweepSweeper(Sweeper):
         OmegaConf.resolve(config.hydra.sweep)
         return config
 
-    def _space(self, swept: list[Override], base: DictConfig) -> dict[str, Any]:
+    def _space(self, swept: list[Override], base: DictConfig, fixed: list[str]) -> dict[str, Any]:
         from finesweep.sweep.space import distribution, ends
 
         space = {}
@@ -97,20 +98,23 @@ class FinesweepSweeper(Sweeper):
             value = None if is_group else OmegaConf.select(base, key)
             space[key] = distribution(override, whole=isinstance(value, int) and not isinstance(value, bool))
             for end in ends(space[key]):
-                self._check_value(key, end, base, is_group)
+                self._check_value(key, end, base, fixed if is_group else None)
         if not space:
             raise ConfigError(
                 "nothing to search: give a key a range, e.g. optimizer.learning_rate='interval(1e-5,1e-3)'"
             )
         return space
 
-    def _check_value(self, key: str, value: Any, base: DictConfig, is_group: bool) -> RunConfig:
-        """Raises what a trial with this value would raise, before anything starts."""
-        if is_group:
-            return parse_config(self._compose([f"{key}={value}"]))
+    def _check_value(self, key: str, value: Any, base: DictConfig, fixed: list[str] | None) -> None:
+        """Raises what a trial with this value would raise. `fixed`: for an option of a config group."""
+        if fixed is not None:
+            from finesweep.preflight import check_model
+
+            check_model(parse_config(self._compose([*fixed, f"{key}={value}"])).model)
+            return
         config = copy.deepcopy(base)
         OmegaConf.update(config, key, value, force_add=False)
-        return parse_config(config)
+        parse_config(config)
 
     @staticmethod
     def _is_parallel(config: DictConfig) -> bool:
@@ -132,18 +136,24 @@ class FinesweepSweeper(Sweeper):
             prepared.parent_run_id,
             prepared.gpus,
         )
+        launcher = self._launcher(worker, sweep.folder, prepared.workers)
+        jobs = [self._job(prepared.overrides, index) for index in range(prepared.workers)]
+        with prepared.closing(), watching(sweep, prepared):
+            if not prepared.nothing_to_do:
+                for job in launcher.launch(jobs, initial_job_idx=0):
+                    _ = job.return_value  # raises what the worker raised
+
+    def _launcher(self, worker: TaskFunction, folder: str, workers: int) -> Launcher:
         with read_write(self.master), open_dict(self.master):
-            self.master.hydra.sweep.dir = sweep.folder
+            self.master.hydra.sweep.dir = folder
             if "n_jobs" in self.master.hydra.launcher:
-                self.master.hydra.launcher.n_jobs = prepared.workers
-        launcher = Plugins.instance().instantiate_launcher(
+                self.master.hydra.launcher.n_jobs = workers
+        return Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=worker, config=self.master
         )
-        jobs = [
-            [*prepared.overrides, f"hydra.sweep.subdir=worker-{os.getpid()}-{index}",
-             "hydra.job_logging.root.handlers=[file]"]
-            for index in range(prepared.workers)
-        ]  # fmt: skip
-        with prepared.closing(), watching(sweep, prepared):
-            for job in launcher.launch(jobs, initial_job_idx=0):
-                _ = job.return_value  # raises what the worker raised
+
+    @staticmethod
+    def _job(overrides: list[str], index: int) -> list[str]:
+        """A worker's own Hydra job: its folder, and its log in a file, for several share one terminal."""
+        name = f"worker-{os.getpid()}-{index}"
+        return [*overrides, f"hydra.sweep.subdir={name}", "hydra.job_logging.root.handlers=[file]"]

@@ -1,0 +1,77 @@
+"""What a person sees in MLflow's UI, through a real browser."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, start, train
+
+from finesweep.config import TrackingConfig
+from finesweep.tracking import open_store
+
+CHROMIUM = shutil.which("chromium")
+# No word to anybody: without these flags the browser itself calls out.
+QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync")  # fmt: skip
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """`finesweep ui` on the store of a small sweep."""
+    done = train("-m", *SMALL[:1], *SMALL[3:], "hydra.sweeper.study.n_trials=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = start("ui", "--port", str(port), cwd=tmp_path, program=("src/finesweep/cli.py",))
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _await(url, server)
+        yield url
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=30)
+
+
+def _await(url: str, server: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=2).read()
+            return
+        except OSError:
+            assert server.poll() is None and time.monotonic() < deadline, "the UI never answered"
+            time.sleep(0.5)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_the_study_is_listed_and_its_trials_compare_in_parallel_coordinates(
+    address: str, tmp_path: Path
+) -> None:
+    client = open_store(TrackingConfig())
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    children = client.search_runs([experiment], "tags.`finesweep.kind` = 'trial'")
+    assert "quickstart" in seen(f"{address}/#/experiments/{experiment}/runs", tmp_path)
+    query = {
+        "runs": json.dumps([run.info.run_id for run in children]),
+        "experiments": json.dumps([experiment]),
+        "numRuns": str(len(children)),
+    }
+    page = seen(f"{address}/#/compare-runs?{urllib.parse.urlencode(query)}", tmp_path)
+    for text in ("Parallel Coordinates Plot", "trial-0000", "trial-0001", "optimizer.learning_rate"):
+        assert text in page
+
+
+def seen(url: str, tmp_path: Path) -> str:
+    """The page as the browser has built it."""
+    profile = f"--user-data-dir={tmp_path}/browser"
+    command = [str(CHROMIUM), *QUIET, profile, "--virtual-time-budget=30000", "--dump-dom", url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
