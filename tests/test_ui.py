@@ -1,6 +1,7 @@
 """What a person sees in MLflow's UI, through a real browser."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -37,7 +38,7 @@ def address(tmp_path: Path) -> Iterator[str]:
         _await(url, server)
         yield url
     finally:
-        server.send_signal(signal.SIGINT)
+        os.killpg(server.pid, signal.SIGINT)  # Ctrl-C in a terminal reaches the whole group
         server.communicate(timeout=30)
 
 

@@ -6,8 +6,8 @@ finesweep submit STUDY [STUDY ...] --out DIR [--zip] [--fill-missing]
 
 import argparse
 import json
+import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -173,12 +173,13 @@ def ui(arguments: argparse.Namespace) -> None:
     open_store(
         TrackingConfig(uri=arguments.tracking_uri)
     )  # fails here, with a clear error, rather than in the UI
-    print(f"http://127.0.0.1:{arguments.port}   (Ctrl-C ends it)", file=sys.stderr)
-    subprocess.run(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", arguments.tracking_uri,
-         "--host", "127.0.0.1", "--port", str(arguments.port)],
-        check=True,
-    )  # fmt: skip
+    print(f"http://127.0.0.1:{arguments.port}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = (
+        "false"  # a dozen processes that comparing runs needs not
+    )
+    server = ["mlflow", "server", "--backend-store-uri", arguments.tracking_uri, "--workers", "1"]
+    address = ["--host", "127.0.0.1", "--port", str(arguments.port)]
+    os.execv(sys.executable, [sys.executable, "-m", *server, *address])
 
 
 def _print_json(document: Any) -> None:
