@@ -12,6 +12,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from finesweep import preflight
 from finesweep.config import parse_config, register_schema
 from finesweep.entry import guarded
 
@@ -20,7 +21,8 @@ register_schema()
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> object:
-    config = parse_config(cfg)  # before torch is imported: a misspelt value answers at once
+    config = parse_config(cfg)
+    preflight.check(config)  # before torch is imported: what cannot work answers at once
     from finesweep.run import run
 
     job = HydraConfig.get()

@@ -25,6 +25,8 @@ def glue(tmp_path: Path) -> Path:
         path = tmp_path / "glue" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/config.json").write_text("{}")
     (tmp_path / "table.csv").write_text("text,mood\nhello,good\nbye,bad\n")
     return tmp_path / "glue"
 
@@ -89,6 +91,8 @@ TABLE = [
         (["hydra.run.dir=table.csv/run"], ["table.csv/run: user", "cannot write here", "hydra.run.dir=DIR"]),
         (["tracking.uri=sqlite:///table.csv/x.db"], ["tracking.uri: cannot open"]),
         (["model.name_or_path=./nowhere"], ["model.name_or_path", "./nowhere"]),
+        (["model.name_or_path=glue"], ["model.name_or_path: glue", "no config.json"]),
+        (["model.name_or_path=empty", "model.init=pretrained"], ["model.name_or_path: empty", "safetensors"]),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
@@ -115,6 +119,8 @@ def test_one_run(
         (["hydra.sweeper.study.storage=sqlite:///table.csv/x.db"], ["study.storage: cannot open"]),
         (["data=rte", "data.path=glue"], ["RTE/train.tsv", "line 3"]),
         (["model.name_or_path=./nowhere"], ["model.name_or_path", "./nowhere"]),
+        (["model.name_or_path=glue"], ["model.name_or_path: glue", "no config.json"]),
+        (["model.name_or_path=empty", "model.init=pretrained"], ["model.name_or_path: empty", "safetensors"]),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )

@@ -1,19 +1,39 @@
 """What can be refused before a model is loaded or anything is written; without torch, so that it is quick."""
 
 import logging
+from pathlib import Path
 
-from finesweep.config import ModelConfig, RunConfig
+from finesweep.config import Init, ModelConfig, RunConfig
 from finesweep.data import Splits, load_splits
-from finesweep.errors import SubmissionError
-from finesweep.hub import check_model_source
+from finesweep.errors import ModelError, SubmissionError
+from finesweep.hub import LEGAL_MODEL, check_model_source
 from finesweep.metrics import check_metric
 from finesweep.submission import check_rows
 
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # what `from_pretrained` reads
 log = logging.getLogger(__name__)
 
 
+_read: dict[str, Splits] = {}  # the last data set only
+
+
+def check(config: RunConfig) -> None:
+    """Everything below, in one call. Raises: ModelError, DataError, ConfigError."""
+    check_model(config.model)
+    read_rows(config)
+
+
 def read_rows(config: RunConfig) -> Splits:
-    """The rows of all splits that this config needs. Raises: DataError, ConfigError."""
+    """The rows of all splits that this config needs, read once per process. Raises: DataError, ConfigError."""
+    key = repr((config.data, config.predict))
+    if key not in _read:
+        splits = _read_rows(config)
+        _read.clear()
+        _read[key] = splits
+    return _read[key]
+
+
+def _read_rows(config: RunConfig) -> Splits:
     splits = load_splits(config.data, test=config.predict)
     check_metric(config.data, 1 if splits.labels is None else len(splits.labels))
     for split, rows in splits.test.items():
@@ -24,8 +44,16 @@ def read_rows(config: RunConfig) -> Splits:
 
 def check_model(config: ModelConfig) -> None:
     """Raises: ModelError if there is no such checkpoint, here or on the hub."""
-    if config.name_or_path is not None:
-        check_model_source(config.name_or_path, config.revision)
+    if config.name_or_path is None:
+        return
+    check_model_source(config.name_or_path, config.revision)
+    folder = Path(config.name_or_path)
+    if (
+        folder.is_dir()
+        and config.init is Init.pretrained
+        and not any(any(folder.glob(name)) for name in WEIGHTS)
+    ):
+        raise ModelError(f"model.name_or_path: {folder}: no {' or '.join(WEIGHTS)} in it; {LEGAL_MODEL}")
 
 
 def submission_problem(config: RunConfig, split: str, rows: int) -> str | None:

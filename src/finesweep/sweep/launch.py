@@ -97,8 +97,8 @@ def prepare(sweep: Sweep, parallel: bool) -> Prepared:
     points = [*sweep.config.enqueue, *(grid(sweep.space) if study_config.sampler is Sampler.grid else [])]
     if study_config.sampler is Sampler.grid:
         study_config.n_trials = min(study_config.n_trials, len(points))
-    workers, gpus = _count_workers(sweep, parallel)
     identity = _identity(sweep)
+    workers, gpus = _count_workers(sweep, parallel)
     overrides = [*sweep.overrides, *_threads(sweep, workers, gpus)]
     studies.open_storage(study_config.storage)
     open_store(sweep.run.tracking)
