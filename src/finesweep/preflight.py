@@ -24,7 +24,7 @@ def check(config: RunConfig) -> None:
 
 
 def read_rows(config: RunConfig) -> Splits:
-    """The rows of all splits that this config needs, read once per process. Raises: DataError, ConfigError."""
+    """The rows of all splits this config needs, read once per process. Raises: DataError, ConfigError."""
     key = repr((config.data, config.predict))
     if key not in _read:
         splits = _read_rows(config)
