@@ -26,6 +26,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
 from finesweep.config import RunConfig
@@ -75,6 +76,7 @@ def examples_per_second(
         trainer = Trainer(
             model=model, args=arguments(Path(folder)), train_dataset=data, processing_class=tokenizer
         )
+        trainer.remove_callback(PrinterCallback)
         start = time.perf_counter()
         trainer.train()
         return len(data) / (time.perf_counter() - start)
