@@ -114,3 +114,16 @@ def test_a_failing_trial_fails_alone(tmp_path: Path) -> None:
     assert (status["states"]["COMPLETE"], status["states"]["FAIL"]) == (1, 1)
     assert "LossNotFinite" in status["failures"][0]
     assert sorted(run.info.status for run in runs().values()) == ["FAILED", "FINISHED", "FINISHED"]
+
+
+def test_two_commands_at_once_share_one_budget(tmp_path: Path) -> None:
+    arguments = sweep("hydra.sweeper.study.n_trials=4", "hydra/launcher=basic", "trainer.threads=1")
+    both = [start(*arguments, cwd=tmp_path) for _ in range(2)]
+    for process in both:
+        _, stderr = process.communicate(timeout=200)
+        assert process.returncode == 0, stderr
+    states = json.loads(finesweep("status", "quickstart", "--json", cwd=tmp_path).stdout)["states"]
+    assert states == {"COMPLETE": 4, "PRUNED": 0, "FAIL": 0, "RUNNING": 0, "WAITING": 0}
+    tracked = runs()
+    assert len(tracked) == 5  # one parent, four trials
+    assert {run.info.status for run in tracked.values()} == {"FINISHED"}

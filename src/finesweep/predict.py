@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer
+from transformers.trainer_callback import PrinterCallback
 
 from finesweep import checkpoint
 from finesweep.config import RunConfig
@@ -54,7 +55,7 @@ def score_and_predict(
 
 def _predictor(config: RunConfig, inputs: Inputs, folder: Path, scratch: Path) -> Trainer:
     model = AutoModelForSequenceClassification.from_pretrained(folder)
-    return Trainer(
+    trainer = Trainer(
         model=model,
         # The Trainer would group rows by length here too, out of order; `predict` has sorted them itself.
         args=training_arguments(config, scratch, sampling="sequential"),
@@ -62,6 +63,8 @@ def _predictor(config: RunConfig, inputs: Inputs, folder: Path, scratch: Path) -
         data_collator=DataCollatorWithPadding(inputs.tokenizer),
         compute_metrics=metrics_for(config.data, len(inputs.splits.labels or ["value"])),
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _final_metrics(config: RunConfig, inputs: Inputs, trainer: Trainer) -> dict[str, float]:
