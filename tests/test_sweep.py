@@ -3,14 +3,18 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from conftest import SMALL, finesweep, start, train
 from mlflow.entities import Run
+from optuna.trial import FrozenTrial
+from sqlalchemy.exc import OperationalError
 
 from finesweep.config import TrackingConfig
+from finesweep.errors import StudyError
 from finesweep.sweep import study as studies
 from finesweep.tracking import open_store
 
@@ -64,14 +68,18 @@ def test_a_sweep_ends_with_a_tracked_submitted_best_model_and_repeats_nothing(tm
     assert runs()["quickstart"].info.status == "FINISHED"
 
 
-def running(tmp_path: Path) -> bool:
-    if not (tmp_path / "mlruns/optuna.db").exists():
-        return False
-    try:
-        trials = studies.load("quickstart", STORAGE).get_trials(deepcopy=False)
-    except Exception:  # the file is being made
-        return False
-    return any(trial.state.name == "RUNNING" and studies.RUN_ID in trial.user_attrs for trial in trials)
+def running(tmp_path: Path, process: "subprocess.Popen[str]") -> FrozenTrial:
+    """The first trial whose run is open."""
+    deadline = time.monotonic() + 120
+    while True:
+        assert process.poll() is None and time.monotonic() < deadline, "no trial was ever seen running"
+        try:
+            for trial in studies.load("quickstart", STORAGE).get_trials(deepcopy=False):
+                if trial.state.name == "RUNNING" and studies.RUN_ID in trial.user_attrs:
+                    return trial
+        except (StudyError, OperationalError, KeyError):  # the file is being made
+            pass
+        time.sleep(0.2)
 
 
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
@@ -79,10 +87,7 @@ def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
     tmp_path: Path, kill: signal.Signals
 ) -> None:
     process = start(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=2000"), cwd=tmp_path)
-    deadline = time.monotonic() + 120
-    while not running(tmp_path):
-        assert process.poll() is None and time.monotonic() < deadline, "no trial was ever seen running"
-        time.sleep(0.2)
+    running(tmp_path, process)
     os.killpg(process.pid, kill)
     process.communicate(timeout=60)
     if kill is signal.SIGINT:
@@ -102,6 +107,22 @@ def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
             continue  # taken, and interrupted before its run was open
         expected = "FINISHED" if trial.state.name == "COMPLETE" else "KILLED"
         assert runs()[f"trial-{trial.number:04d}"].info.status == expected
+
+
+def test_a_sweep_survives_the_death_of_a_worker(tmp_path: Path) -> None:
+    """As the kernel does to it when memory runs out."""
+    process = start(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=2000"), cwd=tmp_path)
+    victim = running(tmp_path, process)
+    os.kill(int(victim.user_attrs[studies.OWNER].split("|")[1]), signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=200)
+    assert process.returncode == 0, stderr
+    assert "a worker died" in stderr
+    assert "3 of 3 trials finished" in stdout
+    trials = studies.load("quickstart", STORAGE).get_trials()
+    retry = next(trial for trial in trials if trial.user_attrs.get(studies.RETRY_OF) == victim.number)
+    assert retry.params == victim.params
+    assert runs()[f"trial-{victim.number:04d}"].info.status == "KILLED"
+    assert runs()[f"trial-{retry.number:04d}"].data.tags["finesweep.retry_of"] == str(victim.number)
 
 
 def test_a_failing_trial_fails_alone(tmp_path: Path) -> None:

@@ -72,9 +72,12 @@ class Prepared:
             status = "KILLED"
             raise
         finally:
-            recover(self.ledger, self.sweep.run.tracking)
+            self.recover()
             if not any(trial.state is TrialState.RUNNING for trial in self.ledger.trials()):
                 self.parent.close(status)
+
+    def recover(self) -> int:
+        return recover(self.ledger, self.sweep.run.tracking)
 
     @property
     def is_over(self) -> bool:

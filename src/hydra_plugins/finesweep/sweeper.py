@@ -2,6 +2,8 @@
 
 import copy
 import os
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -9,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -140,8 +143,22 @@ class FinesweepSweeper(Sweeper):
         jobs = [self._job(prepared.overrides, index) for index in range(prepared.workers)]
         with prepared.closing(), watching(sweep, prepared):
             if not prepared.nothing_to_do:
-                for job in launcher.launch(jobs, initial_job_idx=0):
+                for job in self._survive(launcher, jobs, prepared):
                     _ = job.return_value  # raises what the worker raised
+
+    @staticmethod
+    def _survive(launcher: Launcher, jobs: list[list[str]], prepared: Any) -> Sequence[JobReturn]:
+        """A launcher gives up all workers when one of its processes is killed; they are started again.
+
+        Not forever: each round ends a try of a trial, and `max_retries` and `max_failures` bound those.
+        """
+        while True:
+            try:
+                return launcher.launch(jobs, initial_job_idx=0)
+            except Exception as error:
+                if not prepared.recover():
+                    raise
+                print(f"a worker died ({type(error).__name__}); starting the workers again", file=sys.stderr)
 
     def _launcher(self, worker: TaskFunction, folder: str, workers: int) -> Launcher:
         with read_write(self.master), open_dict(self.master):
