@@ -35,8 +35,8 @@ bench: $(STAMP)  ## run each benchmarks/bench_*.py in turn
 		[ -e "$$script" ] || { echo "bench: there is no benchmarks/bench_*.py" >&2; exit 1; }; \
 		echo "[bench] $$script"; $(PY) "$$script" $(ARGS); done
 
-clean:  ## remove .venv, caches, build products, outputs/ and multirun/; mlruns/ stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist outputs multirun src/*.egg-info
+clean:  ## remove .venv, caches and build products; mlruns/ and outputs/ stay, they hold your studies
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf __pycache__
 

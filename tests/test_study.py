@@ -28,6 +28,9 @@ def ledger(tmp_path: Path, **settings: object) -> Ledger:
     return Ledger(config, SPACE)
 
 
+DEAD = f"{this_owner().rpartition('|')[0]}|1.00"  # this pid, but of a process that started long ago
+
+
 def value(trial: optuna.Trial) -> float:
     return float(trial.params["x"] - trial.params["y"] ** 2)
 
@@ -118,11 +121,30 @@ def test_retries_are_bounded_and_the_last_one_is_a_failure(tmp_path: Path) -> No
     for _ in range(3):
         trial = books.next_trial()
         assert trial is not None
-        books.hand_back(trial.number)
+        books.set_attr(books.trials()[trial.number], studies.OWNER, DEAD)
+        books.recover()
     (failed,) = studies.failures(books.trials())
     assert failed.number == 2
     assert "after 2 retries" in failed.user_attrs[studies.ERROR]
     assert len(run_out(books)) == 2
+
+
+def test_an_interruption_costs_no_retry(tmp_path: Path) -> None:
+    books = ledger(tmp_path, n_trials=1, max_retries=0)
+    for _ in range(3):
+        trial = books.next_trial()
+        assert trial is not None
+        books.hand_back(trial.number)
+    assert len(run_out(books)) == 1
+    assert studies.failures(books.trials()) == []
+
+
+def test_an_enqueued_point_survives_a_worker_that_dies_inside_of_ask(tmp_path: Path) -> None:
+    books = ledger(tmp_path, n_trials=1)
+    books.study.enqueue_trial({"x": 0.125, "y": 0.5})
+    books.study.ask()  # taken, nothing suggested yet, no owner
+    books.recover()
+    assert run_out(books) == [{"x": 0.125, "y": 0.5}]
 
 
 def test_max_failures_ends_the_study(tmp_path: Path) -> None:
@@ -151,15 +173,15 @@ def test_a_worker_that_was_thought_dead_cannot_finish_its_trial(tmp_path: Path) 
     [
         (None, None, True),
         (this_owner(), 0.0, False),
-        (this_owner().rpartition("|")[0] + "|1.00", None, True),
-        ("elsewhere|1|0.00", time.time(), False),
-        ("elsewhere|1|0.00", time.time() - GRACE_S - 1, True),
+        (DEAD, None, True),
+        ("elsewhere|1|0.00", 0.0, False),
+        ("elsewhere|1|0.00", -GRACE_S - 1, True),
     ],
 )
 def test_an_owner_is_gone_at_once_here_and_after_the_grace_period_elsewhere(
     owner: str | None, beat: float | None, gone: bool
 ) -> None:
-    assert is_gone(owner, beat) is gone
+    assert is_gone(owner, None if beat is None else time.time() + beat) is gone
 
 
 def hold(storage: str, held: object, release: object) -> None:

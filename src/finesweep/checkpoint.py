@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from finesweep.errors import OutputError
+from finesweep.files import write_text
 
 REMEDY = (
-    "make it writable (chmod, chown), or choose another folder: hydra.run.dir=DIR, or, for a sweep, "
-    "hydra.sweep.dir=DIR"
+    "make it writable (chmod, chown), or choose another folder: hydra.run.dir=DIR, for a sweep "
+    "hydra.sweep.dir=DIR, for artifacts tracking.artifacts=DIR"
 )
 MANIFEST = "manifest.json"
 # What only a resumed training needs; three of them are pickles, none of them is published.
@@ -99,14 +100,37 @@ def keep_only(parent: Path, kept: set[Path]) -> None:
 
 
 def publish(folder: Path, target: Path) -> Path:
-    """Moves a checkpoint to `target` without what only resuming needs, sealed anew."""
-    for name in RESUME_FILES:
-        (folder / name).unlink(missing_ok=True)
-    seal(folder)
-    shutil.rmtree(target, ignore_errors=True)
-    folder.rename(target)
-    _sync(target.parent)
+    """`target`: the checkpoint without what only resuming needs. `folder` stays: a kill loses nothing."""
+    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=target.parent))
+    try:
+        for path in folder.iterdir():
+            if path.name not in (*RESUME_FILES, MANIFEST):
+                _link_or_copy(path, staging / path.name)
+        seal(staging)
+        shutil.rmtree(target, ignore_errors=True)
+        staging.rename(target)
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     return target
+
+
+def _link_or_copy(path: Path, target: Path) -> None:
+    try:
+        os.link(path, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, target)
+
+
+def claim(folder: Path, identity: str) -> Path | None:
+    """The newest whole checkpoint of the same training; what another one left in `folder` is removed."""
+    name = folder / "identity"
+    if name.is_file() and name.read_text() == identity:
+        return newest(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_text(name, identity)
+    return None
 
 
 def prove_writable(folder: Path, room_bytes: int = 0) -> None:

@@ -105,10 +105,7 @@ def submit(arguments: argparse.Namespace) -> None:
 
     sources = _sources(arguments.studies, arguments.storage)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    rows = [
-        _checked(shutil.copyfile(path, arguments.out / path.name), *origin)
-        for path, origin in sources.items()
-    ]
+    rows = [_checked(_copy(path, arguments.out / path.name), *origin) for path, origin in sources.items()]
     missing = [file.name for file in GLUE_FILES if file.name not in {row.task for row in rows}]
     if arguments.fill_missing:
         rows += [_checked(path) for path in fill_missing(arguments.out, {row.task for row in rows})]
@@ -123,6 +120,10 @@ def submit(arguments: argparse.Namespace) -> None:
         _print_submitted(rows, missing, archive if arguments.zip and not invalid else None)
     if invalid:
         raise NotValid("; ".join(invalid))
+
+
+def _copy(path: Path, target: Path) -> Path:
+    return path if path.resolve() == target.resolve() else Path(shutil.copyfile(path, target))
 
 
 def _checked(path: Path, study: str | None = None, run_id: str | None = None) -> Submitted:
@@ -141,11 +142,14 @@ def _sources(names: list[str], storage: str) -> dict[Path, tuple[str, str]]:
 
     sources: dict[Path, tuple[str, str]] = {}
     for name in names:
-        found = report.best(study.load(name, storage))
-        if not found.submissions:
+        loaded = study.load(name, storage)
+        found = report.best(loaded)
+        if loaded.user_attrs["glue_task"] is None:
+            raise StudyError(f"study {name!r}: no GLUE task; its predictions: {', '.join(found.submissions)}")
+        if not found.submissions or not all(Path(path).is_file() for path in found.submissions):
             raise StudyError(
-                f"study {name!r}: no submission; it is not finished, or its data has no test split; "
-                f"see: finesweep status {name}"
+                f"study {name!r}: no submission; it is not finished, has no test split, or its folder "
+                f"is gone; see: finesweep status {name}"
             )
         for path in map(Path, found.submissions):
             if twice := [origin[0] for other, origin in sources.items() if other.name == path.name]:
@@ -170,9 +174,10 @@ def ui(arguments: argparse.Namespace) -> None:
     """Serves until interrupted; bound to 127.0.0.1, for MLflow's UI has no authentication."""
     from finesweep.tracking import open_store
 
-    open_store(
-        TrackingConfig(uri=arguments.tracking_uri)
-    )  # fails here, with a clear error, rather than in the UI
+    path = Path(arguments.tracking_uri.removeprefix("sqlite:///"))
+    if arguments.tracking_uri.startswith("sqlite:///") and not path.exists():
+        raise StudyError(f"{path}: not there; go to where train.py ran, or name it: --tracking-uri")
+    open_store(TrackingConfig(uri=arguments.tracking_uri))  # fails here rather than in the UI
     print(f"http://127.0.0.1:{arguments.port}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = (
         "false"  # a dozen processes that comparing runs needs not

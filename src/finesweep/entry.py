@@ -49,7 +49,8 @@ def guarded(main: Callable[[], object]) -> int:
         )
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        goes_on = "; the same command goes on from here" if {"-m", "--multirun"} & set(sys.argv) else ""
+        print(f"interrupted{goes_on}", file=sys.stderr)
         return INTERRUPTED
     return EXIT_DONE
 

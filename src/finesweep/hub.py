@@ -1,9 +1,12 @@
 """Whether the Hugging Face hub can be reached, asked once and quickly; if not, nothing waits for it again."""
 
+import json
 import logging
 import os
 import threading
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from finesweep.errors import ModelError
 
@@ -37,22 +40,34 @@ def ensure_reachable_or_offline() -> bool:
     return False
 
 
-def check_model_source(name_or_path: str, revision: str | None = None) -> None:
-    """Makes sure that there is such a model, by its config.json; the hub's is fetched, or has a copy.
+def check_model_source(name_or_path: str, revision: str | None = None) -> dict[str, Any]:
+    """The model's config.json, of a folder or of the hub (fetched, or the local copy).
 
     Raises: ModelError, within `DECISION_TIMEOUT_S` if the hub cannot be reached.
     """
+    path = _config_file(name_or_path, revision)
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"model.name_or_path: {path}: not readable as JSON ({error}); {LEGAL_MODEL}"
+        ) from error
+    return found if isinstance(found, dict) else {}
+
+
+def _config_file(name_or_path: str, revision: str | None) -> str:
     if os.path.isdir(name_or_path):
-        if not os.path.isfile(os.path.join(name_or_path, "config.json")):
+        path = os.path.join(name_or_path, "config.json")
+        if not os.path.isfile(path):
             raise ModelError(f"model.name_or_path: {name_or_path}: no config.json in it; {LEGAL_MODEL}")
-        return
+        return path
     if name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1:
         raise ModelError(f"model.name_or_path: {name_or_path}: no such folder; {LEGAL_MODEL}")
     reachable = ensure_reachable_or_offline()
     from huggingface_hub import hf_hub_download
 
     try:
-        hf_hub_download(name_or_path, "config.json", revision=revision)
+        return str(hf_hub_download(name_or_path, "config.json", revision=revision))
     except (OSError, ValueError) as error:  # what huggingface_hub raises is one of these
         where = "on the hub" if reachable else "in the local copy, and the hub cannot be reached"
         raise ModelError(

@@ -41,6 +41,11 @@ class Observer(TrainerCallback):
         """The first of the best evaluations."""
         return max(self.history, key=lambda entry: self.sign * entry[1])
 
+    @property
+    def epochs_trained(self) -> float:
+        """By this process: fewer than configured after an early stop, or a resume."""
+        return (self._last_step - self._first_step) / self.steps_per_epoch
+
     def best_checkpoint(self, folder: Path) -> Path:
         """Raises: TrialPruned if the training ended because the sweep gave it up."""
         if self.pruned:
@@ -57,7 +62,8 @@ class Observer(TrainerCallback):
         evaluations = range(1, math.ceil(state.max_steps / self.steps_per_epoch * per_epoch) + 1)
         due = (max(1, round(i * self.steps_per_epoch / per_epoch)) for i in evaluations)
         self.due = {step for step in due if step < state.max_steps} | {state.max_steps}
-        self._started, self._first_step = time.monotonic(), state.global_step
+        self._started = time.monotonic()
+        self._first_step = self._last_step = state.global_step
         for entry in state.log_history:  # of the try that this one resumes
             if self.objective in entry:
                 self.history.append((int(entry["step"]), entry[self.objective], _evaluation(entry)))
@@ -67,6 +73,7 @@ class Observer(TrainerCallback):
     ) -> None:
         if state.global_step in self.due:
             control.should_log = control.should_evaluate = control.should_save = True
+        self._last_step = state.global_step
         now = time.monotonic()
         if self.trial and now - self._last_progress > PROGRESS_EVERY_S:
             self._last_progress = now

@@ -3,9 +3,10 @@
 import logging
 from pathlib import Path
 
-from finesweep.config import Init, ModelConfig, RunConfig
+from finesweep import checkpoint
+from finesweep.config import Init, ModelConfig, RunConfig, TrackingConfig
 from finesweep.data import Splits, load_splits
-from finesweep.errors import ModelError, SubmissionError
+from finesweep.errors import ConfigError, ModelError, SubmissionError
 from finesweep.hub import LEGAL_MODEL, check_model_source
 from finesweep.metrics import check_metric
 from finesweep.submission import check_rows
@@ -43,10 +44,14 @@ def _read_rows(config: RunConfig) -> Splits:
 
 
 def check_model(config: ModelConfig) -> None:
-    """Raises: ModelError if there is no such checkpoint, here or on the hub."""
+    """Raises: ModelError if there is no such checkpoint, ConfigError if its positions are too few."""
     if config.name_or_path is None:
         return
-    check_model_source(config.name_or_path, config.revision)
+    positions = check_model_source(config.name_or_path, config.revision).get("max_position_embeddings")
+    if positions is not None and config.max_length > positions:
+        raise ConfigError.at(
+            "model.max_length", config.max_length, f"8 to {positions}, the model's positions"
+        )
     folder = Path(config.name_or_path)
     if (
         folder.is_dir()
@@ -54,6 +59,13 @@ def check_model(config: ModelConfig) -> None:
         and not any(any(folder.glob(name)) for name in WEIGHTS)
     ):
         raise ModelError(f"model.name_or_path: {folder}: no {' or '.join(WEIGHTS)} in it; {LEGAL_MODEL}")
+
+
+def check_folders(config: TrackingConfig, output_dir: Path) -> None:
+    """Raises: OutputError if a run could not write its folder, or its artifacts."""
+    checkpoint.prove_writable(output_dir)
+    if not config.uri.startswith("http"):  # a server keeps them in a place of its own
+        checkpoint.prove_writable(Path(config.artifacts))
 
 
 def submission_problem(config: RunConfig, split: str, rows: int) -> str | None:

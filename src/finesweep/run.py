@@ -1,5 +1,6 @@
 """One run, from config to a tracked, evaluated, predicted model: the whole pipeline on one screen."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -8,17 +9,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from finesweep import checkpoint, device
-from finesweep.config import RunConfig
+from finesweep.config import RunConfig, to_dict
+from finesweep.data import fingerprint
 from finesweep.files import write_text
 from finesweep.inputs import Inputs, load_inputs
 from finesweep.metrics import metrics_for
 from finesweep.model import load_model
 from finesweep.observer import Observer
 from finesweep.predict import score_and_predict
+from finesweep.preflight import check_folders
+from finesweep.provenance import environment, git
 from finesweep.tracking import TrackedRun, open_run
 from finesweep.training import Trained, build_trainer, steps_per_epoch, train
 from finesweep.trial import TrialPruned, current_trial
 
+TRAINED_FROM = ("model", "data", "optimizer", "trainer", "seed")
 log = logging.getLogger(__name__)
 
 
@@ -43,12 +48,13 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
     opened.
     Raises: FinesweepError, TrialPruned, and whatever the training raises; `result.json` then says so.
     """
-    checkpoint.prove_writable(output_dir)
+    check_folders(config.tracking, output_dir)
     device.prepare(config.trainer)
     inputs = load_inputs(config)
     result = RunResult(metric=config.data.metric)
     with _written(result, output_dir), open_run(config, overrides) as tracked:
         result.run_id = tracked.run_id
+        _log_provenance(inputs, tracked)
         trained = _train(config, inputs, output_dir, tracked)
         result.value, result.metrics, result.checkpoint = (
             trained.value,
@@ -65,6 +71,15 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
     return result
 
 
+def _log_provenance(inputs: Inputs, tracked: TrackedRun) -> None:
+    tracked.log_text(json.dumps(environment(), indent=1), "environment.json")
+    splits = {"train": inputs.splits.train, "eval": inputs.splits.eval}
+    content = {name: {"rows": len(rows), "sha256": fingerprint(rows)} for name, rows in splits.items()}
+    tracked.log_text(json.dumps(content, indent=1), "data.json")
+    if diff := git("diff", "HEAD"):
+        tracked.log_text(diff + "\n", "git.diff")
+
+
 def _train(config: RunConfig, inputs: Inputs, output_dir: Path, tracked: TrackedRun) -> Trained:
     model = load_model(config.model, inputs.tokenizer, inputs.splits.labels, config.seed)
     observer = Observer(
@@ -77,13 +92,19 @@ def _train(config: RunConfig, inputs: Inputs, output_dir: Path, tracked: Tracked
     compute_metrics = metrics_for(config.data, len(inputs.splits.labels or ["value"]))
     folder = output_dir / "training"
     trainer = build_trainer(config, model, inputs, compute_metrics, folder, observer)
-    trained = train(trainer, observer, folder, resume=checkpoint.newest(folder))
-    tokens = sum(inputs.train["length"]) * config.trainer.num_train_epochs
+    trained = train(trainer, observer, folder, resume=checkpoint.claim(folder, _training_identity(config)))
+    tokens = sum(inputs.train["length"]) * observer.epochs_trained
     trained.metrics["train_tokens_per_second"] = tokens / trained.metrics["train_runtime"]
     throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}
     tracked.log_metrics(throughput, step=trained.step)
     log.info("best %s %.4f at step %d", config.data.metric, trained.value, trained.step)
     return trained
+
+
+def _training_identity(config: RunConfig) -> str:
+    """What a cut-off training must share with the one that goes on from its checkpoints."""
+    parts = {key: value for key, value in to_dict(config).items() if key in TRAINED_FROM}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

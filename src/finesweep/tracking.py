@@ -22,13 +22,13 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no word to anybody 
 
 import psutil
 from filelock import FileLock
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
 from finesweep.config import RunConfig, TrackingConfig, flat, to_yaml
-from finesweep.errors import ConfigError
+from finesweep.errors import ConfigError, ModelError
 from finesweep.trial import TrialPruned, current_trial
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -85,15 +85,21 @@ def experiment_id(config: TrackingConfig, name: str) -> str:
     """The experiment of this name, made if need be; its artifacts lie under `tracking.artifacts`."""
     client = open_store(config)
     if found := client.get_experiment_by_name(name):
+        if found.lifecycle_stage == "deleted":  # in the UI; its name stays taken
+            client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
-    local = config.uri.startswith(SQLITE)
-    location = (Path(config.artifacts).resolve() / name).as_uri() if local else None
+    location = (Path(config.artifacts).resolve() / name).as_uri() if has_local_artifacts(config) else None
     try:
         return str(client.create_experiment(name, location, tags=EXPERIMENT_TAGS))
     except MlflowException:  # another process was faster
         if found := client.get_experiment_by_name(name):
             return str(found.experiment_id)
         raise
+
+
+def has_local_artifacts(config: TrackingConfig) -> bool:
+    """Whether `tracking.artifacts` is used: an MLflow server has a place of its own."""
+    return not config.uri.startswith("http")
 
 
 class TrackedRun:
@@ -125,12 +131,13 @@ class TrackedRun:
     def log_folder(self, folder: Path, artifact_path: str) -> None:
         self.client.log_artifacts(self.run_id, str(folder), artifact_path)
 
-    def log_params_once(self, params: dict[str, Any]) -> None:
-        """Params of a run that may be written to again: MLflow's cannot change, so new values become tags."""
+    def download(self, artifact_path: str, folder: Path) -> Path:
+        """Raises: ModelError if the run has no such artifact."""
+        folder.mkdir(parents=True, exist_ok=True)
         try:
-            self.log_params(params)
-        except MlflowException:
-            self.set_tags({key: str(value) for key, value in params.items()})
+            return Path(self.client.download_artifacts(self.run_id, artifact_path, str(folder)))
+        except (MlflowException, OSError) as error:
+            raise ModelError(f"run {self.run_id}: no artifact {artifact_path!r}: {error}") from error
 
     def delete_artifacts(self, artifact_path: str) -> None:
         """Where the store can; one that cannot keeps them."""
@@ -149,11 +156,13 @@ def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun
     trial = current_trial.get()
     name = trial.run_name if trial else f"{config.model.name}-{time.strftime('%m%d-%H%M%S')}"
     tags = {"finesweep.kind": "run"} if trial is None else {"finesweep.kind": "trial"} | trial.tags
+    kill_abandoned_runs(config.tracking)
     tracked = start_run(config.tracking, config.data.name, name, tags)
     if trial:
         trial.started(tracked.run_id)
-    monitor = _system_monitor(config, tracked)
+    monitor = None
     try:
+        monitor = _system_monitor(config, tracked)
         tracked.log_params(_params(config, overrides))
         tracked.log_text(to_yaml(config), "config.yaml")
         tracked.log_text(json.dumps(list(overrides), indent=1), "overrides.json")
@@ -229,13 +238,37 @@ def record_failure(
 
 def kill_trial_runs(config: TrackingConfig, study: str, number: int) -> None:
     """Closes what a dead worker left open of one trial."""
-    client = open_store(config)
     trial = f"tags.`finesweep.study` = '{study}' and tags.`finesweep.trial` = '{number}'"
-    text = f"{trial} and attributes.status = 'RUNNING'"
+    for run in _running(config, trial):
+        _kill(config, run)
+
+
+def kill_abandoned_runs(config: TrackingConfig) -> None:
+    """Closes the runs and trials of this host whose process was killed and could not do it itself."""
+    here = f"tags.`finesweep.host` = '{socket.gethostname()}'"
+    for run in _running(config, here):
+        pid, _, start = run.data.tags.get("finesweep.process", "0:0").partition(":")
+        if run.data.tags.get("finesweep.kind") != "study" and not _lives(int(pid), float(start)):
+            _kill(config, run)
+
+
+def _running(config: TrackingConfig, which: str) -> list[Run]:
+    client = open_store(config)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    for run in client.search_runs(experiments, text):
-        TrackedRun(client, run.info.run_id).set_tags({"finesweep.state": "INTERRUPTED"})
-        client.set_terminated(run.info.run_id, "KILLED")
+    return list(client.search_runs(experiments, f"{which} and attributes.status = 'RUNNING'"))
+
+
+def _lives(pid: int, start: float) -> bool:
+    try:
+        return abs(psutil.Process(pid).create_time() - start) < 5.0  # the clock may have been set since
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _kill(config: TrackingConfig, run: Run) -> None:
+    tracked = TrackedRun(open_store(config), run.info.run_id)
+    tracked.set_tags({"finesweep.state": "INTERRUPTED"})
+    tracked.close("KILLED")
 
 
 def open_study_run(config: TrackingConfig, experiment: str, study: str, params: dict[str, Any]) -> TrackedRun:

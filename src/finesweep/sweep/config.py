@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from finesweep.checks import NAME
 from finesweep.errors import ConfigError
 
 
@@ -52,6 +53,9 @@ def check_sweep(config: SweepConfig) -> None:
     ):
         if value < least:
             raise ConfigError.at(f"hydra.sweeper.{key}", value, f"a whole number, {least} or more")
+    fine, legal = NAME
+    if not fine(study.name):
+        raise ConfigError.at("hydra.sweeper.study.name", study.name, legal)
     workers = config.workers
     if workers != "auto" and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
         raise ConfigError.at("hydra.sweeper.workers", workers, "auto, or a whole number, 1 or more")

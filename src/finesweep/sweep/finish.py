@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from finesweep import device
 from finesweep.config import RunConfig, parse_config
 from finesweep.inputs import load_inputs
 from finesweep.predict import score_and_predict
@@ -29,14 +30,16 @@ def finish(worker: "Worker", ledger: Ledger) -> None:
     with study_lock(config.storage, f"{ledger.name}:finish"):
         study = ledger.study
         trials = ledger.trials()
-        if not studies.is_over(trials, config) or studies.is_concluded(study, trials):
+        over = studies.is_over(trials, config)
+        predict = bool(worker.master_config.predict)
+        if not over or studies.is_concluded(study, trials, predict):
             return
         best = studies.best_first(study)[: worker.sweep.keep_checkpoints]
         _keep_artifacts(worker, study, best)
         found = _submit(worker, best[0])
-        study.set_user_attr(
-            studies.CONCLUSION, {"finished": studies.count_finished(trials), "best": best[0].number} | found
-        )
+        finished = {"finished": studies.count_finished(trials), "best": best[0].number, "predict": predict}
+        study.set_user_attr(studies.CONCLUSION, finished | found)
+        TrackedRun(open_store(worker.tracking), worker.parent_run_id).close("FINISHED")
 
 
 def _keep_artifacts(worker: "Worker", study: Study, best: list[FrozenTrial]) -> None:
@@ -47,7 +50,8 @@ def _keep_artifacts(worker: "Worker", study: Study, best: list[FrozenTrial]) -> 
     for run_id in earlier - kept.keys():
         TrackedRun(client, run_id).delete_artifacts("checkpoint")
     for run_id in kept.keys() - earlier:
-        if folder := checkpoint_of(kept[run_id]):
+        folder = checkpoint_of(kept[run_id])
+        if folder and folder.is_dir():
             TrackedRun(client, run_id).log_folder(folder, "checkpoint")
     study.set_user_attr("artifacts", sorted(kept))
 
@@ -57,14 +61,23 @@ def _submit(worker: "Worker", best: FrozenTrial) -> dict[str, object]:
     composed = worker.compose(best.number, best.params)
     folder = Path(str(composed.hydra.sweep.dir)).resolve()
     config: RunConfig = parse_config(composed)
-    checkpoint = checkpoint_of(best)
-    assert checkpoint is not None
+    device.prepare(config.trainer)
+    checkpoint = _checkpoint(worker, best, folder)
     parent = TrackedRun(open_store(worker.tracking), worker.parent_run_id)
     predicted = score_and_predict(config, load_inputs(config), checkpoint, folder, parent)
     run_id = str(best.user_attrs[studies.RUN_ID])
     parent.set_tags({"finesweep.best_trial": str(best.number), "finesweep.best_run_id": run_id})
     parent.log_metrics({"best_value": float(best.value or 0.0)}, step=best.number)
-    parent.log_params_once({f"best.{key}": value for key, value in best.params.items()})
+    parent.set_tags({f"best.{key}": str(value) for key, value in best.params.items()})
     summary = {"trial": best.number, "run_id": run_id, "value": best.value, "params": best.params}
     parent.log_text(json.dumps(summary, indent=2) + "\n", "best.json")
     return {"submissions": [str(path) for path in predicted.submissions], "metrics": predicted.metrics}
+
+
+def _checkpoint(worker: "Worker", best: FrozenTrial, folder: Path) -> Path:
+    """The best trial's checkpoint; where its folder is gone (a cleaned outputs/), the artifact of its run."""
+    local = checkpoint_of(best)
+    if local and local.is_dir():
+        return local
+    tracked = TrackedRun(open_store(worker.tracking), str(best.user_attrs[studies.RUN_ID]))
+    return tracked.download("checkpoint", folder)

@@ -9,22 +9,32 @@ from typing import Any
 
 import joblib
 import psutil
+import torch
 from optuna.distributions import distribution_to_json
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from finesweep import checkpoint
+from finesweep import device, tracking
 from finesweep.config import RunConfig, to_dict
 from finesweep.data import fingerprint
 from finesweep.errors import ConfigError, StudyError, SweepFailed
-from finesweep.preflight import check_model, read_rows
+from finesweep.preflight import check_folders, check_model, read_rows
 from finesweep.sweep import study as studies
 from finesweep.sweep.config import Sampler, SweepConfig, check_sweep
+from finesweep.sweep.lock import study_lock
 from finesweep.sweep.recovery import recover
+from finesweep.sweep.samplers import make_sampler
 from finesweep.sweep.space import Space, check_point, grid
 from finesweep.sweep.study import Ledger
 from finesweep.tracking import TrackedRun, open_store, open_study_run
 
+COMPARABLE = (
+    "data",
+    "model",
+    "optimizer",
+    "trainer",
+)  # what trials share, but for the space
+PLACES = ("data.path", "trainer.threads", "trainer.device")  # where, not what
 GB_PER_WORKER = (
     3  # a base-sized BERT's weights, gradients, AdamW's moments and activations; small ones need less
 )
@@ -65,19 +75,21 @@ class Prepared:
     def closing(self) -> Iterator[None]:
         """However the workers end, no trial is left open, nor the parent run if nobody else is at work."""
         status = "FAILED"
+        reason: str | None = "its worker is gone"
         try:
+            self.recover(reason)
             yield
             status = "FINISHED" if self.is_over else "FAILED"
         except KeyboardInterrupt:
-            status = "KILLED"
+            status, reason = "KILLED", None  # on purpose: it costs no retry
             raise
         finally:
-            self.recover()
+            self.recover(reason)
             if not any(trial.state is TrialState.RUNNING for trial in self.ledger.trials()):
                 self.parent.close(status)
 
-    def recover(self) -> int:
-        return recover(self.ledger, self.sweep.run.tracking)
+    def recover(self, reason: str | None = "its worker is gone") -> int:
+        return recover(self.ledger, self.sweep.run.tracking, reason)
 
     @property
     def is_over(self) -> bool:
@@ -85,7 +97,8 @@ class Prepared:
 
     @property
     def nothing_to_do(self) -> bool:
-        return self.is_over and studies.is_concluded(self.study, self.ledger.trials())
+        trials = self.ledger.trials()
+        return self.is_over and studies.is_concluded(self.study, trials, self.sweep.run.predict)
 
 
 def prepare(sweep: Sweep, parallel: bool) -> Prepared:
@@ -100,27 +113,30 @@ def prepare(sweep: Sweep, parallel: bool) -> Prepared:
     points = [*sweep.config.enqueue, *(grid(sweep.space) if study_config.sampler is Sampler.grid else [])]
     if study_config.sampler is Sampler.grid:
         study_config.n_trials = min(study_config.n_trials, len(points))
+    make_sampler(study_config, 0)
     identity = _identity(sweep)
     workers, gpus = _count_workers(sweep, parallel)
+    device.arguments(sweep.run.trainer)
     overrides = [*sweep.overrides, *_threads(sweep, workers, gpus)]
     studies.open_storage(study_config.storage)
     open_store(sweep.run.tracking)
-    _guard(sweep, identity)
-    checkpoint.prove_writable(Path(sweep.folder))
-    parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
-    attrs: dict[str, Any] = {
+    with study_lock(study_config.storage, sweep.name):  # two commands at once make one study, with one parent
+        _guard(sweep, identity)
+        check_folders(sweep.run.tracking, Path(sweep.folder))
+        study = studies.create(study_config, sweep.run.data.direction, points, _attributes(sweep, identity))
+        parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
+    tracking.kill_abandoned_runs(sweep.run.tracking)
+    return Prepared(overrides, workers, gpus, study, parent, Ledger(study_config, sweep.space), sweep)
+
+
+def _attributes(sweep: Sweep, identity: dict[str, Any]) -> dict[str, Any]:
+    """What readers of the study need; no overrides, for a storage's address may hold a password."""
+    return {
         "identity": identity,
-        "n_trials": study_config.n_trials,
+        "n_trials": sweep.config.study.n_trials,
         "metric": sweep.run.data.metric,
-        "parent_run_id": parent.run_id,
-        "tracking": to_dict(sweep.run)["tracking"],
-        "overrides": overrides,
         "glue_task": sweep.run.data.glue_task,
     }
-    study = studies.create(study_config, sweep.run.data.direction, points, attrs)
-    ledger = Ledger(study_config, sweep.space)
-    recover(ledger, sweep.run.tracking)
-    return Prepared(overrides, workers, gpus, study, parent, ledger, sweep)
 
 
 def _identity(sweep: Sweep) -> dict[str, Any]:
@@ -130,11 +146,12 @@ def _identity(sweep: Sweep) -> dict[str, Any]:
     check_model(run.model)
     plain = to_dict(run)
     searched = sweep.space.keys()
-    groups = [group for group in ("data", "model") if group not in searched]
+    groups = [group for group in COMPARABLE if group not in searched]
     leaves = {f"{group}.{key}": value for group in groups for key, value in plain[group].items()}
     return {
         "space": {key: json.loads(distribution_to_json(dimension)) for key, dimension in sweep.space.items()},
-        **{key: value for key, value in leaves.items() if key not in searched and key != "data.path"},
+        "seed": plain["seed"],
+        **{key: value for key, value in leaves.items() if key not in searched and key not in PLACES},
         "data.train content": fingerprint(splits.train),
         "data.eval content": fingerprint(splits.eval),
     }
@@ -178,9 +195,11 @@ def _count_workers(sweep: Sweep, parallel: bool) -> tuple[int, int]:
     workers do more than one with two threads.
     Raises: ConfigError for several workers under the basic launcher.
     """
-    import torch
-
     gpus = 0 if sweep.run.trainer.device == "cpu" else torch.cuda.device_count()
+    if gpus > 1 and ":" in sweep.run.trainer.device:
+        raise ConfigError.at(
+            "trainer.device", sweep.run.trainer.device, "auto, cpu, cuda: workers share the GPUs"
+        )
     asked = sweep.config.workers
     if asked == "auto":
         room = max(1, int(psutil.virtual_memory().available / 2**30 / GB_PER_WORKER))
@@ -201,14 +220,16 @@ def _threads(sweep: Sweep, workers: int, gpus: int) -> list[str]:
 
 
 def conclude(sweep: Sweep, prepared: Prepared) -> None:
-    """Prints the summary. Raises: SweepFailed if the budget was not reached because trials failed."""
+    """Prints the summary. Raises: SweepFailed if the sweep ended before its budget was met."""
     from finesweep.sweep.report import describe, print_summary
 
-    failed = studies.failures(prepared.ledger.trials())
     print_summary(describe(prepared.study))
-    if len(failed) >= sweep.config.study.max_failures:
-        causes = "\n".join(f"  trial {trial.number}: {trial.user_attrs[studies.ERROR]}" for trial in failed)
-        raise SweepFailed(
-            f"{len(failed)} trials failed; hydra.sweeper.study.max_failures ends the sweep at that:\n"
-            + causes
-        )
+    trials = prepared.ledger.trials()
+    if prepared.is_over or any(trial.state is TrialState.RUNNING for trial in trials):
+        return
+    failed = studies.failures(trials)
+    causes = "\n".join(f"  trial {trial.number}: {trial.user_attrs[studies.ERROR]}" for trial in failed)
+    raise SweepFailed(
+        f"{len(failed)} trials failed, and hydra.sweeper.study.max_failures is "
+        f"{sweep.config.study.max_failures}; raise it to go on. The causes:\n{causes}"
+    )

@@ -45,7 +45,8 @@ def _file_lock(path: Path, wait: bool) -> Iterator[None]:
 @contextmanager
 def _advisory_lock(storage: str, name: str, wait: bool) -> Iterator[None]:
     """PostgreSQL's advisory lock, which lives as long as its connection."""
-    engine = sqlalchemy.create_engine(storage, poolclass=sqlalchemy.NullPool)
+    # Autocommit: the lock is the connection's, and a transaction open for as long would hold up others.
+    engine = sqlalchemy.create_engine(storage, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
     key = zlib.crc32(f"finesweep:{name}".encode())
     function = sqlalchemy.func.pg_advisory_lock if wait else sqlalchemy.func.pg_try_advisory_lock
     with engine.connect() as connection:

@@ -10,6 +10,7 @@ import psutil
 BEAT_EVERY_S = 2.0
 # A worker of another host that has not been heard of for this long is gone: 60 beats missed.
 GRACE_S = 120.0
+CLOCK_S = 5.0
 
 
 @lru_cache
@@ -34,6 +35,8 @@ def is_gone(owner: str | None, beat: float | None) -> bool:
         return beat is not None and time.time() - beat > GRACE_S
     try:
         process = psutil.Process(int(pid))
-        return f"{process.create_time():.2f}" != start or process.status() == psutil.STATUS_ZOMBIE
+        # Seconds of tolerance: psutil adds the boot time, which moves when the clock is set.
+        other = abs(process.create_time() - float(start)) > CLOCK_S
+        return other or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True

@@ -97,7 +97,8 @@ class _Watcher:
         best = studies.best_first(self.study)
         lead = f" | best {best[0].value:.4f} (trial {best[0].number})" if best else ""
         count = sum(other.state in studies.FINISHED for other in trials)
-        return f"{head}: {self.metric} {trial.value:.4f}{lead} | {count}/{self.n_trials} | {_params(trial)}"
+        value = "-" if trial.value is None else f"{trial.value:.4f}"
+        return f"{head}: {self.metric} {value}{lead} | {count}/{self.n_trials} | {_params(trial)}"
 
     def _table(self, trials: list[FrozenTrial]) -> Group:
         table = Table(

@@ -10,7 +10,6 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.errors import StudyError
 from finesweep.sweep import study as studies
 from finesweep.sweep.retention import checkpoint_of
-from finesweep.sweep.space import as_overrides
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 
@@ -47,6 +46,8 @@ class Status:
 
 
 def describe(study: Study) -> Status:
+    if "n_trials" not in study.user_attrs:
+        raise StudyError(f"study {study.study_name!r}: not made by finesweep, or cut off while it was made")
     trials = study.get_trials(deepcopy=False)
     states = {name: sum(trial.state is TrialState[name] for trial in trials) for name in STATES}
     return Status(
@@ -80,7 +81,7 @@ def best(study: Study) -> Best:
         trial=first.number,
         run_id=first.user_attrs[studies.RUN_ID],
         params=first.params,
-        command=command(study, first),
+        command=command(first),
         submission=next(iter(submissions), None),
         submissions=submissions,
         checkpoint=str(checkpoint_of(first)),
@@ -88,10 +89,9 @@ def best(study: Study) -> Best:
     )
 
 
-def command(study: Study, trial: FrozenTrial) -> str:
+def command(trial: FrozenTrial) -> str:
     """Runs this trial again, alone."""
-    overrides = [*study.user_attrs["overrides"], *as_overrides(trial.params)]
-    return shlex.join(["python", "train.py", *(text for text in overrides if not text.startswith("hydra."))])
+    return shlex.join(["python", "train.py", *trial.user_attrs[studies.OVERRIDES]])
 
 
 def lines(found: Best) -> list[str]:

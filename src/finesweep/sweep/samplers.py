@@ -27,6 +27,8 @@ def make_sampler(config: StudyConfig, ordinal: int) -> BaseSampler:
     """
     # A quasi-random sequence is one: its workers share the seed, and Optuna counts the position.
     seed = config.seed if config.sampler is Sampler.qmc else (config.seed * 1_000_003 + ordinal) % 2**32
+    if "seed" in config.sampler_options:
+        raise ConfigError("hydra.sweeper.study.sampler_options: seed is set by hydra.sweeper.study.seed")
     options: dict[str, Any] = {"seed": seed} | config.sampler_options
     try:
         return CLASSES[config.sampler](**options)

@@ -125,10 +125,15 @@ def check_point(point: dict[str, Any], space: Space) -> None:
 def _contains(dimension: BaseDistribution, value: Any) -> bool:
     if isinstance(dimension, CategoricalDistribution):
         return value in dimension.choices
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return False
     assert isinstance(dimension, (IntDistribution, FloatDistribution))
-    return dimension.low <= value <= dimension.high
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not dimension.low <= value <= dimension.high
+    ):
+        return False
+    steps = (value - dimension.low) / dimension.step if dimension.step else 0.0
+    return abs(steps - round(steps)) < 1e-8
 
 
 def as_overrides(params: dict[str, Any]) -> list[str]:

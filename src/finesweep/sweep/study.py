@@ -32,7 +32,8 @@ optuna.logging.enable_propagation()
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Names of the attributes that a trial carries.
 OWNER, BEAT, ORDINAL, RETRY_OF, ERROR, RUN_ID = "owner", "beat", "ordinal", "retry_of", "error", "run_id"
-CHECKPOINT, FOLDER = "checkpoint", "folder"
+CHECKPOINT, FOLDER, OVERRIDES = "checkpoint", "folder", "overrides"
+DEATHS = "deaths"  # of the workers of this trial and of the tries before it
 CONCLUSION = "conclusion"  # of the study: what its last finish step found
 
 
@@ -61,17 +62,18 @@ def open_storage(url: str) -> RDBStorage:
 def create(
     config: StudyConfig, direction: Direction, points: Sequence[dict[str, Any]], attrs: dict[str, Any]
 ) -> Study:
-    """Finds the study, or makes it with its enqueued points and attributes."""
+    """Finds the study, or makes it with its enqueued points and attributes; under the study's lock."""
     assert config.name is not None
-    storage = open_storage(config.storage)
-    with study_lock(config.storage, config.name):
-        study = optuna.create_study(
-            storage=storage, study_name=config.name, direction=direction.value, load_if_exists=True
-        )
-        for point in points:
-            study.enqueue_trial(point, skip_if_exists=True)
-        for key, value in attrs.items():
-            study.set_user_attr(key, value)
+    study = optuna.create_study(
+        storage=open_storage(config.storage),
+        study_name=config.name,
+        direction=direction.value,
+        load_if_exists=True,
+    )
+    for point in points:
+        study.enqueue_trial(point, skip_if_exists=True)
+    for key, value in attrs.items():
+        study.set_user_attr(key, value)
     return study
 
 
@@ -145,27 +147,33 @@ class Ledger:
     def hand_back(self, number: int) -> None:
         """A trial that was interrupted: whoever is next goes on with it. Raises: TrialLost."""
         with study_lock(self.config.storage, self.name):
-            self._requeue(self._check_mine(number), "interrupted")
+            self._requeue(self._check_mine(number), None)
 
-    def recover(self) -> list[FrozenTrial]:
-        """Ends the RUNNING trials whose owner is gone and enqueues them again. Returns the ended ones."""
+    def recover(self, reason: str | None = "its worker is gone") -> list[FrozenTrial]:
+        """Ends the RUNNING trials whose owner is gone and enqueues them again. Returns the ended ones.
+
+        reason: None if they were interrupted on purpose, which costs none of their retries.
+        """
         with study_lock(self.config.storage, self.name):
             running = [trial for trial in self.trials() if trial.state is TrialState.RUNNING]
             lost = [
                 trial for trial in running if is_gone(trial.user_attrs.get(OWNER), trial.user_attrs.get(BEAT))
             ]
             for trial in lost:
-                self._requeue(trial, "its worker is gone")
+                self._requeue(trial, reason)
             return lost
 
-    def _requeue(self, trial: FrozenTrial, reason: str) -> None:
+    def _requeue(self, trial: FrozenTrial, reason: str | None) -> None:
         """First the retry, then the end of the old one: the next recovery sees a kill between the two."""
         trials = self.trials()
-        if len(_lineage(trial, trials)) > self.config.max_retries:
+        deaths = trial.user_attrs.get(DEATHS, 0) + (reason is not None)
+        if deaths > self.config.max_retries:
             self.set_attr(trial, ERROR, f"{reason}, after {self.config.max_retries} retries")
         elif not any(other.user_attrs.get(RETRY_OF) == trial.number for other in trials):
-            lineage = {RETRY_OF: trial.number, ORDINAL: _ordinal(trial, trials)}
-            self.study.enqueue_trial(trial.params, user_attrs=lineage)
+            lineage = {RETRY_OF: trial.number, ORDINAL: _ordinal(trial, trials), DEATHS: deaths}
+            # What was enqueued is not yet among the params if the worker died before it was suggested.
+            params = trial.system_attrs.get("fixed_params", {}) | trial.params
+            self.study.enqueue_trial(params, user_attrs=lineage)
         self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _check_mine(self, number: int) -> FrozenTrial:
@@ -181,14 +189,6 @@ class Ledger:
 def failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Trials that failed for good; one that was enqueued again is none."""
     return [trial for trial in trials if trial.state is TrialState.FAIL and ERROR in trial.user_attrs]
-
-
-def _lineage(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """This try and the ones before it."""
-    tries = [trial]
-    while (earlier := tries[-1].user_attrs.get(RETRY_OF)) is not None:
-        tries.append(trials[earlier])
-    return tries
 
 
 def _next_ordinal(trials: Sequence[FrozenTrial]) -> int:
@@ -222,6 +222,7 @@ def is_over(trials: Sequence[FrozenTrial], config: StudyConfig) -> bool:
     return exhausted or count_finished(trials) >= config.n_trials
 
 
-def is_concluded(study: Study, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether the finish step has been taken for just these trials."""
-    return bool(study.user_attrs.get(CONCLUSION, {}).get("finished") == count_finished(trials))
+def is_concluded(study: Study, trials: Sequence[FrozenTrial], predict: bool) -> bool:
+    """Whether the finish step has been taken for just these trials, with predictions if they are wanted."""
+    found = study.user_attrs.get(CONCLUSION, {})
+    return found.get("finished") == count_finished(trials) and found.get("predict") in (True, predict)

@@ -7,6 +7,7 @@ another.
 import logging
 import math
 import os
+import shutil
 import threading
 import time
 from dataclasses import dataclass
@@ -122,7 +123,10 @@ class Worker:
     def _take_gpu(self) -> None:
         """Workers go round the GPUs of a machine; said before torch has looked for one."""
         if self.gpus > 1:
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(int(HydraConfig.get().job.num) % self.gpus)
+            allotted = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(self.gpus)))
+            os.environ["CUDA_VISIBLE_DEVICES"] = allotted.split(",")[
+                int(HydraConfig.get().job.num) % self.gpus
+            ]
 
     def _next(self, ledger: Ledger) -> OptunaTrial | None:
         recover(ledger, self.tracking)
@@ -132,19 +136,21 @@ class Worker:
         """Runs it, and tells the study how it ended. Raises: KeyboardInterrupt, after handing it back."""
         try:
             with RunningTrial(trial, ledger.name, self.parent_run_id):
-                job = self.run_job(trial)
+                job = self.run_job(ledger, trial)
             self._tell(ledger, trial, job)
         except TrialLost as lost:
             log.warning("%s", lost)
-        except BaseException:  # Ctrl-C, SIGTERM
+        except BaseException:  # Ctrl-C
             ledger.hand_back(trial.number)
             raise
 
-    def run_job(self, trial: OptunaTrial) -> JobReturn:
+    def run_job(self, ledger: Ledger, trial: OptunaTrial) -> JobReturn:
         config = self.compose(trial.number, trial.params)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
         trial.set_user_attr(studies.FOLDER, str(folder))
-        self._adopt_checkpoints(trial, folder)
+        own = [*self.overrides, *as_overrides(trial.params)]
+        trial.set_user_attr(studies.OVERRIDES, [text for text in own if not text.startswith("hydra.")])
+        self._adopt_checkpoints(ledger, trial, folder)
         return run_job(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
@@ -164,18 +170,18 @@ class Worker:
             config.hydra.job.id = config.hydra.job.num = number
         return config
 
-    def _adopt_checkpoints(self, trial: OptunaTrial, folder: Path) -> None:
+    def _adopt_checkpoints(self, ledger: Ledger, trial: OptunaTrial, folder: Path) -> None:
         """A retry goes on from the checkpoints of the try before it."""
         retry_of = trial.user_attrs.get(studies.RETRY_OF)
-        if retry_of is None:
-            return
-        earlier = folder.with_name(f"trial-{retry_of:04d}") / "training"
-        if earlier.is_dir():
+        earlier = None if retry_of is None else ledger.trials()[retry_of].user_attrs.get(studies.FOLDER)
+        if earlier and (Path(earlier) / "training").is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            earlier.rename(folder / "training")
+            (Path(earlier) / "training").rename(folder / "training")
 
     def _tell(self, ledger: Ledger, trial: OptunaTrial, job: JobReturn) -> None:
         error = job._return_value if job.status is JobStatus.FAILED else None
+        if error is not None:  # nobody will resume it
+            shutil.rmtree(Path(trial.user_attrs[studies.FOLDER]) / "training", ignore_errors=True)
         if isinstance(error, TrialPruned):
             ledger.prune(trial.number)
         elif error is not None:

@@ -4,6 +4,7 @@ import copy
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -19,12 +20,13 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from finesweep.config import parse_config
-from finesweep.errors import ConfigError
+from finesweep.errors import ConfigError, SweepFailed
 from finesweep.sweep.config import SweepConfig
 
 ConfigStore.instance().store(group="hydra/sweeper", name="finesweep", node=SweepConfig, provider="finesweep")
 
 GRAMMAR = "interval(a, b), tag(log, interval(a, b)), range(a, b), choice(a, b, ...)"
+MAX_RESTARTS = 10  # of the workers in one command
 NAMING = ("data", "model")  # config groups that, given on the command line, become part of the study's name
 
 
@@ -82,9 +84,8 @@ class FinesweepSweeper(Sweeper):
             return str(self.sweep_node.study.name)
         choices = self.master.hydra.runtime.choices
         overridden = {text.partition("=")[0] for text in fixed}
-        return "-".join(
-            [str(choices.sweep), *(str(choices[group]) for group in NAMING if group in overridden)]
-        )
+        chosen = [str(choices[group]) for group in NAMING if group in overridden]
+        return "-".join([str(choices.get("sweep", "sweep")), *chosen])
 
     def _compose(self, overrides: list[str]) -> DictConfig:
         config = self.loader.load_sweep_config(self.master, overrides)
@@ -148,17 +149,14 @@ class FinesweepSweeper(Sweeper):
 
     @staticmethod
     def _survive(launcher: Launcher, jobs: list[list[str]], prepared: Any) -> Sequence[JobReturn]:
-        """A launcher gives up all workers when one of its processes is killed; they are started again.
-
-        Not forever: each round ends a try of a trial, and `max_retries` and `max_failures` bound those.
-        """
-        while True:
+        """A launcher gives up all workers when one of its processes is killed; they are started again."""
+        for _ in range(MAX_RESTARTS):
             try:
                 return launcher.launch(jobs, initial_job_idx=0)
-            except Exception as error:
-                if not prepared.recover():
-                    raise
+            except BrokenProcessPool as error:
+                prepared.recover()
                 print(f"a worker died ({type(error).__name__}); starting the workers again", file=sys.stderr)
+        raise SweepFailed(f"workers died {MAX_RESTARTS} times; is there memory for hydra.sweeper.workers?")
 
     def _launcher(self, worker: TaskFunction, folder: str, workers: int) -> Launcher:
         with read_write(self.master), open_dict(self.master):
