@@ -15,11 +15,17 @@ def prepare(config: TrainerConfig) -> None:
     Trainer would spread a run over every GPU it sees; a run here uses one, so the others are hidden first.
     Raises: ConfigError for a CUDA device that is not there.
     """
-    if config.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError.at("trainer.device", config.device, "auto or cpu; torch finds no CUDA device here")
+    check(config)
     if config.device != "cpu" and torch.cuda.is_available():
         _choose_gpu(config.device)
     torch.set_num_threads(config.threads or torch.get_num_threads())
+
+
+def check(config: TrainerConfig) -> None:
+    """Raises: ConfigError for a device or a precision that this machine does not have."""
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError.at("trainer.device", config.device, "auto or cpu; torch finds no CUDA device here")
+    arguments(config)
 
 
 def _choose_gpu(device: str) -> None:

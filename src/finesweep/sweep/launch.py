@@ -116,7 +116,7 @@ def prepare(sweep: Sweep, parallel: bool) -> Prepared:
     make_sampler(study_config, 0)
     identity = _identity(sweep)
     workers, gpus = _count_workers(sweep, parallel)
-    device.arguments(sweep.run.trainer)
+    device.check(sweep.run.trainer)
     overrides = [*sweep.overrides, *_threads(sweep, workers, gpus)]
     studies.open_storage(study_config.storage)
     open_store(sweep.run.tracking)
