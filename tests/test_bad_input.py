@@ -76,6 +76,10 @@ TABLE = [
             ["optimizer.learning_rat: no such key", "did you mean optimizer.learning_rate?"],
         ),
         (["optimiser.learning_rate=1"], ["optimiser", "optimizer"]),
+        (
+            ["data.eval_split=validation[:80%]"],
+            ["data.eval_split", """'data.eval_split="validation[:80%]"'"""],
+        ),
         (["optimizer.learning_rate=fast"], ["optimizer.learning_rate", "fast", "Float"]),
         (["optimizer.learning_rate=-1"], ["optimizer.learning_rate: got -1.0; legal: a number above 0"]),
         (["trainer.per_device_train_batch_size=0"], ["per_device_train_batch_size: got 0", "1 or more"]),

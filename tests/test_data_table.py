@@ -156,7 +156,7 @@ GOOD = "text,mood\na,x\nb,y\nc,x\n"
             "t.csv",
             GOOD,
             {"train_split": "train", "eval_split": "validation"},
-            r"'data.train_split=train\[:80%\]' 'data.eval_split=train\[80%:\]'.*data.holdout=0.2",
+            r"'data.train_split=\"train\[:80%\]\"' 'data.eval_split=\"train\[80%:\]\"'.*data.holdout=0.2",
         ),
         ("t.jsonl", '{"text": "a", "mood": "x"}\n{"text": \n', {}, r"t.jsonl, line 2: not valid JSON"),
         (

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.checkpoint import REMEDY, user
@@ -43,9 +43,9 @@ def guarded(main: Callable[[], object]) -> int:
     except OSError as error:  # Hydra's own folders, a disk that filled up
         if error.errno not in ENVIRONMENT:
             raise
+        where = error.filename or "a file"
         print(
-            f"error: {error.filename}: user {user()} cannot write here ({error.strerror}); {REMEDY}",
-            file=sys.stderr,
+            f"error: {where}: user {user()} cannot write here ({error.strerror}); {REMEDY}", file=sys.stderr
         )
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
@@ -61,6 +61,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 def explain(error: Exception) -> str:
     """Hydra's or OmegaConf's message, with the legal keys where one was misspelt."""
+    if isinstance(error, OverrideParseException):
+        return _unparsed(error.override, str(error.message).splitlines()[0])
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__
@@ -71,6 +73,14 @@ def explain(error: Exception) -> str:
     if dataclasses.is_dataclass(cause.object_type) and " not in " in text:
         return f"{key}: no such key; {_legal(key, [f.name for f in dataclasses.fields(cause.object_type)])}"
     return f"{key}: {text}" if key else text
+
+
+def _unparsed(override: str, message: str) -> str:
+    key, _, value = override.partition("=")
+    if not value or '"' in value:
+        return f"{override}: not in Hydra's grammar ({message})"
+    remedy = f"a value with brackets, spaces or commas is quoted for Hydra too: '{key}=\"{value}\"'"
+    return f"{override}: not in Hydra's grammar ({message}); {remedy}"
 
 
 def _overridden(error: Exception) -> str:

@@ -30,7 +30,7 @@ class Tables:
         one = self.names[0]
         return (
             f"{self._config.path} holds only {', '.join(self.names)}. To make two of one: "
-            f"'data.train_split={one}[:80%]' 'data.eval_split={one}[80%:]', "
+            f"'data.train_split=\"{one}[:80%]\"' 'data.eval_split=\"{one}[80%:]\"', "
             f"or data.train_split={one} data.holdout=0.2 data.eval_split=null"
         )
 
