@@ -15,7 +15,7 @@ from finesweep import checkpoint, training
 from finesweep.config import RunConfig
 from finesweep.data import load_splits
 from finesweep.run import run
-from finesweep.tracking import open_store
+from finesweep.tracking import open_store, start_run
 from finesweep.training import LossNotFinite
 
 Compose = Callable[..., RunConfig]
@@ -153,3 +153,46 @@ def test_predictions_come_back_in_the_order_of_the_rows() -> None:
     ordered, order = training.by_length(rows)
     assert ordered["length"] == [9, 9, 3, 1]
     assert np.array_equal(order, [1, 3, 0, 2])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "sgd"])
+def test_every_optimizer_trains(config: Compose, tmp_path: Path, optimizer: str) -> None:
+    settings = config(f"optimizer={optimizer}", "trainer.gradient_accumulation_steps=2", "predict=false")
+    result = run(settings, tmp_path / "out")
+    assert result.status == "FINISHED"
+    assert result.metrics["eval_loss"] > 0
+
+
+def test_another_config_in_the_same_folder_does_not_go_on_from_its_checkpoints(
+    config: Compose, tmp_path: Path
+) -> None:
+    folder = tmp_path / "training"
+    assert checkpoint.claim(folder, "a") is None
+    saved = checkpoint.save(
+        lambda staging: (staging / "model.safetensors").write_bytes(b"w") and None, folder, 5
+    )
+    assert checkpoint.claim(folder, "a") == saved
+    assert checkpoint.claim(folder, "b") is None
+    assert not saved.exists()
+
+
+def test_a_run_whose_process_was_killed_is_closed_by_the_next_one(config: Compose, tmp_path: Path) -> None:
+    settings = config("predict=false")
+    dead = start_run(
+        settings.tracking, "demo", "dead", {"finesweep.kind": "run", "finesweep.process": "1:1.00"}
+    )
+    run(settings, tmp_path / "out")
+    found = {tracked.info.run_id: tracked.info.status for tracked in runs(settings)}
+    assert found.pop(dead.run_id) == "KILLED"
+    assert list(found.values()) == ["FINISHED"]
+
+
+def test_a_run_says_what_it_was_made_with(config: Compose, tmp_path: Path) -> None:
+    settings = config("predict=false")
+    result = run(settings, tmp_path / "out")
+    client = open_store(settings.tracking)
+    folder = Path(client.download_artifacts(str(result.run_id), "", str(tmp_path)))
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__
+    assert environment["threads"] == 1
+    assert json.loads((folder / "data.json").read_text())["train"]["rows"] == 200

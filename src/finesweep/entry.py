@@ -40,6 +40,9 @@ def guarded(main: Callable[[], object]) -> int:
     except (HydraException, OmegaConfBaseException) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return EXIT_UNUSABLE
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
     except OSError as error:  # Hydra's own folders, a disk that filled up
         if error.errno not in ENVIRONMENT:
             raise
