@@ -120,6 +120,11 @@ class TrackingConfig:
     artifacts: str = "mlruns/artifacts"
     system_metrics: bool = True
 
+    @property
+    def is_server(self) -> bool:
+        """An MLflow server keeps artifacts in a place of its own; `artifacts` is not used then."""
+        return self.uri.startswith("http")
+
 
 @dataclass
 class RunConfig:

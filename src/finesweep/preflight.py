@@ -64,7 +64,7 @@ def check_model(config: ModelConfig) -> None:
 def check_folders(config: TrackingConfig, output_dir: Path) -> None:
     """Raises: OutputError if a run could not write its folder, or its artifacts."""
     checkpoint.prove_writable(output_dir)
-    if not config.uri.startswith("http"):  # a server keeps them in a place of its own
+    if not config.is_server:
         checkpoint.prove_writable(Path(config.artifacts))
 
 

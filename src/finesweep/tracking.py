@@ -88,18 +88,13 @@ def experiment_id(config: TrackingConfig, name: str) -> str:
         if found.lifecycle_stage == "deleted":  # in the UI; its name stays taken
             client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
-    location = (Path(config.artifacts).resolve() / name).as_uri() if has_local_artifacts(config) else None
+    location = None if config.is_server else (Path(config.artifacts).resolve() / name).as_uri()
     try:
         return str(client.create_experiment(name, location, tags=EXPERIMENT_TAGS))
     except MlflowException:  # another process was faster
         if found := client.get_experiment_by_name(name):
             return str(found.experiment_id)
         raise
-
-
-def has_local_artifacts(config: TrackingConfig) -> bool:
-    """Whether `tracking.artifacts` is used: an MLflow server has a place of its own."""
-    return not config.uri.startswith("http")
 
 
 class TrackedRun:

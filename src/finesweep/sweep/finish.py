@@ -1,7 +1,6 @@
 """The last step of a sweep, taken by one worker: the best trial predicts, and the parent run gets it all."""
 
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,6 @@ from finesweep.tracking import TrackedRun, open_store
 if TYPE_CHECKING:
     from finesweep.sweep.worker import Worker
 
-log = logging.getLogger(__name__)
-
 
 def finish(worker: "Worker", ledger: Ledger) -> None:
     """Does nothing while others are at work, and nothing twice: a study with more trials finishes anew."""
@@ -30,14 +27,20 @@ def finish(worker: "Worker", ledger: Ledger) -> None:
     with study_lock(config.storage, f"{ledger.name}:finish"):
         study = ledger.study
         trials = ledger.trials()
-        over = studies.is_over(trials, config)
-        predict = bool(worker.master_config.predict)
-        if not over or studies.is_concluded(study, trials, predict):
+        if not studies.is_over(trials, config):
             return
         best = studies.best_first(study)[: worker.sweep.keep_checkpoints]
+        composed = worker.compose(best[0].number, best[0].params)
+        run_config = parse_config(composed)
+        if studies.is_concluded(study, trials, run_config.predict):
+            return
         _keep_artifacts(worker, study, best)
-        found = _submit(worker, best[0])
-        finished = {"finished": studies.count_finished(trials), "best": best[0].number, "predict": predict}
+        found = _submit(worker, best[0], run_config, Path(str(composed.hydra.sweep.dir)).resolve())
+        finished = {
+            "finished": studies.count_finished(trials),
+            "best": best[0].number,
+            "predict": run_config.predict,
+        }
         study.set_user_attr(studies.CONCLUSION, finished | found)
         TrackedRun(open_store(worker.tracking), worker.parent_run_id).close("FINISHED")
 
@@ -56,11 +59,8 @@ def _keep_artifacts(worker: "Worker", study: Study, best: list[FrozenTrial]) -> 
     study.set_user_attr("artifacts", sorted(kept))
 
 
-def _submit(worker: "Worker", best: FrozenTrial) -> dict[str, object]:
+def _submit(worker: "Worker", best: FrozenTrial, config: RunConfig, folder: Path) -> dict[str, object]:
     """Final score and submission of the best trial, on the parent run and in the study's folder."""
-    composed = worker.compose(best.number, best.params)
-    folder = Path(str(composed.hydra.sweep.dir)).resolve()
-    config: RunConfig = parse_config(composed)
     device.prepare(config.trainer)
     checkpoint = _checkpoint(worker, best, folder)
     parent = TrackedRun(open_store(worker.tracking), worker.parent_run_id)

@@ -28,16 +28,11 @@ from finesweep.sweep.space import Space, check_point, grid
 from finesweep.sweep.study import Ledger
 from finesweep.tracking import TrackedRun, open_store, open_study_run
 
-COMPARABLE = (
-    "data",
-    "model",
-    "optimizer",
-    "trainer",
-)  # what trials share, but for the space
-PLACES = ("data.path", "trainer.threads", "trainer.device")  # where, not what
-GB_PER_WORKER = (
-    3  # a base-sized BERT's weights, gradients, AdamW's moments and activations; small ones need less
-)
+# What the trials of a study share, but for what is searched; and of that, what says where and not what.
+COMPARABLE = ("data", "model", "optimizer", "trainer")
+PLACES = ("data.path", "trainer.threads", "trainer.device")
+# Weights, gradients, AdamW's moments and activations of a base-sized BERT; small ones need less.
+GB_PER_WORKER = 3
 
 
 @dataclass

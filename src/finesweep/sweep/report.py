@@ -9,7 +9,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.errors import StudyError
 from finesweep.sweep import study as studies
-from finesweep.sweep.retention import checkpoint_of
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 
@@ -84,7 +83,7 @@ def best(study: Study) -> Best:
         command=command(first),
         submission=next(iter(submissions), None),
         submissions=submissions,
-        checkpoint=str(checkpoint_of(first)),
+        checkpoint=first.user_attrs.get(studies.CHECKPOINT),
         final_metrics=mine.get("metrics", {}),
     )
 

@@ -17,8 +17,10 @@ from typing import Any
 import optuna
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import open_dict
+from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep import tracking
@@ -94,7 +96,7 @@ class RunningTrial:
 
 @dataclass
 class Worker:
-    """The task function that the launcher gets; everything in it is a value, an id or a URL."""
+    """The task function that the launcher gets. It is pickled: Hydra's own objects, values, ids and URLs."""
 
     task_function: TaskFunction
     hydra_context: HydraContext
@@ -140,6 +142,9 @@ class Worker:
             self._tell(ledger, trial, job)
         except TrialLost as lost:
             log.warning("%s", lost)
+        except (HydraException, OmegaConfBaseException) as error:  # values that do not compose together
+            self._close_unopened(trial, error)
+            ledger.fail(trial.number, f"{type(error).__name__}: {error}")
         except BaseException:  # Ctrl-C
             ledger.hand_back(trial.number)
             raise
