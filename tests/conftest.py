@@ -30,6 +30,12 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def no_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For sweeps whose training is the test's own (`sweeping.sweep`): no weights to predict with."""
+    monkeypatch.setattr("finesweep.sweep.finish._submit", lambda *_: {"submissions": [], "metrics": {}})
+
+
+@pytest.fixture
 def config() -> Callable[..., RunConfig]:
     """A run's config as train.py composes it from these overrides."""
 

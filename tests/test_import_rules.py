@@ -44,7 +44,7 @@ def test_only_these_import(module: str, allowed: tuple[str, ...]) -> None:
 
 
 def test_nothing_under_finesweep_imports_the_plugin() -> None:
-    assert importers("hydra_plugins.finesweep") == importers("hydra_plugins") == set()
+    assert {path for path in importers("hydra_plugins") if not path.startswith("hydra_plugins/")} == set()
 
 
 def test_the_pipeline_knows_neither_optuna_nor_hydra() -> None:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_study import SPACE, hold, run_out
+from test_study import SPACE, hand_back, hold, run_out
 
 from finesweep.config import Direction
 from finesweep.sweep import study as studies
 from finesweep.sweep.config import StudyConfig
+from finesweep.sweep.ledger import Ledger
 from finesweep.sweep.lock import Busy, study_lock
-from finesweep.sweep.study import Ledger
 
 FORK = multiprocessing.get_context("fork")
 
@@ -56,7 +56,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def ledger(storage: str, name: str, n_trials: int) -> Ledger:
     config = StudyConfig(name=name, storage=storage, n_trials=n_trials)
-    studies.create(config, Direction.maximize, [], {"n_trials": n_trials, "metric": "m"})
+    studies.create(config, {"m": Direction.maximize}, [], {"n_trials": n_trials, "metric": "m"})
     return Ledger(config, SPACE)
 
 
@@ -64,7 +64,7 @@ def test_a_study_runs_and_recovers_there(storage: str) -> None:
     books = ledger(storage, "s", 3)
     first = books.next_trial()
     assert first is not None
-    books.hand_back(first.number)
+    hand_back(books, first.number)
     assert run_out(books)[0] == first.params
     assert [trial.state.name for trial in books.trials()] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
 

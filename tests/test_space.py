@@ -7,7 +7,8 @@ from optuna.distributions import FloatDistribution as Float
 from optuna.distributions import IntDistribution as Int
 
 from finesweep.errors import ConfigError
-from finesweep.sweep.space import as_overrides, check_point, distribution, ends, grid
+from finesweep.sweep.grammar import as_overrides, distribution, ends
+from finesweep.sweep.space import Dimension, check_point, grid
 
 
 def parsed(text: str, whole: bool = False):  # type: ignore[no-untyped-def]
@@ -66,12 +67,12 @@ def test_what_is_checked_beforehand_are_the_ends_of_each_dimension() -> None:
 
 
 def test_a_grid_is_every_point_once() -> None:
-    space = {"a": parsed("a=choice(x,y)"), "b": parsed("b=range(1,4)"), "c": parsed("c=range(0.0,0.3,0.1)")}
-    points = grid(space)
+    texts = {"a": "a=choice(x,y)", "b": "b=range(1,4)", "c": "c=range(0.0,0.3,0.1)"}
+    points = grid(tuple(Dimension(key, key, parsed(text)) for key, text in texts.items()))
     assert len(points) == 2 * 3 * 3
     assert len({tuple(point.values()) for point in points}) == 18
     with pytest.raises(ConfigError, match="a: an interval has no grid"):
-        grid({"a": parsed("a=interval(0,1)")})
+        grid((Dimension("a", "a", parsed("a=interval(0,1)")),))
 
 
 @pytest.mark.parametrize(
@@ -79,9 +80,10 @@ def test_a_grid_is_every_point_once() -> None:
     [({"b": 1}, "b is not swept; legal: a"), ({"a": 2.0}, "enqueue: a: got 2.0"), ({"a": "x"}, "got 'x'")],
 )
 def test_a_known_good_point_must_lie_in_the_space(point: dict[str, object], message: str) -> None:
-    check_point({"a": 0.5}, {"a": Float(0, 1)})
+    space = (Dimension("a", "a", Float(0, 1)),)
+    check_point({"a": 0.5}, space)
     with pytest.raises(ConfigError, match=message):
-        check_point(point, {"a": Float(0, 1)})
+        check_point(point, space)
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,21 @@ from optuna.trial import TrialState
 
 from finesweep.config import Direction
 from finesweep.errors import ConfigError, StudyError
+from finesweep.sweep import ledger as ledgers
 from finesweep.sweep import study as studies
 from finesweep.sweep.config import Sampler, StudyConfig
+from finesweep.sweep.ledger import GONE, Ledger, Outcome
 from finesweep.sweep.lock import Busy, study_lock
 from finesweep.sweep.owner import GRACE_S, is_gone, this_owner
-from finesweep.sweep.study import Ledger, TrialLost
+from finesweep.sweep.space import Dimension
+from finesweep.trial import TrialLost
 
-SPACE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+SPACE = tuple(Dimension(name, name, FloatDistribution(0, 1)) for name in "xy")
 
 
 def ledger(tmp_path: Path, **settings: object) -> Ledger:
     config = StudyConfig(name="s", storage=f"sqlite:///{tmp_path}/optuna.db", **settings)  # type: ignore[arg-type]
-    studies.create(config, Direction.maximize, [], {"n_trials": config.n_trials, "metric": "m"})
+    studies.create(config, {"m": Direction.maximize}, [], {"n_trials": config.n_trials, "metric": "m"})
     return Ledger(config, SPACE)
 
 
@@ -35,10 +38,27 @@ def value(trial: optuna.Trial) -> float:
     return float(trial.params["x"] - trial.params["y"] ** 2)
 
 
+def complete(books: Ledger, number: int, value: float) -> None:
+    books.sign_off(number, Outcome("COMPLETE", [value]))
+    books.tell(number)
+
+
+def hand_back(books: Ledger, number: int) -> None:
+    books.sign_off(number, Outcome("INTERRUPTED"))
+    books.tell(number)
+
+
+def recover(books: Ledger, reason: str | None = GONE) -> list[tuple[int, str]]:
+    """The trials that were ended, and as what their runs were closed."""
+    closed: list[tuple[int, str]] = []
+    assert books.recover(reason, lambda number, state: closed.append((number, state))) == len(closed)
+    return closed
+
+
 def run_out(books: Ledger) -> list[dict[str, float]]:
     points = []
     while trial := books.next_trial():
-        books.complete(trial.number, value(trial))
+        complete(books, trial.number, value(trial))
         points.append(trial.params)
     return points
 
@@ -65,10 +85,10 @@ def test_an_interrupted_study_suggests_what_an_undisturbed_one_would(
     books, points = ledger(tmp_path / "b", n_trials=14, sampler=sampler), []
     while trial := books.next_trial():
         if trial.number in (0, 5, 12):
-            books.hand_back(trial.number)
+            hand_back(books, trial.number)
             books = ledger(tmp_path / "b", n_trials=14, sampler=sampler)
             continue
-        books.complete(trial.number, value(trial))
+        complete(books, trial.number, value(trial))
         points.append(trial.params)
     assert points == undisturbed
     if sampler is not Sampler.gp:  # which may return to its optimum
@@ -89,13 +109,13 @@ def take_and_die(tmp_path: Path, after: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     if after == "ask":
-        studies.this_owner = die  # type: ignore[assignment]
+        ledgers.this_owner = die  # type: ignore[assignment]
     books = ledger(tmp_path, n_trials=3)
     trial = books.next_trial()
     assert trial is not None
     if after == "requeue":
         books.study.tell = die  # type: ignore[method-assign,assignment]
-        books.hand_back(trial.number)
+        hand_back(books, trial.number)
     die()
 
 
@@ -106,8 +126,8 @@ def test_a_killed_worker_loses_no_trial(tmp_path: Path, place: str) -> None:
     worker.start()
     worker.join()
     assert worker.exitcode == -signal.SIGKILL
-    assert [trial.number for trial in books.recover()] == [0]
-    assert books.recover() == []
+    assert recover(books) == [(0, "INTERRUPTED")]
+    assert recover(books) == []
     run_out(books)
     states = [trial.state for trial in books.trials()]
     assert states == [TrialState.FAIL] + [TrialState.COMPLETE] * 3
@@ -121,8 +141,8 @@ def test_retries_are_bounded_and_the_last_one_is_a_failure(tmp_path: Path) -> No
     for _ in range(3):
         trial = books.next_trial()
         assert trial is not None
-        books.set_attr(books.trials()[trial.number], studies.OWNER, DEAD)
-        books.recover()
+        books._set_attr(books.trials()[trial.number], studies.OWNER, DEAD)
+        recover(books)
     (failed,) = studies.failures(books.trials())
     assert failed.number == 2
     assert "after 2 retries" in failed.user_attrs[studies.ERROR]
@@ -134,7 +154,7 @@ def test_an_interruption_costs_no_retry(tmp_path: Path) -> None:
     for _ in range(3):
         trial = books.next_trial()
         assert trial is not None
-        books.hand_back(trial.number)
+        hand_back(books, trial.number)
     assert len(run_out(books)) == 1
     assert studies.failures(books.trials()) == []
 
@@ -143,7 +163,7 @@ def test_an_enqueued_point_survives_a_worker_that_dies_inside_of_ask(tmp_path: P
     books = ledger(tmp_path, n_trials=1)
     books.study.enqueue_trial({"x": 0.125, "y": 0.5})
     books.study.ask()  # taken, nothing suggested yet, no owner
-    books.recover()
+    recover(books)
     assert run_out(books) == [{"x": 0.125, "y": 0.5}]
 
 
@@ -152,7 +172,8 @@ def test_max_failures_ends_the_study(tmp_path: Path) -> None:
     for _ in range(2):
         trial = books.next_trial()
         assert trial is not None
-        books.fail(trial.number, "ValueError: no")
+        books.sign_off(trial.number, Outcome("FAIL", error="ValueError: no"))
+        books.tell(trial.number)
     assert books.next_trial() is None
 
 
@@ -160,11 +181,11 @@ def test_a_worker_that_was_thought_dead_cannot_finish_its_trial(tmp_path: Path) 
     books = ledger(tmp_path, n_trials=2)
     trial = books.next_trial()
     assert trial is not None
-    books.set_attr(books.trials()[0], studies.OWNER, "elsewhere|1|0.00")
-    books.set_attr(books.trials()[0], studies.BEAT, time.time() - GRACE_S - 1)
-    books.recover()
+    books._set_attr(books.trials()[0], studies.OWNER, "elsewhere|1|0.00")
+    books._set_attr(books.trials()[0], studies.BEAT, time.time() - GRACE_S - 1)
+    recover(books)
     with pytest.raises(TrialLost):
-        books.complete(trial.number, 1.0)
+        complete(books, trial.number, 1.0)
     assert books.trials()[0].state is TrialState.FAIL
 
 

@@ -23,7 +23,8 @@ REMEDY = (
 )
 MANIFEST = "manifest.json"
 # What only a resumed training needs; three of them are pickles, none of them is published.
-RESUME_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json")
+RESUME_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json",
+                "observer.json")  # fmt: skip
 
 
 def save(write: Callable[[Path], None], parent: Path, step: int) -> Path:

@@ -1,6 +1,6 @@
 """The `finesweep` command: what a study found, and what to hand in.
 
-finesweep status STUDY      finesweep best STUDY      finesweep ui
+finesweep status STUDY [--watch]      finesweep best STUDY      finesweep ui
 finesweep submit STUDY [STUDY ...] --out DIR [--zip] [--fill-missing]
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from finesweep.config import TrackingConfig
 from finesweep.entry import guarded
-from finesweep.errors import NotValid, StudyError, SubmissionError
+from finesweep.errors import ConfigError, NotValid, StudyError, SubmissionError
 from finesweep.sweep.config import StudyConfig
 
 STORAGE, TRACKING = StudyConfig().storage, TrackingConfig().uri
@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         one = add(name, verb, about)
         one.add_argument("study")
         _add_reading(one)
+        if verb is status:
+            one.add_argument("--watch", action="store_true", help="until nobody is at work on it any more")
     several = add("submit", submit, "Validated submission files of the studies' best trials.")
     several.add_argument("studies", nargs="+", metavar="STUDY")
     several.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -67,13 +69,21 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 
 def status(arguments: argparse.Namespace) -> None:
-    from finesweep.sweep import report, study
+    """Raises: ConfigError, StudyError; KeyboardInterrupt, which ends the watching alone."""
+    if arguments.watch and arguments.json:
+        raise ConfigError("--watch: a table for people, not with --json; give one of the two")
+    from finesweep.sweep import progress, report, study, table
 
-    found = report.describe(study.load(arguments.study, arguments.storage))
+    loaded = study.load(arguments.study, arguments.storage)
+    found = report.describe(loaded)
     if arguments.json:
         _print_json(asdict(found))
-    else:
-        report.print_summary(found)
+        return
+    if arguments.watch:
+        progress.follow(loaded, arguments.storage)
+        found = report.describe(loaded)
+    report.print_summary(found)
+    table.print_running(loaded)
 
 
 def best(arguments: argparse.Namespace) -> None:

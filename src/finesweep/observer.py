@@ -1,5 +1,6 @@
 """The one callback of a training: when to evaluate, what to remember of it, when to stop."""
 
+import json
 import math
 import time
 from pathlib import Path
@@ -9,9 +10,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from finesweep import checkpoint
 from finesweep.config import Direction, RunConfig
-from finesweep.trial import Trial, TrialPruned
+from finesweep.trial import Trial
 
-PROGRESS_EVERY_S = 1.0
+CARRIED = "observer.json"  # in each checkpoint: what a resumed training must not lose
 
 
 class MetricLog(Protocol):
@@ -33,8 +34,9 @@ class Observer(TrainerCallback):
         self.history: list[
             tuple[int, float, dict[str, float]]
         ] = []  # step, value, metrics of each evaluation
-        self.pruned = False
-        self._last_progress = 0.0
+        self._loss, self._loss_steps = 0.0, 0  # summed since the last evaluation
+        self._seconds_before = 0.0  # of the tries that this one goes on from
+        self.steps = 0  # optimizer steps, over all tries
 
     @property
     def best(self) -> tuple[int, float, dict[str, float]]:
@@ -42,18 +44,37 @@ class Observer(TrainerCallback):
         return max(self.history, key=lambda entry: self.sign * entry[1])
 
     @property
-    def epochs_trained(self) -> float:
-        """By this process: fewer than configured after an early stop, or a resume."""
-        return (self._last_step - self._first_step) / self.steps_per_epoch
+    def seconds(self) -> float:
+        """Of training, evaluations and saving included; over all tries."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    @property
+    def epochs(self) -> float:
+        """Trained, over all tries: fewer than configured after an early stop."""
+        return self.steps / self.steps_per_epoch
 
     def best_checkpoint(self, folder: Path) -> Path:
-        """Raises: TrialPruned if the training ended because the sweep gave it up."""
-        if self.pruned:
-            raise TrialPruned
         best = folder / f"step-{self.best[0]:06d}"
         if reason := checkpoint.damage(best):
             raise OSError(f"the best checkpoint is damaged: {best}: {reason}")
         return best
+
+    def carry(self, folder: Path) -> None:
+        """Writes what `resume` reads into a checkpoint that is being made."""
+        carried = {"loss": self._loss, "steps": self._loss_steps, "seconds": self.seconds}
+        (folder / CARRIED).write_text(json.dumps(carried))
+
+    def resume(self, folder: Path) -> None:
+        carried = json.loads((folder / CARRIED).read_text())
+        self._loss, self._loss_steps, self._seconds_before = (
+            carried["loss"],
+            carried["steps"],
+            carried["seconds"],
+        )
+
+    def add_loss(self, loss: float) -> None:
+        """Of one batch, already divided by the accumulation steps."""
+        self._loss += loss
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -63,28 +84,38 @@ class Observer(TrainerCallback):
         due = (max(1, round(i * self.steps_per_epoch / per_epoch)) for i in evaluations)
         self.due = {step for step in due if step < state.max_steps} | {state.max_steps}
         self._started = time.monotonic()
-        self._first_step = self._last_step = state.global_step
-        for entry in state.log_history:  # of the try that this one resumes
+        self._first_step = self.steps = state.global_step
+        for entry in state.log_history:  # of the try that this one resumes: its run gets the whole history
+            metrics = {key: float(value) for key, value in entry.items() if key not in ("epoch", "step")}
+            self.log.log_metrics(metrics, step=int(entry["step"]), epoch=entry["epoch"])
             if self.objective in entry:
-                self.history.append((int(entry["step"]), entry[self.objective], _evaluation(entry)))
+                self._remember(int(entry["step"]), metrics, state)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        self.steps = state.global_step
+        self._loss_steps += 1
         if state.global_step in self.due:
             control.should_log = control.should_evaluate = control.should_save = True
-        self._last_step = state.global_step
-        now = time.monotonic()
-        if self.trial and now - self._last_progress > PROGRESS_EVERY_S:
-            self._last_progress = now
+        if self.trial:
+            self.trial.check()
+            control.should_save = control.should_save or self.trial.stopping
             steps = state.global_step - self._first_step
             rows = steps * args.train_batch_size * args.gradient_accumulation_steps
             self.trial.progress(
                 step=state.global_step,
                 max_steps=state.max_steps,
                 epoch=round(state.epoch or 0, 2),
-                examples_per_s=round(rows / (now - self._started), 1),
+                examples_per_s=round(rows / (time.monotonic() - self._started), 1),
+                trained_steps=steps,
             )
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self.trial:
+            self.trial.check()
 
     def on_log(
         self,
@@ -95,7 +126,11 @@ class Observer(TrainerCallback):
         **_: Any,
     ) -> None:
         metrics = {key: float(value) for key, value in (logs or {}).items() if key != "epoch"}
-        self.log.log_metrics(metrics, step=state.global_step, epoch=state.epoch or 0.0)
+        if "loss" in metrics:  # the Trainer's own forgets, on a resume, what came before it
+            metrics["loss"] = state.log_history[-1]["loss"] = self._loss / max(1, self._loss_steps)
+            self._loss, self._loss_steps = 0.0, 0
+        if "train_runtime" not in metrics:  # of this try alone; see `training.train`
+            self.log.log_metrics(metrics, step=state.global_step, epoch=state.epoch or 0.0)
 
     def on_evaluate(
         self,
@@ -108,35 +143,35 @@ class Observer(TrainerCallback):
         metrics = metrics or {}
         if self.objective not in metrics:
             return  # a final evaluation of other rows
-        value = metrics[self.objective]
-        if not math.isfinite(value):
-            raise ArithmeticError(f"{self.objective} is {value} at step {state.global_step}")
-        self.history.append((state.global_step, value, _evaluation(metrics)))
+        if not math.isfinite(metrics[self.objective]):
+            raise ArithmeticError(
+                f"{self.objective} is {metrics[self.objective]} at step {state.global_step}"
+            )
+        self._remember(state.global_step, metrics, state)
         if self._patience_is_over():
             control.should_training_stop = True
-        self._ask_trial(value, control)
 
-    def _ask_trial(self, value: float, control: TrainerControl) -> None:
-        if self.trial is None:
-            return
-        try:
-            self.trial.evaluated(value, evaluation=len(self.history))
-        except TrialPruned:
-            self.pruned = control.should_training_stop = True
-            control.should_save = False
+    def _remember(self, step: int, metrics: dict[str, float], state: TrainerState) -> None:
+        """Raises: TrialPruned if the sweep gives this run up."""
+        value = float(metrics[self.objective])
+        evaluation = {key: float(value) for key, value in metrics.items() if key.startswith("eval_")}
+        self.history.append((step, value, evaluation))
+        if self.trial:
+            self.trial.evaluated(value, step / state.max_steps)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         folder = Path(str(args.output_dir))
-        kept = {folder / f"step-{step:06d}" for step in (self.best[0], state.global_step)}
-        checkpoint.keep_only(folder, kept)
+        newest = folder / f"step-{state.global_step:06d}"
+        best = {folder / f"step-{self.best[0]:06d}"} if self.history else set()
+        if reason := checkpoint.damage(newest):
+            raise OSError(f"the checkpoint that was just written is damaged: {newest}: {reason}")
+        checkpoint.keep_only(folder, best | {newest})
+        if self.trial and self.trial.stopping:
+            raise KeyboardInterrupt
 
     def _patience_is_over(self) -> bool:
         patience = self.config.trainer.early_stopping_patience
         since_best = len(self.history) - 1 - [entry[0] for entry in self.history].index(self.best[0])
         return patience is not None and since_best >= patience
-
-
-def _evaluation(entry: dict[str, Any]) -> dict[str, float]:
-    return {key: float(value) for key, value in entry.items() if key.startswith("eval_")}

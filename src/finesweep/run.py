@@ -62,7 +62,9 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             str(trained.checkpoint),
         )
         tracked.log_metrics({"best_value": trained.value}, step=trained.step)
-        if current_trial.get() is None:  # a sweep predicts with its best trial only
+        if trial := current_trial.get():  # a sweep predicts with its best trial only
+            trial.trained(trained.value, trained.metrics, str(trained.checkpoint))
+        else:
             tracked.log_folder(trained.checkpoint, "checkpoint")
             predicted = score_and_predict(config, inputs, trained.checkpoint, output_dir, tracked)
             result.metrics |= predicted.metrics
@@ -93,8 +95,6 @@ def _train(config: RunConfig, inputs: Inputs, output_dir: Path, tracked: Tracked
     folder = output_dir / "training"
     trainer = build_trainer(config, model, inputs, compute_metrics, folder, observer)
     trained = train(trainer, observer, folder, resume=checkpoint.claim(folder, _training_identity(config)))
-    tokens = sum(inputs.train["length"]) * observer.epochs_trained
-    trained.metrics["train_tokens_per_second"] = tokens / trained.metrics["train_runtime"]
     throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}
     tracked.log_metrics(throughput, step=trained.step)
     log.info("best %s %.4f at step %d", config.data.metric, trained.value, trained.step)

@@ -29,7 +29,7 @@ from mlflow.tracking import MlflowClient
 
 from finesweep.config import RunConfig, TrackingConfig, flat, to_yaml
 from finesweep.errors import ConfigError, ModelError
-from finesweep.trial import TrialPruned, current_trial
+from finesweep.trial import Trial, TrialLost, TrialPruned, current_trial
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -39,6 +39,8 @@ COMPARED = ("model.name", "optimizer.name", "optimizer.learning_rate", "trainer.
             "trainer.per_device_train_batch_size", "seed")  # fmt: skip
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's side for training runs
 SQLITE = "sqlite:///"
+# How a training ended -> the status of its MLflow run.
+STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "INTERRUPTED": "KILLED", "FAIL": "FAILED"}
 MAX_PARAM = 6000  # characters; MLflow cuts longer values without a word
 
 
@@ -140,6 +142,11 @@ class TrackedRun:
         with suppress(NotImplementedError, OSError, MlflowException):
             get_artifact_repository(root).delete_artifacts(artifact_path)
 
+    def end(self, state: str, error: str | None = None) -> None:
+        """Closes the run of a training; `state`: COMPLETE, PRUNED, INTERRUPTED or FAIL."""
+        self.set_tags({"finesweep.state": state} | ({"finesweep.error": error[:1000]} if error else {}))
+        self.close(STATUSES[state])
+
     def close(self, status: str) -> None:
         """`status`: FINISHED, FAILED or KILLED."""
         self.client.set_terminated(self.run_id, status)
@@ -162,22 +169,29 @@ def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun
         tracked.log_text(to_yaml(config), "config.yaml")
         tracked.log_text(json.dumps(list(overrides), indent=1), "overrides.json")
         yield tracked
-    except (TrialPruned, KeyboardInterrupt, SystemExit) as stop:
-        tracked.set_tags({"finesweep.state": "PRUNED" if isinstance(stop, TrialPruned) else "INTERRUPTED"})
-        tracked.close("KILLED")
-        raise
+    except TrialLost:
+        raise  # whoever took the trial over has closed its run
     except BaseException as error:
-        tracked.set_tags(
-            {"finesweep.state": "FAIL", "finesweep.error": f"{type(error).__name__}: {error}"[:1000]}
-        )
-        tracked.close("FAILED")
+        _end(tracked, trial, _state(error), error)
         raise
     else:
-        tracked.set_tags({"finesweep.state": "COMPLETE"})
-        tracked.close("FINISHED")
+        _end(tracked, trial, "COMPLETE", None)
     finally:
         if monitor:
             monitor.finish()
+
+
+def _state(error: BaseException) -> str:
+    if isinstance(error, TrialPruned):
+        return "PRUNED"
+    return "INTERRUPTED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAIL"
+
+
+def _end(tracked: TrackedRun, trial: Trial | None, state: str, error: BaseException | None) -> None:
+    """The sweep first: if this process dies right after, it knows how the run is to be closed."""
+    if trial:
+        state = trial.ending(state, error)
+    tracked.end(state, f"{type(error).__name__}: {error}" if state == "FAIL" else None)
 
 
 def start_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str, str]) -> TrackedRun:
@@ -221,36 +235,32 @@ def _system_monitor(config: RunConfig, tracked: TrackedRun) -> Any:
     return monitor
 
 
-def record_failure(
-    config: TrackingConfig, experiment: str, name: str, tags: dict[str, str], error: str
-) -> str:
-    """A run that failed before it could be opened, as a FAILED one. Returns its id."""
-    state = {"finesweep.kind": "trial", "finesweep.state": "FAIL", "finesweep.error": error[:1000]}
-    tracked = start_run(config, experiment, name, tags | state)
-    tracked.close("FAILED")
-    return tracked.run_id
+def record_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str, str]) -> TrackedRun:
+    """A trial that did not train: it failed before it could, or its point was known. The caller ends it."""
+    return start_run(config, experiment, name, {"finesweep.kind": "trial"} | tags)
 
 
-def kill_trial_runs(config: TrackingConfig, study: str, number: int) -> None:
-    """Closes what a dead worker left open of one trial."""
-    trial = f"tags.`finesweep.study` = '{study}' and tags.`finesweep.trial` = '{number}'"
-    for run in _running(config, trial):
-        _kill(config, run)
+def close_trial_runs(config: TrackingConfig, study: str, number: int, state: str) -> None:
+    """Closes what a dead worker left open of one trial; also what another run has closed as abandoned."""
+    which = f"tags.`finesweep.study` = '{study}' and tags.`finesweep.trial` = '{number}'"
+    for run in _search(config, which):
+        if run.data.tags.get("finesweep.state") != state or run.info.status == "RUNNING":
+            TrackedRun(open_store(config), run.info.run_id).end(state)
 
 
 def kill_abandoned_runs(config: TrackingConfig) -> None:
     """Closes the runs and trials of this host whose process was killed and could not do it itself."""
     here = f"tags.`finesweep.host` = '{socket.gethostname()}'"
-    for run in _running(config, here):
+    for run in _search(config, f"{here} and attributes.status = 'RUNNING'"):
         pid, _, start = run.data.tags.get("finesweep.process", "0:0").partition(":")
         if run.data.tags.get("finesweep.kind") != "study" and not _lives(int(pid), float(start)):
-            _kill(config, run)
+            TrackedRun(open_store(config), run.info.run_id).end("INTERRUPTED")
 
 
-def _running(config: TrackingConfig, which: str) -> list[Run]:
+def _search(config: TrackingConfig, which: str) -> list[Run]:
     client = open_store(config)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments, f"{which} and attributes.status = 'RUNNING'"))
+    return list(client.search_runs(experiments, which))
 
 
 def _lives(pid: int, start: float) -> bool:
@@ -258,12 +268,6 @@ def _lives(pid: int, start: float) -> bool:
         return abs(psutil.Process(pid).create_time() - start) < 5.0  # the clock may have been set since
     except psutil.NoSuchProcess:
         return False
-
-
-def _kill(config: TrackingConfig, run: Run) -> None:
-    tracked = TrackedRun(open_store(config), run.info.run_id)
-    tracked.set_tags({"finesweep.state": "INTERRUPTED"})
-    tracked.close("KILLED")
 
 
 def open_study_run(config: TrackingConfig, experiment: str, study: str, params: dict[str, Any]) -> TrackedRun:

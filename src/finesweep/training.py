@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
 from finesweep import checkpoint, device
 from finesweep.config import OptimizerConfig, OptimizerName, RunConfig
@@ -46,8 +47,29 @@ class Trained:
     metrics: dict[str, float]  # all metrics of that evaluation, and the training's throughput
 
 
+class EpochSampler(LengthGroupedSampler):
+    """Rows of similar length together, in an order that is a function of seed and epoch alone.
+
+    The library's draws it from the global random state, which a training that resumes within an epoch no
+    longer has: it would go on with other rows.
+    """
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator.manual_seed(self.seed * 1_000_003 + self.epoch)
+        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=self.generator))
+
+
 class WholeCheckpointTrainer(Trainer):
     """A Trainer whose checkpoints are whole, and that stops at the first loss that is no number."""
+
+    observer: Observer
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         target = str(self.args.output_dir)
@@ -60,16 +82,24 @@ class WholeCheckpointTrainer(Trainer):
                 path.rename(staging / path.name)
             inner.rmdir()
             (staging / "training_args.bin").unlink()  # a pickle, and nothing here reads it
+            self.observer.carry(staging)
 
         try:
             checkpoint.save(write, Path(target), self.state.global_step)
         finally:
             self.args.output_dir = target
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        rows: Any = self.train_dataset  # the one that is passed has lost its lengths
+        together = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return EpochSampler(together, rows["length"], self.args.seed)
+
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)  # scalar
-        if not torch.isfinite(loss):
-            raise LossNotFinite(f"loss is {loss.item()} at step {self.state.global_step + 1}")
+        value = loss.item()
+        if not math.isfinite(value):
+            raise LossNotFinite(f"loss is {value} at step {self.state.global_step + 1}")
+        self.observer.add_loss(value)
         return loss
 
 
@@ -92,6 +122,7 @@ def build_trainer(
         compute_metrics=compute_metrics,
         callbacks=[observer],
     )
+    trainer.observer = observer
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -140,16 +171,29 @@ def train(
     """Trains to the end, or to the observer's early stop; keeps the best evaluation's checkpoint.
 
     The room for all checkpoints is proven first. `resume` is a whole checkpoint of an earlier, cut-off try.
-    Raises: OutputError before the first step, LossNotFinite, TrialPruned.
+    Raises: OutputError before the first step, LossNotFinite, TrialPruned, KeyboardInterrupt.
     """
     checkpoint.prove_writable(folder, room_bytes=_room_bytes(trainer.model))
-    output = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if resume:
+        observer.resume(resume)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    throughput = _throughput(observer, trainer.train_dataset)
     best = observer.best_checkpoint(folder)
     published = checkpoint.publish(best, folder.parent / "checkpoint")
     shutil.rmtree(folder)
-    throughput = {key: value for key, value in output.metrics.items() if key != "train_loss"}
     step, value, metrics = observer.best
     return Trained(published, step, value, metrics | throughput)
+
+
+def _throughput(observer: Observer, rows: Any) -> dict[str, float]:
+    """Over all tries of this training; `rows`: the encoded training split."""
+    seconds, lengths = observer.seconds, rows["length"]
+    return {
+        "train_runtime": seconds,
+        "train_samples_per_second": len(lengths) * observer.epochs / seconds,
+        "train_steps_per_second": observer.steps / seconds,
+        "train_tokens_per_second": sum(lengths) * observer.epochs / seconds,
+    }
 
 
 def _room_bytes(model: Any) -> int:

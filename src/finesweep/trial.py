@@ -11,6 +11,14 @@ class TrialPruned(Exception):
     """The sweep stopped this run: it is behind the others."""
 
 
+class TrialTimeout(Exception):
+    """The run took longer than a trial may."""
+
+
+class TrialLost(Exception):
+    """Somebody else has taken this trial over: its worker was thought dead."""
+
+
 class Trial(Protocol):
     """What a run may ask of the trial that it is."""
 
@@ -21,16 +29,32 @@ class Trial(Protocol):
     def tags(self) -> dict[str, str]:
         """MLflow tags: study, trial number, lineage, and `mlflow.parentRunId`."""
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the run should save now, and raise KeyboardInterrupt: somebody pressed Ctrl-C."""
+
+    def check(self) -> None:
+        """Called after every step. Raises: TrialTimeout, TrialLost."""
+
     def started(self, run_id: str) -> None:
         """The run is open in MLflow under this id."""
 
     def progress(self, **fields: float | str) -> None:
-        """Something for a person watching: epoch, step, examples/s; cheap, may be dropped."""
+        """Something for a person watching: epoch, step, examples/s; costs nothing."""
 
-    def evaluated(self, value: float, evaluation: int) -> None:
-        """The objective after the n-th evaluation, counted from 1.
+    def evaluated(self, value: float, progress: float) -> None:
+        """The objective at `progress`, the share of its training that the run has done, up to 1.0.
 
-        Raises: TrialPruned when the trial should stop here.
+        Raises: TrialPruned when the run should stop here.
+        """
+
+    def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None:
+        """The best evaluation and its metrics. Raises: ArithmeticError if an objective is no number."""
+
+    def ending(self, state: str, error: BaseException | None) -> str:
+        """The run is about to be closed as COMPLETE, PRUNED, INTERRUPTED or FAIL. Returns what it is to be.
+
+        Raises: TrialLost if it is no longer this worker's to close.
         """
 
 

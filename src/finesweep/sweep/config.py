@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import attrgetter
 from typing import Any
 
-from finesweep.checks import NAME
+from finesweep.checks import COUNT, NAME, NOT_NEGATIVE, POSITIVE, Rule
+from finesweep.config import Direction
 from finesweep.errors import ConfigError
 
 
@@ -19,16 +21,56 @@ class Sampler(Enum):
     qmc = "qmc"
 
 
+class Pruner(Enum):
+    """Optuna's pruners by name. Their steps are per cent of a trial's own training: 5, 10, ... 100."""
+
+    none = "none"
+    median = "median"
+    percentile = "percentile"
+    successive_halving = "successive_halving"
+    hyperband = "hyperband"
+    wilcoxon = "wilcoxon"
+    patience = "patience"
+
+
+@dataclass
+class ConfirmConfig:
+    """After the search: the best `top_k` again with `seeds` new seeds each; the best mean wins."""
+
+    top_k: int = 0  # 0: the best single trial wins
+    seeds: int = 5
+
+
 @dataclass
 class StudyConfig:
     name: str | None = None  # null: the sweep's name, with data= and model= of the command line
     storage: str = "sqlite:///mlruns/optuna.db"
-    n_trials: int = 20  # finished ones (complete or pruned) over the study's whole life
+    # Budgets of the search, over the study's whole life; whichever is used up first ends it.
+    n_trials: int = 20  # finished trials: complete or pruned
+    timeout_s: float | None = None  # seconds in which trials ran; those that run then go on to their end
+    max_train_steps: int | None = None  # optimizer steps of all trials together; likewise
     sampler: Sampler = Sampler.tpe
     sampler_options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of Optuna's class
+    pruner: Pruner = Pruner.none
+    pruner_options: dict[str, Any] = field(default_factory=dict)  # likewise
+    objectives: dict[str, Direction] = field(default_factory=dict)  # two or more; empty: data.metric
+    confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
     seed: int = 0
+    repeat_trials: bool = False  # train a point again that was evaluated before, instead of reusing its value
     max_failures: int = 10  # failed trials over the study's life that end the sweep
-    max_retries: int = 2  # of a trial whose worker died or was interrupted
+    max_retries: int = 2  # of a trial whose worker died
+    retry_oom: bool = (
+        True  # once, with half the batch and twice the accumulation, when a GPU's memory ran out
+    )
+    trial_timeout_s: float | None = None  # a trial that runs longer fails
+
+
+@dataclass
+class Branch:
+    """Dimensions that exist only where other keys have these values."""
+
+    when: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -36,26 +78,76 @@ class SweepConfig:
     _target_: str = "hydra_plugins.finesweep.sweeper.FinesweepSweeper"
     study: StudyConfig = field(default_factory=StudyConfig)
     params: dict[str, str] = field(default_factory=dict)  # key: text in Hydra's sweep grammar
+    conditional: list[Branch] = field(default_factory=list)
     enqueue: list[dict[str, Any]] = field(default_factory=list)  # points to try first
     workers: Any = "auto"  # auto, or how many
+    workers_per_gpu: int = 1
     keep_checkpoints: int = 3  # of the best trials, as artifacts; the others' weights go
 
 
+WHOLE: Rule = (lambda value: value >= 0, "a whole number, 0 or more")
+WORKERS: Rule = (
+    lambda value: value == "auto" or (type(value) is int and value >= 1),
+    "auto, or a whole number, 1 or more",
+)
+RULES: dict[str, Rule] = {
+    "study.name": NAME,
+    "study.n_trials": COUNT,
+    "study.timeout_s": POSITIVE,
+    "study.max_train_steps": COUNT,
+    "study.trial_timeout_s": POSITIVE,
+    "study.max_failures": COUNT,
+    "study.max_retries": WHOLE,
+    "study.seed": NOT_NEGATIVE,
+    "study.confirm.top_k": WHOLE,
+    "study.confirm.seeds": COUNT,
+    "workers": WORKERS,
+    "workers_per_gpu": COUNT,
+    "keep_checkpoints": COUNT,
+}
+
+
 def check_sweep(config: SweepConfig) -> None:
-    """Raises: ConfigError for numbers that no sweep can be made of."""
-    study = config.study
-    for key, value, least in (
-        ("study.n_trials", study.n_trials, 1),
-        ("study.max_failures", study.max_failures, 1),
-        ("study.max_retries", study.max_retries, 0),
-        ("study.seed", study.seed, 0),
-        ("keep_checkpoints", config.keep_checkpoints, 1),
-    ):
-        if value < least:
-            raise ConfigError.at(f"hydra.sweeper.{key}", value, f"a whole number, {least} or more")
-    fine, legal = NAME
-    if not fine(study.name):
-        raise ConfigError.at("hydra.sweeper.study.name", study.name, legal)
-    workers = config.workers
-    if workers != "auto" and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
-        raise ConfigError.at("hydra.sweeper.workers", workers, "auto, or a whole number, 1 or more")
+    """Keys that may be null are checked when they are not. Raises: ConfigError."""
+    for key, (fine, legal) in RULES.items():
+        value = attrgetter(key)(config)
+        if value is not None and not fine(value):
+            raise ConfigError.at(f"hydra.sweeper.{key}", value, legal)
+    check_objectives(config.study)
+
+
+# What can be minimized or maximized beside the metrics of an evaluation.
+THROUGHPUT = (
+    "train_runtime",
+    "train_samples_per_second",
+    "train_steps_per_second",
+    "train_tokens_per_second",
+)
+
+
+def check_objectives(study: StudyConfig) -> None:
+    """Raises: ConfigError for what one winner needs, where there are several objectives."""
+    if not study.objectives:
+        return
+    if len(study.objectives) == 1:
+        raise ConfigError.at(
+            "hydra.sweeper.study.objectives",
+            list(study.objectives),
+            "two or more; a single one is data.metric",
+        )
+    if study.pruner is not Pruner.none:
+        raise ConfigError.at(
+            "hydra.sweeper.study.pruner", study.pruner.value,
+            "none with several objectives: half-way, Optuna compares trials by one value only",
+        )  # fmt: skip
+    if study.confirm.top_k:
+        raise ConfigError.at(
+            "hydra.sweeper.study.confirm.top_k", study.confirm.top_k,
+            "0 with several objectives: there is no one mean to choose by",
+        )  # fmt: skip
+    if study.sampler is Sampler.cmaes:
+        raise ConfigError.at(
+            "hydra.sweeper.study.sampler",
+            study.sampler.value,
+            "tpe, random, grid, gp or qmc with several objectives",
+        )

@@ -1,53 +1,55 @@
 """The last step of a sweep, taken by one worker: the best trial predicts, and the parent run gets it all."""
 
-import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from finesweep import device
+from finesweep import checkpoint, device
 from finesweep.config import RunConfig, parse_config
 from finesweep.inputs import load_inputs
 from finesweep.predict import score_and_predict
 from finesweep.sweep import study as studies
+from finesweep.sweep.confirm import winner
+from finesweep.sweep.ledger import Ledger
 from finesweep.sweep.lock import study_lock
+from finesweep.sweep.plots import publish
 from finesweep.sweep.retention import checkpoint_of
-from finesweep.sweep.study import Ledger
+from finesweep.sweep.space import params_of
 from finesweep.tracking import TrackedRun, open_store
 
 if TYPE_CHECKING:
     from finesweep.sweep.worker import Worker
+
+log = logging.getLogger(__name__)
 
 
 def finish(worker: "Worker", ledger: Ledger) -> None:
     """Does nothing while others are at work, and nothing twice: a study with more trials finishes anew."""
     config = worker.sweep.study
     with study_lock(config.storage, f"{ledger.name}:finish"):
-        study = ledger.study
-        trials = ledger.trials()
-        if not studies.is_over(trials, config):
+        best = winner(ledger.study, config.confirm)
+        if best is None or not ledger.is_over():
             return
-        best = studies.best_first(study)[: worker.sweep.keep_checkpoints]
-        composed = worker.compose(best[0].number, best[0].params)
+        composed = worker.compose(best.number, [*worker.overrides, *worker.point(best)])
         run_config = parse_config(composed)
-        if studies.is_concluded(study, trials, run_config.predict):
+        if ledger.is_concluded(run_config.predict):
             return
-        _keep_artifacts(worker, study, best)
-        found = _submit(worker, best[0], run_config, Path(str(composed.hydra.sweep.dir)).resolve())
-        finished = {
-            "finished": studies.count_finished(trials),
-            "best": best[0].number,
-            "predict": run_config.predict,
-        }
-        study.set_user_attr(studies.CONCLUSION, finished | found)
-        TrackedRun(open_store(worker.tracking), worker.parent_run_id).close("FINISHED")
+        _keep_artifacts(worker, ledger.study, best)
+        found = _submit(worker, best, run_config, Path(str(composed.hydra.sweep.dir)).resolve())
+        parent = TrackedRun(open_store(worker.tracking), worker.parent_run_id)
+        publish(ledger.study, parent, found)
+        conclusion = {"trials": ledger.counted(), "best": best.number, "predict": run_config.predict}
+        ledger.study.set_user_attr(studies.CONCLUSION, conclusion | found)
+        parent.close("FINISHED")
 
 
-def _keep_artifacts(worker: "Worker", study: Study, best: list[FrozenTrial]) -> None:
+def _keep_artifacts(worker: "Worker", study: Study, winner: FrozenTrial) -> None:
     """The best trials' checkpoints as artifacts of their runs; those that lost since the last time go."""
     client = open_store(worker.tracking)
+    best = [winner, *studies.best_first(study)[: worker.sweep.keep_checkpoints]]
     kept = {trial.user_attrs[studies.RUN_ID]: trial for trial in best}
     earlier = set(study.user_attrs.get("artifacts", []))
     for run_id in earlier - kept.keys():
@@ -62,22 +64,22 @@ def _keep_artifacts(worker: "Worker", study: Study, best: list[FrozenTrial]) -> 
 def _submit(worker: "Worker", best: FrozenTrial, config: RunConfig, folder: Path) -> dict[str, object]:
     """Final score and submission of the best trial, on the parent run and in the study's folder."""
     device.prepare(config.trainer)
-    checkpoint = _checkpoint(worker, best, folder)
+    chosen = _checkpoint(worker, best, folder)
     parent = TrackedRun(open_store(worker.tracking), worker.parent_run_id)
-    predicted = score_and_predict(config, load_inputs(config), checkpoint, folder, parent)
+    predicted = score_and_predict(config, load_inputs(config), chosen, folder, parent)
     run_id = str(best.user_attrs[studies.RUN_ID])
     parent.set_tags({"finesweep.best_trial": str(best.number), "finesweep.best_run_id": run_id})
-    parent.log_metrics({"best_value": float(best.value or 0.0)}, step=best.number)
-    parent.set_tags({f"best.{key}": str(value) for key, value in best.params.items()})
-    summary = {"trial": best.number, "run_id": run_id, "value": best.value, "params": best.params}
-    parent.log_text(json.dumps(summary, indent=2) + "\n", "best.json")
+    parent.log_metrics({"best_value": best.values[0]}, step=best.number)
+    parent.set_tags({f"best.{key}": str(value) for key, value in params_of(best).items()})
     return {"submissions": [str(path) for path in predicted.submissions], "metrics": predicted.metrics}
 
 
 def _checkpoint(worker: "Worker", best: FrozenTrial, folder: Path) -> Path:
-    """The best trial's checkpoint; where its folder is gone (a cleaned outputs/), the artifact of its run."""
+    """The best trial's checkpoint; where it is gone or damaged, the artifact of its run."""
     local = checkpoint_of(best)
     if local and local.is_dir():
-        return local
+        if not (reason := checkpoint.damage(local)):
+            return local
+        log.warning("%s is damaged (%s); the artifact of its run is used", local, reason)
     tracked = TrackedRun(open_store(worker.tracking), str(best.user_attrs[studies.RUN_ID]))
     return tracked.download("checkpoint", folder)

@@ -1,6 +1,7 @@
 """What a person sees while a sweep runs: a live table on a terminal, one plain line per event elsewhere.
 
-Read from the study alone, by the launching process; the workers print nothing, so that nothing is garbled.
+Read from the study alone, by the launching process or by `finesweep status --watch` on any host; the workers
+print nothing, so that nothing is garbled.
 """
 
 import threading
@@ -10,122 +11,72 @@ from contextlib import contextmanager
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
 
 from finesweep.sweep import study as studies
+from finesweep.sweep.lock import Busy, study_lock
+from finesweep.sweep.look import Look
+from finesweep.sweep.watcher import Watcher
 
 POLL_S = 1.0
+FOLLOW_S = 2.0  # from another shell: as often as workers tell of themselves
+QUIET = 3  # looks in a row without anybody at work; workers take a moment between two trials
 
 
 @contextmanager
 def watching(sweep: Any, prepared: Any) -> Iterator[None]:
-    """Shows the study on stderr while the body runs."""
-    before = {trial.number for trial in prepared.ledger.trials() if trial.state.is_finished()}
-    watcher = _Watcher(
-        prepared.study.study_name, sweep.config.study.storage, sweep.config.study.n_trials, before
-    )
-    watcher.say(f"study {sweep.name}: {_opening(sweep, prepared, before)}")
+    """Shows the study on stderr while the body runs, and tells its workers when a stop was asked."""
+    ended = {trial.number for trial in prepared.ledger.trials() if trial.state.is_finished()}
+    over = threading.Event()
+    study = studies.load(prepared.study.study_name, sweep.config.study.storage)
+    watcher = Watcher(study, ended, lambda _: over.wait(POLL_S))
+    watcher.say(f"study {sweep.name}: {_opening(sweep, prepared)}")
     thread = threading.Thread(target=watcher.watch, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        watcher.over.set()
-        thread.join()
+        over.set()
+        try:
+            thread.join()
+        finally:  # a last Ctrl-C may come while the thread still waits for the storage
+            watcher.console.show_cursor()
 
 
-def _opening(sweep: Any, prepared: Any, before: set[int]) -> str:
+def _opening(sweep: Any, prepared: Any) -> str:
     n_trials = sweep.config.study.n_trials
     if prepared.nothing_to_do:
         return f"all {n_trials} trials are finished, nothing to do; more with hydra.sweeper.study.n_trials=N"
-    known = f", {len(before)} ended before" if before else ""
+    before = studies.count_finished(studies.searching(prepared.ledger.trials()))
+    known = f", {before} finished before" if before else ""
     many = "s" if prepared.workers > 1 else ""
     sampler = sweep.config.study.sampler.value
     return f"{n_trials} trials{known}, {prepared.workers} worker{many}, sampler {sampler}"
 
 
-class _Watcher:
-    def __init__(self, name: str, storage: str, n_trials: int, ended: set[int]) -> None:
-        self.console = Console(stderr=True, highlight=False)
-        self.study: Study = studies.load(name, storage)
-        self.n_trials = n_trials
-        self.metric = str(self.study.user_attrs["metric"])
-        self.ended, self.running = set(ended), set[int]()
-        self.over = threading.Event()
-        self.started = time.monotonic()
+def follow(study: Study, storage: str) -> None:
+    """Shows the study on stderr until nobody is at work on it any more."""
+    ended = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
+    quiet = 0
 
-    def say(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=True)
+    def is_over(look: Look | None) -> bool:
+        nonlocal quiet
+        if look is None or _somebody_works(look, study.study_name, storage):
+            quiet = 0
+        else:
+            quiet += QUIET if look.is_concluded else 1
+        if quiet < QUIET:
+            time.sleep(FOLLOW_S)
+        return quiet >= QUIET
 
-    def watch(self) -> None:
-        if not self.console.is_terminal:
-            while not self.over.wait(POLL_S):
-                self._events()
-            self._events()
-            return
-        with Live(console=self.console, refresh_per_second=2, transient=True) as live:
-            while not self.over.wait(POLL_S):
-                live.update(self._table(self._events()))
-        self._events()
-
-    def _events(self) -> list[FrozenTrial]:
-        """Says what has begun or ended since the last look."""
-        trials = self.study.get_trials(deepcopy=False)
-        for trial in trials:
-            if (
-                trial.state is TrialState.RUNNING
-                and trial.number not in self.running
-                and studies.OWNER in trial.user_attrs
-            ):
-                self.running.add(trial.number)
-                if not self.console.is_terminal:
-                    self.say(f"trial {trial.number} started: {_params(trial)}")
-            elif trial.state.is_finished() and trial.number not in self.ended:
-                self.ended.add(trial.number)
-                self.say(self._ending(trial, trials))
-        return trials
-
-    def _ending(self, trial: FrozenTrial, trials: list[FrozenTrial]) -> str:
-        seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        head = f"trial {trial.number} {trial.state.name} in {seconds:.0f} s"
-        if trial.state is TrialState.FAIL:
-            return f"{head}: {trial.user_attrs.get(studies.ERROR, 'interrupted; it will be tried again')}"
-        best = studies.best_first(self.study)
-        lead = f" | best {best[0].value:.4f} (trial {best[0].number})" if best else ""
-        count = sum(other.state in studies.FINISHED for other in trials)
-        value = "-" if trial.value is None else f"{trial.value:.4f}"
-        return f"{head}: {self.metric} {value}{lead} | {count}/{self.n_trials} | {_params(trial)}"
-
-    def _table(self, trials: list[FrozenTrial]) -> Group:
-        table = Table(
-            "trial", "epoch", "step", "examples/s", self.metric, "parameters", box=None, pad_edge=False
-        )
-        for trial in trials:
-            if trial.state is TrialState.RUNNING:
-                live = trial.user_attrs.get("live", {})
-                steps = f"{live.get('step', '-')}/{live.get('max_steps', '-')}"
-                value = f"{live['value']:.4f}" if "value" in live else "-"
-                row = (trial.number, live.get("epoch", "-"), steps, live.get("examples_per_s", "-"), value)
-                table.add_row(*map(str, row), _params(trial))
-        return Group(table, Text(self._totals(trials)))
-
-    def _totals(self, trials: list[FrozenTrial]) -> str:
-        finished = sum(trial.state in studies.FINISHED for trial in trials)
-        best = studies.best_first(self.study)
-        lead = f"best {best[0].value:.4f} (trial {best[0].number})" if best else "no result yet"
-        failed = len(studies.failures(trials))
-        seconds = time.monotonic() - self.started
-        return f"{finished}/{self.n_trials} finished, {failed} failed, {lead}, {seconds:.0f} s"
+    Watcher(study, ended, is_over).watch()
 
 
-def _params(trial: FrozenTrial) -> str:
-    return " ".join(
-        f"{key.rpartition('.')[2]}={value:.3g}"
-        if isinstance(value, float)
-        else f"{key.rpartition('.')[2]}={value}"
-        for key, value in trial.params.items()
-    )
+def _somebody_works(look: Look, name: str, storage: str) -> bool:
+    if look.is_starting or not all(map(look.is_gone, look.running)):
+        return True
+    try:
+        with study_lock(storage, f"{name}:finish", wait=False):
+            return False
+    except (Busy, SQLAlchemyError):  # the finish step; a storage that is away for a moment
+        return True

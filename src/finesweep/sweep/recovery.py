@@ -2,15 +2,16 @@
 
 from finesweep import tracking
 from finesweep.config import TrackingConfig
-from finesweep.sweep.study import Ledger
+from finesweep.sweep.ledger import GONE, Ledger
 
 
-def recover(ledger: Ledger, config: TrackingConfig, reason: str | None = "its worker is gone") -> int:
-    """Ends and requeues the trials of dead workers, and closes their MLflow runs. Returns how many.
+def recover(ledger: Ledger, config: TrackingConfig, reason: str | None = GONE) -> int:
+    """Ends the trials of dead workers in both stores, and has them tried again. Returns how many.
 
     reason: None if they were interrupted on purpose.
     """
-    lost = ledger.recover(reason)
-    for trial in lost:
-        tracking.kill_trial_runs(config, ledger.name, trial.number)
-    return len(lost)
+
+    def close_run(number: int, state: str) -> None:
+        tracking.close_trial_runs(config, ledger.name, number, state)
+
+    return ledger.recover(reason, close_run)

@@ -1,23 +1,52 @@
 """Weights of the best k trials stay, the others' go: k times one checkpoint is what a study keeps on disk."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
-from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
+from finesweep import checkpoint
 from finesweep.files import write_text
-from finesweep.sweep.study import CHECKPOINT, FOLDER, best_first
+from finesweep.sweep.ledger import Ledger
+from finesweep.sweep.study import CHECKPOINT, FOLDER, REUSED_OF, best_first, failures, pareto_front
+
+log = logging.getLogger(__name__)
 
 
-def drop_losers(study: Study, keep: int) -> None:
-    """Removes the checkpoints of all complete trials but the best `keep`; their `result.json` says so."""
-    for trial in best_first(study)[keep:]:
-        folder = checkpoint_of(trial)
-        if folder and folder.is_dir():
-            shutil.rmtree(folder, ignore_errors=True)
-            _forget(Path(trial.user_attrs[FOLDER]) / "result.json")
+def drop_losers(ledger: Ledger, keep: int) -> None:
+    """Removes the checkpoints of complete trials but the best `keep`; their `result.json` says so.
+
+    Only while those that stay are whole. Candidates for confirmation stay, and so does a Pareto front. Trials
+    that confirm another one only measure.
+    """
+    study = ledger.study
+    for trial in failures(study.get_trials(deepcopy=False)):  # killed too often; nobody resumes them
+        if FOLDER in trial.user_attrs:
+            shutil.rmtree(Path(trial.user_attrs[FOLDER]) / "training", ignore_errors=True)
+    stay = best_first(study)[: max(keep, ledger.config.confirm.top_k)]
+    if len(study.directions) > 1:
+        stay += pareto_front(study)
+    kept = {path for path in map(checkpoint_of, stay) if path and path.is_dir()}
+    losers = [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if _is_loser(trial, kept)
+    ]
+    if not losers:
+        return
+    if damaged := [path for path in kept if checkpoint.damage(path)]:
+        log.warning("nothing is removed, for a checkpoint that should stay is damaged: %s", damaged[0])
+        return
+    for trial in losers:
+        shutil.rmtree(Path(trial.user_attrs[CHECKPOINT]), ignore_errors=True)
+        _forget(Path(trial.user_attrs[FOLDER]) / "result.json")
+
+
+def _is_loser(trial: FrozenTrial, kept: set[Path]) -> bool:
+    path = checkpoint_of(trial)
+    return path is not None and path not in kept and REUSED_OF not in trial.user_attrs and path.is_dir()
 
 
 def checkpoint_of(trial: FrozenTrial) -> Path | None:

@@ -1,16 +1,20 @@
-"""Optuna's samplers by name, seeded so that a resumed study never draws the same points again."""
+"""Optuna's samplers and pruners by name; a resumed study never draws the same points again."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from finesweep.errors import ConfigError
-from finesweep.sweep.config import Sampler, StudyConfig
+from finesweep.sweep.config import Pruner, Sampler, StudyConfig
+from finesweep.sweep.space import Space
 
 # `grid` only asks for what was enqueued; see `study.create`.
-CLASSES: dict[Sampler, Callable[..., BaseSampler]] = {
+SAMPLERS: dict[Sampler, Callable[..., BaseSampler]] = {
     Sampler.tpe: lambda **options: optuna.samplers.TPESampler(**options),
     Sampler.random: lambda **options: optuna.samplers.RandomSampler(**options),
     Sampler.grid: lambda **options: optuna.samplers.RandomSampler(**options),
@@ -20,7 +24,34 @@ CLASSES: dict[Sampler, Callable[..., BaseSampler]] = {
 }
 
 
-def make_sampler(config: StudyConfig, ordinal: int) -> BaseSampler:
+def _patient(
+    wrapped_pruner: str | None = "median", patience: int = 5, min_delta: float = 0.0, **options: Any
+) -> BasePruner:
+    """Once a trial no longer improves, another pruner decides: its name and options; null: it is pruned."""
+    wrapped = None
+    if wrapped_pruner is not None:
+        function, own = PRUNERS[Pruner(wrapped_pruner)]
+        wrapped = function(**(own | options))
+    return optuna.pruners.PatientPruner(wrapped, patience, min_delta)
+
+
+# Steps are per cent of a trial's own training: max_resource is 100, and the first rung is at a tenth of it.
+PRUNERS: dict[Pruner, tuple[Callable[..., BasePruner], dict[str, Any]]] = {
+    Pruner.none: (optuna.pruners.NopPruner, {}),
+    Pruner.median: (optuna.pruners.MedianPruner, {}),
+    Pruner.percentile: (optuna.pruners.PercentilePruner, {"percentile": 25.0}),
+    Pruner.successive_halving: (
+        optuna.pruners.SuccessiveHalvingPruner, {"min_resource": 10, "reduction_factor": 3}
+    ),
+    Pruner.hyperband: (
+        optuna.pruners.HyperbandPruner, {"min_resource": 10, "max_resource": 100, "reduction_factor": 3}
+    ),
+    Pruner.wilcoxon: (optuna.pruners.WilcoxonPruner, {}),
+    Pruner.patience: (_patient, {}),
+}  # fmt: skip
+
+
+def make_sampler(config: StudyConfig, ordinal: int, space: Space = ()) -> BaseSampler:
     """The sampler for the study's `ordinal`-th suggestion, counted from 0; retries keep their first one's.
 
     Raises: ConfigError for options that Optuna's class does not take.
@@ -29,11 +60,29 @@ def make_sampler(config: StudyConfig, ordinal: int) -> BaseSampler:
     seed = config.seed if config.sampler is Sampler.qmc else (config.seed * 1_000_003 + ordinal) % 2**32
     if "seed" in config.sampler_options:
         raise ConfigError("hydra.sweeper.study.sampler_options: seed is set by hydra.sweeper.study.seed")
-    options: dict[str, Any] = {"seed": seed} | config.sampler_options
+    options: dict[str, Any] = {"seed": seed}
+    if config.sampler is Sampler.tpe and any(dimension.when for dimension in space):
+        options |= {"group": True, "multivariate": True}  # else conditional ones would be drawn at random
+    made = _made("sampler", config.sampler.value, SAMPLERS[config.sampler], options, config.sampler_options)
+    assert isinstance(made, BaseSampler)
+    return made
+
+
+def make_pruner(config: StudyConfig) -> BasePruner:
+    """Raises: ConfigError for options that Optuna's class does not take."""
+    function, options = PRUNERS[config.pruner]
+    pruner: BasePruner = _made("pruner", config.pruner.value, function, options, config.pruner_options)
+    return pruner
+
+
+def _made(
+    kind: str, name: str, function: Callable[..., Any], own: dict[str, Any], given: dict[str, Any]
+) -> Any:
     try:
-        return CLASSES[config.sampler](**options)
+        with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):  # chosen by name
+            return function(**(own | given))
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"hydra.sweeper.study.sampler_options: {config.sampler_options}: {error}; legal: the keyword "
-            f"arguments of Optuna's {config.sampler.value} sampler"
+            f"hydra.sweeper.study.{kind}_options: {given}: {error}; legal: the keyword arguments of "
+            f"Optuna's {name} {kind}"
         ) from error

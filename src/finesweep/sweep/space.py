@@ -1,15 +1,14 @@
-"""A search space: Hydra's sweep grammar -> Optuna's distributions -> Hydra overrides.
+"""A search space: dimensions in order, each perhaps with a condition on earlier ones.
 
-tag(log, interval(1e-5, 1e-3))   a float between, both ends included; whole numbers for a whole-number key
-range(1, 6)                      1 2 3 4 5: Python's meaning, the end is left out
-choice(8, 16, 32), or 8,16,32    one of these
-glob(bert-*)                     every option of a config group that matches
+A dimension with a condition exists only where other keys have the given values. Optuna wants one name for
+each distribution, so a conditional one is called ``key|other=value`` there.
 """
 
-import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep
+import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -19,107 +18,101 @@ from optuna.distributions import (
 
 from finesweep.errors import ConfigError
 
-Space = dict[str, BaseDistribution]
-FIXED = ("data", "tracking", "cache_dir", "predict", "hydra", "sweep")  # the same for every trial of a study
+
+@dataclass(frozen=True)
+class Dimension:
+    name: str  # Optuna's, unique
+    key: str  # Hydra's
+    distribution: BaseDistribution
+    when: dict[str, Any] = field(default_factory=dict)  # keys of earlier dimensions, and their values
+
+    def exists(self, point: dict[str, Any]) -> bool:
+        return all(key in point and point[key] == value for key, value in self.when.items())
+
+    def __str__(self) -> str:
+        condition = ", ".join(f"{key}={value}" for key, value in self.when.items())
+        return str(self.distribution) + (f" when {condition}" if condition else "")
 
 
-def distribution(override: Override, whole: bool) -> BaseDistribution:
-    """One dimension. `whole`: the key holds whole numbers, so an interval on it does too.
-
-    Raises: ConfigError for a reversed interval, an empty choice, or a key that all trials share.
-    """
-    key = override.key_or_group
-    if key.replace("/", ".").split(".")[0] in FIXED:
-        raise ConfigError(
-            f"{key}: cannot be swept; all trials of a study share it. Start one sweep for each value"
-        )
-    if override.is_interval_sweep():
-        return _interval(key, override.value(), whole)
-    if override.is_range_sweep():
-        return _range(key, override.value())
-    choices = [_plain(value) for value in override.sweep_iterator()]
-    if not choices:
-        raise ConfigError(f"{key}: an empty choice; legal: choice(a, b, ...), interval(a, b), range(a, b)")
-    return CategoricalDistribution(list(dict.fromkeys(choices)))
+Space = tuple[Dimension, ...]  # a condition stands after the dimension that it names
 
 
-def _interval(key: str, sweep: Any, whole: bool) -> BaseDistribution:
-    assert isinstance(sweep, IntervalSweep)
-    low, high, log = sweep.start, sweep.end, _is_log(key, sweep.tags)
-    if low is None or high is None or not low < high:
-        raise ConfigError.at(key, f"interval({low}, {high})", "interval(low, high) with low < high")
-    if log and low <= 0:
-        raise ConfigError.at(
-            key, f"tag(log, interval({low}, {high}))", "an interval above 0 under tag(log, ...)"
-        )
-    if whole:
-        return IntDistribution(int(low), int(high), log=log)
-    return FloatDistribution(float(low), float(high), log=log)
+def params_of(trial: optuna.trial.FrozenTrial | optuna.Trial) -> dict[str, Any]:
+    """What a trial was given, by Hydra's keys."""
+    return {name.partition("|")[0]: value for name, value in trial.params.items()}
 
 
-def _range(key: str, sweep: Any) -> BaseDistribution:
-    assert isinstance(sweep, RangeSweep)
-    values = list(sweep.range())
-    text = f"range({sweep.start}, {sweep.stop}, {sweep.step})"
-    if not values:
-        raise ConfigError.at(key, text, "range(start, stop) that holds a value; the stop is left out")
-    low, high, step = min(values), max(values), abs(sweep.step)
-    log = _is_log(key, sweep.tags)
-    if log and (low <= 0 or step != 1):
-        raise ConfigError.at(key, f"tag(log, {text})", "a range above 0 with step 1 under tag(log, ...)")
-    if all(isinstance(value, int) for value in values):
-        return IntDistribution(low, high, step=1 if log else int(step), log=log)
-    return FloatDistribution(float(low), float(high), step=float(step))
+def suggest(trial: optuna.Trial, space: Space) -> None:
+    """Lets the sampler choose a value for each dimension that exists given the earlier ones."""
+    for dimension in space:
+        if dimension.exists(params_of(trial)):
+            _suggest(trial, dimension.name, dimension.distribution)
 
 
-def _is_log(key: str, tags: set[str]) -> bool:
-    if tags - {"log"}:
-        raise ConfigError.at(key, f"tag({', '.join(sorted(tags))}, ...)", "tag(log, ...)")
-    return "log" in tags
-
-
-def _plain(value: Any) -> Any:
-    """A value that Optuna can store; what it cannot (a list) as the text that Hydra parses back."""
-    if isinstance(value, QuotedString):
-        return value.text
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return Override._get_value_element_as_str(value)
-
-
-def ends(dimension: BaseDistribution) -> list[Any]:
-    """The values to check before anything starts: every choice, or both ends."""
+def _suggest(trial: optuna.Trial, name: str, dimension: BaseDistribution) -> None:
     if isinstance(dimension, CategoricalDistribution):
-        return list(dimension.choices)
-    assert isinstance(dimension, (IntDistribution, FloatDistribution))
-    return [dimension.low, dimension.high]
+        trial.suggest_categorical(name, dimension.choices)
+    elif isinstance(dimension, IntDistribution):
+        trial.suggest_int(name, dimension.low, dimension.high, step=dimension.step, log=dimension.log)
+    else:
+        assert isinstance(dimension, FloatDistribution)
+        trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step, log=dimension.log)
+
+
+def distributions(space: Space, params: dict[str, Any]) -> dict[str, BaseDistribution]:
+    """The distribution of each of a trial's params, by Optuna's names."""
+    return {dimension.name: dimension.distribution for dimension in space if dimension.name in params}
+
+
+def named(point: dict[str, Any], space: Space) -> dict[str, Any]:
+    """A point by Hydra's keys -> by Optuna's names."""
+    return {d.name: point[d.key] for d in space if d.key in point and d.exists(point)}
 
 
 def grid(space: Space) -> list[dict[str, Any]]:
-    """Every point, in order. Raises: ConfigError for a dimension that cannot be enumerated."""
-    axes: list[list[Any]] = []
-    for key, dimension in space.items():
-        if isinstance(dimension, CategoricalDistribution):
-            axes.append(list(dimension.choices))
-        elif isinstance(dimension, IntDistribution) and not dimension.log:
-            axes.append(list(range(dimension.low, dimension.high + 1, dimension.step)))
-        elif isinstance(dimension, FloatDistribution) and dimension.step is not None:
-            count = round((dimension.high - dimension.low) / dimension.step)
-            axes.append([dimension.low + index * dimension.step for index in range(count + 1)])
-        else:
-            raise ConfigError(
-                f"{key}: an interval has no grid; legal for the grid sampler: choice(...), range(...)"
-            )
-    return [dict(zip(space, point, strict=True)) for point in itertools.product(*axes)]
+    """Every point, in order, by Hydra's keys. Raises: ConfigError for an interval, which has no grid."""
+    axes = {dimension.name: _axis(dimension) for dimension in space}
+    return list(_walk(space, axes, {}))
+
+
+def _walk(space: Space, axes: dict[str, list[Any]], point: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if not space:
+        yield point
+    elif not space[0].exists(point):
+        yield from _walk(space[1:], axes, point)
+    else:
+        for value in axes[space[0].name]:
+            yield from _walk(space[1:], axes, point | {space[0].key: value})
+
+
+def _axis(dimension: Dimension) -> list[Any]:
+    values = dimension.distribution
+    if isinstance(values, CategoricalDistribution):
+        return list(values.choices)
+    if isinstance(values, IntDistribution) and not values.log:
+        return list(range(values.low, values.high + 1, values.step))
+    if isinstance(values, FloatDistribution) and values.step is not None:
+        count = round((values.high - values.low) / values.step)
+        return [values.low + index * values.step for index in range(count + 1)]
+    raise ConfigError(
+        f"{dimension.key}: an interval has no grid; legal for the grid sampler: choice(...), range(...)"
+    )
 
 
 def check_point(point: dict[str, Any], space: Space) -> None:
     """Raises: ConfigError for an enqueued point outside of the space."""
+    keys = dict.fromkeys(dimension.key for dimension in space)
     for key, value in point.items():
-        if key not in space:
-            raise ConfigError(f"hydra.sweeper.enqueue: {key} is not swept; legal: {', '.join(space)}")
-        if not _contains(space[key], value):
-            raise ConfigError.at(f"hydra.sweeper.enqueue: {key}", value, str(space[key]))
+        if key not in keys:
+            raise ConfigError(f"hydra.sweeper.enqueue: {key} is not swept; legal: {', '.join(keys)}")
+        here = [d for d in space if d.key == key and d.exists(point)]
+        if not here:
+            conditions = "; ".join(str(d) for d in space if d.key == key)
+            raise ConfigError(
+                f"hydra.sweeper.enqueue: {key} does not exist at this point; legal: {conditions}"
+            )
+        if not _contains(here[0].distribution, value):
+            raise ConfigError.at(f"hydra.sweeper.enqueue: {key}", value, str(here[0]))
 
 
 def _contains(dimension: BaseDistribution, value: Any) -> bool:
@@ -134,20 +127,3 @@ def _contains(dimension: BaseDistribution, value: Any) -> bool:
         return False
     steps = (value - dimension.low) / dimension.step if dimension.step else 0.0
     return abs(steps - round(steps)) < 1e-8
-
-
-def as_overrides(params: dict[str, Any]) -> list[str]:
-    """A point as Hydra overrides, exact: a float keeps all its digits."""
-    return [f"{key}={_text(value)}" for key, value in params.items()]
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, str) and not value.startswith(("[", "{")):
-        return QuotedString(text=value, quote=Quote.single).with_quotes() if not _bare(value) else value
-    return str(value)
-
-
-def _bare(value: str) -> bool:
-    return value.replace("-", "").replace("_", "").replace(".", "").isalnum()

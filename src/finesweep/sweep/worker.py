@@ -1,20 +1,17 @@
-"""A worker: takes trials until the budget is met, and runs each as an ordinary Hydra job.
+"""A worker: takes trials until nothing is left to take, and runs each as an ordinary Hydra job.
 
 Hydra's launcher starts N of these in place of N jobs. Workers meet in the study alone; none waits for
-another.
+another, but for the last trials of a search that decide what is to be confirmed.
 """
 
+import gc
 import logging
-import math
-import os
 import shutil
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.errors import HydraException
@@ -25,73 +22,23 @@ from optuna.trial import Trial as OptunaTrial
 
 from finesweep import tracking
 from finesweep.config import TrackingConfig
+from finesweep.errors import OutputError
 from finesweep.sweep import study as studies
+from finesweep.sweep.clean import in_clean_process
 from finesweep.sweep.config import SweepConfig
-from finesweep.sweep.owner import BEAT_EVERY_S
+from finesweep.sweep.grammar import as_overrides
+from finesweep.sweep.ledger import Ledger, Outcome
+from finesweep.sweep.placement import Placement
 from finesweep.sweep.recovery import recover
 from finesweep.sweep.retention import drop_losers
-from finesweep.sweep.space import Space, as_overrides
-from finesweep.sweep.study import Ledger, TrialLost
-from finesweep.trial import TrialPruned, current_trial
+from finesweep.sweep.running import RunningTrial
+from finesweep.sweep.space import Space, params_of
+from finesweep.sweep.stopping import stop
+from finesweep.trial import TrialLost
 
 log = logging.getLogger(__name__)
-
-
-class RunningTrial:
-    """The trial as its run sees it (`finesweep.trial.Trial`), with a heartbeat while it is open."""
-
-    def __init__(self, trial: OptunaTrial, study: str, parent_run_id: str) -> None:
-        self.trial, self.study, self.parent_run_id = trial, study, parent_run_id
-        self.lost = False
-        self._live: dict[str, float | str] = {}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-
-    @property
-    def run_name(self) -> str:
-        return f"trial-{self.trial.number:04d}"
-
-    @property
-    def tags(self) -> dict[str, str]:
-        tags = {
-            "mlflow.parentRunId": self.parent_run_id,
-            "finesweep.study": self.study,
-            "finesweep.trial": str(self.trial.number),
-        }
-        retry_of = self.trial.user_attrs.get(studies.RETRY_OF)
-        return tags if retry_of is None else tags | {"finesweep.retry_of": str(retry_of)}
-
-    def started(self, run_id: str) -> None:
-        self.trial.set_user_attr(studies.RUN_ID, run_id)
-
-    def progress(self, **fields: float | str) -> None:
-        self._live |= fields
-
-    def evaluated(self, value: float, evaluation: int) -> None:
-        if self.lost:
-            raise TrialPruned
-        self._live["value"] = value
-        self.trial.report(value, evaluation)
-
-    def __enter__(self) -> "RunningTrial":
-        self._token = current_trial.set(self)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        current_trial.reset(self._token)
-        self._over.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        while not self._over.wait(BEAT_EVERY_S):
-            try:
-                self.trial.set_user_attr("live", dict(self._live))
-                self.trial.set_user_attr(studies.BEAT, time.time())
-            except optuna.exceptions.UpdateFinishedTrialError:
-                self.lost = True  # ended by somebody else, who thought this worker dead
-            except Exception:  # the storage is away for a moment
-                log.warning("heartbeat of trial %d failed", self.trial.number, exc_info=True)
+POLL_S = 1.0
+BATCH, ACCUMULATION = "trainer.per_device_train_batch_size", "trainer.gradient_accumulation_steps"
 
 
 @dataclass
@@ -104,57 +51,113 @@ class Worker:
     overrides: list[str]  # the same for every trial
     sweep: SweepConfig
     space: Space
+    run_seed: int
     tracking: TrackingConfig
     experiment: str
     parent_run_id: str
-    gpus: int = 0  # that one machine's workers share
+    placement: Placement
+    command: str  # the launching process, which may ask its workers to stop
 
     def __call__(self, _: object) -> int:
         """Returns how many trials this worker ended."""
-        self._take_gpu()
-        ledger = Ledger(self.sweep.study, self.space)
-        ended = 0
-        while trial := self._next(ledger):
-            self.run_trial(ledger, trial)
-            ended += 1
-        from finesweep.sweep.finish import finish  # torch and transformers: not for the launching process
+        logging.captureWarnings(True)  # into the log: several workers share one terminal
+        self.tags = self.placement.take(int(HydraConfig.get().job.num))
+        with stop.listening(self.command):
+            ended, out_of_memory = self.work()
+            while out_of_memory:  # what a GPU's memory held is free for sure only in another process
+                more, out_of_memory = in_clean_process(self.work)
+                ended += more
+            if not stop.asked:
+                from finesweep.sweep.finish import (
+                    finish,  # torch and transformers: not for the launching process
+                )
 
-        finish(self, ledger)
+                finish(self, self.ledger())
+        gc.freeze()  # or the process ends seconds later, having collected what torch and MLflow made
         return ended
 
-    def _take_gpu(self) -> None:
-        """Workers go round the GPUs of a machine; said before torch has looked for one."""
-        if self.gpus > 1:
-            allotted = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(self.gpus)))
-            os.environ["CUDA_VISIBLE_DEVICES"] = allotted.split(",")[
-                int(HydraConfig.get().job.num) % self.gpus
-            ]
+    def ledger(self) -> Ledger:
+        return Ledger(self.sweep.study, self.space, self.run_seed)
+
+    def work(self) -> tuple[int, bool]:
+        """How many trials this process ended, and whether the last one ran out of a GPU's memory."""
+        ledger = self.ledger()
+        ended = 0
+        with stop.listening(self.command):
+            while trial := self._next(ledger):
+                ended += 1
+                if self.run_trial(ledger, trial):
+                    return ended, True
+        return ended, False
 
     def _next(self, ledger: Ledger) -> OptunaTrial | None:
-        recover(ledger, self.tracking)
-        return ledger.next_trial()
+        while not stop.asked:
+            recover(ledger, self.tracking)
+            if trial := ledger.next_trial():
+                return trial
+            if not ledger.more_may_come():
+                return None
+            stop.hear_of(ledger.study)
+            time.sleep(POLL_S)
+        return None
 
-    def run_trial(self, ledger: Ledger, trial: OptunaTrial) -> None:
-        """Runs it, and tells the study how it ended. Raises: KeyboardInterrupt, after handing it back."""
+    def run_trial(self, ledger: Ledger, trial: OptunaTrial) -> bool:
+        """Runs it, and tells the study how it ended. Returns whether a GPU's memory ran out.
+
+        Raises: KeyboardInterrupt, after handing it back; OutputError, likewise, for a full disk.
+        """
+        with RunningTrial(ledger, trial, {"mlflow.parentRunId": self.parent_run_id} | self.tags) as running:
+            try:
+                self._run(ledger, running)
+                ledger.tell(trial.number)
+            except TrialLost as lost:
+                log.warning("%s", lost)
+            except KeyboardInterrupt:
+                if running.outcome is None:  # its run was not open yet
+                    running.sign_off(Outcome("INTERRUPTED"))
+                ledger.tell(trial.number)
+                if not stop.asked:  # not by `Stop`, which asks first
+                    raise
+        if running.no_room:
+            raise OutputError(
+                f"trial {trial.number}: {running.no_room}. It was handed back: make room, and the same "
+                "command goes on from its last checkpoint"
+            )
+        if running.outcome and running.outcome.state == "COMPLETE":
+            drop_losers(ledger, self.sweep.keep_checkpoints)
+        return running.out_of_memory
+
+    def _run(self, ledger: Ledger, running: RunningTrial) -> None:
+        """However it ends, its outcome is signed off. Raises: KeyboardInterrupt, TrialLost."""
+        trial = running.trial
+        if studies.REUSED_OF in trial.user_attrs:
+            self._reuse(ledger, running)
+            return
         try:
-            with RunningTrial(trial, ledger.name, self.parent_run_id):
-                job = self.run_job(ledger, trial)
-            self._tell(ledger, trial, job)
-        except TrialLost as lost:
-            log.warning("%s", lost)
-        except (HydraException, OmegaConfBaseException) as error:  # values that do not compose together
-            self._close_unopened(trial, error)
-            ledger.fail(trial.number, f"{type(error).__name__}: {error}")
-        except BaseException:  # Ctrl-C
-            ledger.hand_back(trial.number)
-            raise
+            job = self.run_job(ledger, running)
+            error = job._return_value if job.status is JobStatus.FAILED else None
+        except (HydraException, OmegaConfBaseException) as problem:  # values that do not compose together
+            error = problem
+        if isinstance(error, TrialLost):
+            raise error
+        if running.outcome is None:
+            self._record_unopened(running, error)
+        if error is not None:
+            self._clean_up(running, error)
 
-    def run_job(self, ledger: Ledger, trial: OptunaTrial) -> JobReturn:
-        config = self.compose(trial.number, trial.params)
+    def run_job(self, ledger: Ledger, running: RunningTrial) -> JobReturn:
+        trial = running.trial
+        own = [*self.overrides, *self.point(trial)]
+        config = self.compose(trial.number, own)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
         trial.set_user_attr(studies.FOLDER, str(folder))
-        own = [*self.overrides, *as_overrides(trial.params)]
         trial.set_user_attr(studies.OVERRIDES, [text for text in own if not text.startswith("hydra.")])
+        batch, accumulation = (
+            config.trainer.per_device_train_batch_size,
+            config.trainer.gradient_accumulation_steps,
+        )
+        if batch > 1:
+            running.smaller_batch = [f"{BATCH}={batch // 2}", f"{ACCUMULATION}={accumulation * 2}"]
         self._adopt_checkpoints(ledger, trial, folder)
         return run_job(
             hydra_context=self.hydra_context,
@@ -164,13 +167,19 @@ class Worker:
             job_subdir_key="hydra.sweep.subdir",
         )
 
-    def compose(self, number: int, params: dict[str, Any]) -> Any:
+    @staticmethod
+    def point(trial: Any) -> list[str]:
+        """A trial's own overrides: what was chosen, a smaller batch, another seed."""
+        attrs = trial.user_attrs
+        seed = [f"seed={attrs[studies.SEED]}"] if studies.SEED in attrs else []
+        return [*as_overrides(params_of(trial)), *attrs.get(studies.EXTRA, []), *seed]
+
+    def compose(self, number: int, overrides: list[str]) -> Any:
         """The trial's Hydra config. Its log goes to its own file: several workers share one terminal."""
         config = self.hydra_context.config_loader.load_sweep_config(
             self.master_config,
-            [*self.overrides, *as_overrides(params), f"hydra.sweep.subdir=trial-{number:04d}",
-             "hydra.job_logging.root.handlers=[file]"],
-        )  # fmt: skip
+            [*overrides, f"hydra.sweep.subdir=trial-{number:04d}", "hydra.job_logging.root.handlers=[file]"],
+        )
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return config
@@ -179,38 +188,40 @@ class Worker:
         """A retry goes on from the checkpoints of the try before it."""
         retry_of = trial.user_attrs.get(studies.RETRY_OF)
         earlier = None if retry_of is None else ledger.trials()[retry_of].user_attrs.get(studies.FOLDER)
-        if earlier and (Path(earlier) / "training").is_dir():
+        if earlier and (Path(earlier) / "training").is_dir() and not (folder / "training").exists():
             folder.mkdir(parents=True, exist_ok=True)
             (Path(earlier) / "training").rename(folder / "training")
 
-    def _tell(self, ledger: Ledger, trial: OptunaTrial, job: JobReturn) -> None:
-        error = job._return_value if job.status is JobStatus.FAILED else None
-        if error is not None:  # nobody will resume it
-            shutil.rmtree(Path(trial.user_attrs[studies.FOLDER]) / "training", ignore_errors=True)
-        if isinstance(error, TrialPruned):
-            ledger.prune(trial.number)
-        elif error is not None:
-            log.error("trial %d failed", trial.number, exc_info=error)
-            self._close_unopened(trial, error)
-            ledger.fail(trial.number, f"{type(error).__name__}: {error}")
-        else:
-            result = job.return_value
-            trial.set_user_attr(studies.CHECKPOINT, result.checkpoint)
-            if not math.isfinite(result.value):
-                ledger.fail(trial.number, f"objective is {result.value}")
-            else:
-                ledger.complete(trial.number, result.value)
-                drop_losers(ledger.study, self.sweep.keep_checkpoints)
+    def _reuse(self, ledger: Ledger, running: RunningTrial) -> None:
+        """The point was evaluated before: the same value again, marked, with a run that says so."""
+        trial = running.trial
+        twin = ledger.trials()[trial.user_attrs[studies.REUSED_OF]]
+        for key in (studies.FOLDER, studies.OVERRIDES):
+            trial.set_user_attr(key, twin.user_attrs[key])
+        outcome = Outcome(twin.state.name, twin.values or [], twin.user_attrs.get(studies.CHECKPOINT))
+        tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
+        running.started(tracked.run_id)
+        tracked.log_params(params_of(trial))
+        if outcome.values:
+            tracked.log_metrics({"best_value": outcome.values[0]}, step=0)
+        running.sign_off(outcome)
+        tracked.end(outcome.state)
 
-    def _close_unopened(self, trial: OptunaTrial, error: Exception) -> None:
+    def _record_unopened(self, running: RunningTrial, error: BaseException | None) -> None:
         """A trial that failed before its run was open is FAILED in MLflow too."""
-        if studies.RUN_ID not in trial.user_attrs:
-            running = RunningTrial(trial, str(self.sweep.study.name), self.parent_run_id)
-            run_id = tracking.record_failure(
-                self.tracking,
-                self.experiment,
-                running.run_name,
-                running.tags,
-                f"{type(error).__name__}: {error}",
-            )
-            running.started(run_id)
+        tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
+        running.started(tracked.run_id)
+        error = error or RuntimeError("the run ended without a result")
+        tracked.end(running.ending("FAIL", error), f"{type(error).__name__}: {error}")
+
+    def _clean_up(self, running: RunningTrial, error: BaseException) -> None:
+        """A failed trial's log becomes an artifact of its run; checkpoints that nobody will resume go."""
+        attrs, state = running.trial.user_attrs, running.outcome.state if running.outcome else "FAIL"
+        folder = Path(attrs[studies.FOLDER]) if studies.FOLDER in attrs else None
+        if folder and state != "INTERRUPTED":
+            shutil.rmtree(folder / "training", ignore_errors=True)
+        if folder and state == "FAIL":
+            log.error("trial %d failed", running.trial.number, exc_info=error)
+            tracked = tracking.TrackedRun(tracking.open_store(self.tracking), attrs[studies.RUN_ID])
+            for path in sorted(folder.glob("*.log")):
+                tracked.log_file(path)

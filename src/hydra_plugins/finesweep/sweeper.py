@@ -1,6 +1,5 @@
 """`python train.py -m`: Hydra's arguments -> a study and its workers. What it calls is in finesweep.sweep."""
 
-import copy
 import os
 import sys
 from collections.abc import Sequence
@@ -13,19 +12,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
-from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from finesweep.config import parse_config
-from finesweep.errors import ConfigError, SweepFailed
-from finesweep.sweep.config import SweepConfig
+from finesweep.errors import SweepFailed
+from finesweep.sweep.config import SweepConfig, check_sweep
 
 ConfigStore.instance().store(group="hydra/sweeper", name="finesweep", node=SweepConfig, provider="finesweep")
 
-GRAMMAR = "interval(a, b), tag(log, interval(a, b)), range(a, b), choice(a, b, ...)"
 MAX_RESTARTS = 10  # of the workers in one command
 NAMING = ("data", "model")  # config groups that, given on the command line, become part of the study's name
 
@@ -42,41 +39,29 @@ class FinesweepSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Checks the ground, starts the workers, and says how it went. Raises: FinesweepError."""
-        from finesweep.sweep.launch import Sweep, conclude, prepare
+        from finesweep.sweep.asked import Sweep
+        from finesweep.sweep.launch import conclude, prepare
+        from hydra_plugins.finesweep._dimensions import Dimensions
 
-        fixed, swept = self._split(arguments)
-        name = self._name_study(fixed)
+        sweep_config = OmegaConf.to_object(self.sweep_node)
+        assert isinstance(sweep_config, SweepConfig)
+        check_sweep(sweep_config)
+        fixed, given = self._split(arguments)
+        name = sweep_config.study.name = self._name_study(fixed)
         # One study, one folder; and what the trials share must be said to every job that Hydra composes anew.
         fixed = [*fixed, f"hydra.sweeper.study.name={name}"]
         base = self._compose(fixed)
         config = parse_config(base)
-        space = self._space(swept, base, fixed)
-        sweep_config = OmegaConf.to_object(self.sweep_node)
-        assert isinstance(sweep_config, SweepConfig)
-        sweep_config.study.name = name
+        space = Dimensions(self.loader, base, fixed, self._compose).read(sweep_config, given)
         sweep = Sweep(config, sweep_config, space, fixed, str(base.hydra.sweep.dir))
         prepared = prepare(sweep, parallel=self._is_parallel(base))
         self._launch(sweep, prepared)
         conclude(sweep, prepared)
 
     def _split(self, arguments: list[str]) -> tuple[list[str], list[Override]]:
-        """What all trials share, and what is searched; the command line wins over the sweep's file."""
-        parser = OverridesParser.create(config_loader=self.loader)
-        given = parser.parse_overrides(arguments)
-        named = {override.key_or_group for override in given}
-        swept = [o for o in self._params(parser) if o.key_or_group not in named]
-        swept += [override for override in given if override.is_sweep_override()]
-        fixed = [str(override.input_line) for override in given if not override.is_sweep_override()]
-        return fixed, swept
-
-    def _params(self, parser: OverridesParser) -> list[Override]:
-        params = []
-        for key, text in self.sweep_node.params.items():
-            try:
-                params += parser.parse_overrides([f"{key}={text}"])
-            except HydraException as error:
-                raise ConfigError.at(f"hydra.sweeper.params.{key}", text, GRAMMAR) from error
-        return params
+        """What all trials share, and everything that was given."""
+        given = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
+        return [str(override.input_line) for override in given if not override.is_sweep_override()], given
 
     def _name_study(self, fixed: list[str]) -> str:
         """`study.name`, or the sweep's name with the groups that the command line chose otherwise."""
@@ -92,40 +77,13 @@ class FinesweepSweeper(Sweeper):
         OmegaConf.resolve(config.hydra.sweep)
         return config
 
-    def _space(self, swept: list[Override], base: DictConfig, fixed: list[str]) -> dict[str, Any]:
-        from finesweep.sweep.space import distribution, ends
-
-        space = {}
-        for override in swept:
-            key = override.key_or_group
-            is_group = key in base.hydra.runtime.choices
-            value = None if is_group else OmegaConf.select(base, key)
-            space[key] = distribution(override, whole=isinstance(value, int) and not isinstance(value, bool))
-            for end in ends(space[key]):
-                self._check_value(key, end, base, fixed if is_group else None)
-        if not space:
-            raise ConfigError(
-                "nothing to search: give a key a range, e.g. optimizer.learning_rate='interval(1e-5,1e-3)'"
-            )
-        return space
-
-    def _check_value(self, key: str, value: Any, base: DictConfig, fixed: list[str] | None) -> None:
-        """Raises what a trial with this value would raise. `fixed`: for an option of a config group."""
-        if fixed is not None:
-            from finesweep.preflight import check_model
-
-            check_model(parse_config(self._compose([*fixed, f"{key}={value}"])).model)
-            return
-        config = copy.deepcopy(base)
-        OmegaConf.update(config, key, value, force_add=False)
-        parse_config(config)
-
     @staticmethod
     def _is_parallel(config: DictConfig) -> bool:
         return "basic_launcher" not in str(config.hydra.launcher._target_)
 
     def _launch(self, sweep: Any, prepared: Any) -> None:
         from finesweep.sweep.progress import watching
+        from finesweep.sweep.stopping import this_command
         from finesweep.sweep.worker import Worker
 
         worker = Worker(
@@ -135,10 +93,12 @@ class FinesweepSweeper(Sweeper):
             prepared.overrides,
             sweep.config,
             sweep.space,
+            sweep.run.seed,
             sweep.run.tracking,
             sweep.run.data.name,
             prepared.parent_run_id,
-            prepared.gpus,
+            prepared.placement,
+            this_command(),
         )
         launcher = self._launcher(worker, sweep.folder, prepared.workers)
         jobs = [self._job(prepared.overrides, index) for index in range(prepared.workers)]
