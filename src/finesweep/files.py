@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -18,3 +19,15 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def make_whole(path: Path, make: Callable[[Path], object]) -> None:
+    """Has `make` write a file beside `path`, then renames it into place; under a lock of the caller's.
+
+    For databases: one whose creation was cut off cannot be opened any more.
+    """
+    for left in path.parent.glob(f".{path.name}-new*"):  # by a kill
+        left.unlink(missing_ok=True)
+    new = path.with_name(f".{path.name}-new")
+    make(new)
+    os.replace(new, path)

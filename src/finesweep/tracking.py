@@ -13,7 +13,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from mlflow.tracking import MlflowClient
 
 from finesweep.config import RunConfig, TrackingConfig, flat, to_yaml
 from finesweep.errors import ConfigError, ModelError
+from finesweep.files import make_whole
 from finesweep.trial import Trial, TrialLost, TrialPruned, current_trial
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -64,7 +65,8 @@ def _client(uri: str) -> MlflowClient:
             path = Path(uri.removeprefix(SQLITE))
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):
-                return _create_sqlite(uri, path)
+                if not path.exists():
+                    make_whole(path, _create_sqlite)
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
         return client
@@ -75,12 +77,12 @@ def _client(uri: str) -> MlflowClient:
         ) from error
 
 
-def _create_sqlite(uri: str, path: Path) -> MlflowClient:
-    client = MlflowClient(uri)
-    client.search_experiments(max_results=1)
-    with sqlite3.connect(path, timeout=60) as connection:
+def _create_sqlite(path: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # heavy, and once for each file
+
+    SqlAlchemyStore(f"{SQLITE}{path}", str(path.parent / "artifacts")).engine.dispose()
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for writers; kept in the file
-    return client
 
 
 def experiment_id(config: TrackingConfig, name: str) -> str:

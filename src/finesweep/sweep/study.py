@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config import Direction
 from finesweep.errors import ConfigError, StudyError
+from finesweep.files import make_whole
 from finesweep.sweep.config import StudyConfig
 from finesweep.sweep.lock import SQLITE, check_storage, study_lock
 
@@ -40,20 +41,27 @@ def open_storage(url: str) -> RDBStorage:
     Raises: ConfigError if it cannot be opened.
     """
     check_storage(url)
-    connect = {"timeout": 60} if url.startswith(SQLITE) else {}
     try:
-        if url.startswith(SQLITE):
-            Path(url.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        if not url.startswith(SQLITE):
+            with study_lock(url, "create"):
+                return RDBStorage(url)
+        path = Path(url.removeprefix(SQLITE))
+        path.parent.mkdir(parents=True, exist_ok=True)
         with study_lock(url, "create"):
-            storage = RDBStorage(url, engine_kwargs={"connect_args": connect})
-            if url.startswith(SQLITE):
-                with storage.engine.connect() as connection:
-                    connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
+            if not path.exists():
+                make_whole(path, _create_sqlite)
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
     except (OSError, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         raise ConfigError(
             f"hydra.sweeper.study.storage: cannot open {url!r}: {str(error).splitlines()[0]}"
         ) from error
-    return storage
+
+
+def _create_sqlite(path: Path) -> None:
+    engine = RDBStorage(f"{SQLITE}{path}").engine
+    with engine.connect() as connection:  # readers do not wait for writers; kept in the file
+        connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
+    engine.dispose()
 
 
 def create(
