@@ -76,6 +76,18 @@ def test_trials_that_confirm_are_not_pruned() -> None:
     assert {t.state.name for t in study.trials if studies.CONFIRMS in t.user_attrs} == {"COMPLETE"}
 
 
+def test_a_candidate_whose_seeds_fail_does_not_win_by_the_one_that_did_not() -> None:
+    def fragile(config: RunConfig, trial: Trial) -> float:
+        if config.optimizer.learning_rate == 2e-3 and config.seed > 43:
+            raise ArithmeticError("diverged")
+        lucky = (config.optimizer.learning_rate, config.seed) == (2e-3, 43)
+        return 0.99 if lucky else training(config, trial)
+
+    found = best(sweep(fragile, *GRID, *CONFIRM))
+    assert [(one.trial, one.n) for one in found.confirmed] == [(0, 3), (1, 1)]
+    assert found.trial == 0
+
+
 def standing(*values: float) -> Standing:
     return Standing(create_trial(value=values[0]), dict(enumerate(values)))
 

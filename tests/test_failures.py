@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from optuna.study import Study
-from sweeping import evaluate, runs, sweep
+from sweeping import STORAGE, evaluate, runs, sweep
 
 from finesweep.config import RunConfig, TrackingConfig
 from finesweep.errors import OutputError, SweepFailed
+from finesweep.files import has_no_room
 from finesweep.sweep import study as studies
-from finesweep.sweep.running import has_no_room
 from finesweep.tracking import open_store
 from finesweep.trial import Trial
 
@@ -109,8 +109,8 @@ def test_a_second_out_of_memory_is_a_failure_and_none_is_retried_where_that_is_n
     assert sorted(states(study)) == ["COMPLETE", "FAIL", "FAIL"]
     assert len(studies.failures(study.trials)) == 1
     other = ("hydra.sweeper.study.retry_oom=false", "trainer.per_device_train_batch_size=16")
-    done = sweep(training, *GRID[:3], *other, "hydra.sweeper.study.name=quickstart-2")
-    assert done is not None
+    sweep(training, *GRID[:3], *other, "hydra.sweeper.study.name=unretried")
+    assert states(studies.load("unretried", STORAGE)) == ["FAIL", "COMPLETE"]
 
 
 @pytest.mark.parametrize(

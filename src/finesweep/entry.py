@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.checkpoint import REMEDY, user
 from finesweep.errors import EXIT_DONE, EXIT_NO, EXIT_UNUSABLE, FinesweepError, NotValid, SweepFailed
+from finesweep.files import has_no_room
 
 # What the machine refuses, rather than the program.
 ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS, errno.ENOSPC)
@@ -51,6 +52,12 @@ def guarded(main: Callable[[], object]) -> int:
             f"error: {where}: user {user()} cannot write here ({error.strerror}); {REMEDY}", file=sys.stderr
         )
         return EXIT_UNUSABLE
+    except Exception as error:
+        if not has_no_room(error):
+            raise
+        first = str(error).strip().partition("\n")[0]
+        print(f"error: {first}; make room on the disk, and start the same command again", file=sys.stderr)
+        return EXIT_UNUSABLE
     except KeyboardInterrupt:
         goes_on = "; the same command goes on from here" if {"-m", "--multirun"} & set(sys.argv) else ""
         print(f"interrupted{goes_on}", file=sys.stderr)
@@ -75,6 +82,8 @@ def explain(error: Exception) -> str:
     key = cause.full_key or _overridden(error)
     if dataclasses.is_dataclass(cause.object_type) and " not in " in text:
         return f"{key}: no such key; {_legal(key, [f.name for f in dataclasses.fields(cause.object_type)])}"
+    if text.endswith("is not in struct"):
+        return f"{key}: not there yet; to add it, write +{key}=..."
     return f"{key}: {text}" if key else text
 
 

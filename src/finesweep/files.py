@@ -1,9 +1,14 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there; disks that are full."""
 
+import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from finesweep.errors import OutputError
+
+FULL = ("No space left on device", "disk is full", "PytorchStreamWriter failed")  # safetensors, SQLite, torch
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,3 +36,21 @@ def make_whole(path: Path, make: Callable[[Path], object]) -> None:
     new = path.with_name(f".{path.name}-new")
     make(new)
     os.replace(new, path)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it was raised from."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def has_no_room(error: BaseException) -> bool:
+    """Whether a disk was full, or a folder not writable. Each library says it with a type of its own."""
+    return any(
+        isinstance(cause, OutputError)
+        or getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        or any(text in str(cause) for text in FULL)
+        for cause in causes(error)
+    )

@@ -35,6 +35,7 @@ class Observer(TrainerCallback):
             tuple[int, float, dict[str, float]]
         ] = []  # step, value, metrics of each evaluation
         self._loss, self._loss_steps = 0.0, 0  # summed since the last evaluation
+        self._started = time.monotonic()
         self._seconds_before = 0.0  # of the tries that this one goes on from
         self.steps = 0  # optimizer steps, over all tries
 
@@ -64,13 +65,25 @@ class Observer(TrainerCallback):
         carried = {"loss": self._loss, "steps": self._loss_steps, "seconds": self.seconds}
         (folder / CARRIED).write_text(json.dumps(carried))
 
-    def resume(self, folder: Path) -> None:
+    def resume(self, folder: Path) -> bool:
+        """Takes over what the checkpoint's training had seen, and logs it: the run then has all of it.
+
+        Returns False, and takes nothing, if the best evaluation's checkpoint beside it is not whole.
+        """
+        state = json.loads((folder / "trainer_state.json").read_text())
+        seen = [entry for entry in state["log_history"] if self.objective in entry]
+        best = max(seen, key=lambda entry: self.sign * entry[self.objective], default=None)
+        if best and checkpoint.damage(folder.with_name(f"step-{int(best['step']):06d}")):
+            return False
         carried = json.loads((folder / CARRIED).read_text())
-        self._loss, self._loss_steps, self._seconds_before = (
-            carried["loss"],
-            carried["steps"],
-            carried["seconds"],
-        )
+        self._loss, self._loss_steps = carried["loss"], carried["steps"]
+        self._seconds_before, self.steps = carried["seconds"], state["global_step"]
+        for entry in state["log_history"]:
+            metrics = {key: float(value) for key, value in entry.items() if key not in ("epoch", "step")}
+            self.log.log_metrics(metrics, step=int(entry["step"]), epoch=entry["epoch"])
+            if self.objective in entry:
+                self._remember(int(entry["step"]), metrics, state["max_steps"])
+        return True
 
     def add_loss(self, loss: float) -> None:
         """Of one batch, already divided by the accumulation steps."""
@@ -85,11 +98,6 @@ class Observer(TrainerCallback):
         self.due = {step for step in due if step < state.max_steps} | {state.max_steps}
         self._started = time.monotonic()
         self._first_step = self.steps = state.global_step
-        for entry in state.log_history:  # of the try that this one resumes: its run gets the whole history
-            metrics = {key: float(value) for key, value in entry.items() if key not in ("epoch", "step")}
-            self.log.log_metrics(metrics, step=int(entry["step"]), epoch=entry["epoch"])
-            if self.objective in entry:
-                self._remember(int(entry["step"]), metrics, state)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -147,17 +155,17 @@ class Observer(TrainerCallback):
             raise ArithmeticError(
                 f"{self.objective} is {metrics[self.objective]} at step {state.global_step}"
             )
-        self._remember(state.global_step, metrics, state)
-        if self._patience_is_over():
+        self._remember(state.global_step, metrics, state.max_steps)
+        if self.patience_is_over:
             control.should_training_stop = True
 
-    def _remember(self, step: int, metrics: dict[str, float], state: TrainerState) -> None:
+    def _remember(self, step: int, metrics: dict[str, float], max_steps: int) -> None:
         """Raises: TrialPruned if the sweep gives this run up."""
         value = float(metrics[self.objective])
         evaluation = {key: float(value) for key, value in metrics.items() if key.startswith("eval_")}
         self.history.append((step, value, evaluation))
         if self.trial:
-            self.trial.evaluated(value, step / state.max_steps)
+            self.trial.evaluated(value, step / max_steps)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -171,7 +179,10 @@ class Observer(TrainerCallback):
         if self.trial and self.trial.stopping:
             raise KeyboardInterrupt
 
-    def _patience_is_over(self) -> bool:
+    @property
+    def patience_is_over(self) -> bool:
         patience = self.config.trainer.early_stopping_patience
+        if patience is None or not self.history:
+            return False
         since_best = len(self.history) - 1 - [entry[0] for entry in self.history].index(self.best[0])
-        return patience is not None and since_best >= patience
+        return since_best >= patience

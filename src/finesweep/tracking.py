@@ -162,17 +162,18 @@ def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun
     tags = {"finesweep.kind": "run"} if trial is None else {"finesweep.kind": "trial"} | trial.tags
     kill_abandoned_runs(config.tracking)
     tracked = start_run(config.tracking, config.data.name, name, tags)
-    if trial:
-        trial.started(tracked.run_id)
     monitor = None
     try:
+        if trial:
+            trial.started(tracked.run_id)
         monitor = _system_monitor(config, tracked)
         tracked.log_params(_params(config, overrides))
         tracked.log_text(to_yaml(config), "config.yaml")
         tracked.log_text(json.dumps(list(overrides), indent=1), "overrides.json")
         yield tracked
     except TrialLost:
-        raise  # whoever took the trial over has closed its run
+        tracked.end("INTERRUPTED")  # as whoever took the trial over has done, if they saw this run
+        raise
     except BaseException as error:
         _end(tracked, trial, _state(error), error)
         raise

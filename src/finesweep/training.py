@@ -1,5 +1,6 @@
 """One training: transformers' Trainer with grouped batches, a fused optimizer and whole checkpoints."""
 
+import logging
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ OPTIM = {
     OptimizerName.adafactor: "adafactor",
     OptimizerName.sgd: "sgd",
 }
+log = logging.getLogger(__name__)
 MAX_CHECKPOINTS = 3  # of one training at once: the best, the newest, and the one being written
 
 
@@ -174,12 +176,15 @@ def train(
     Raises: OutputError before the first step, LossNotFinite, TrialPruned, KeyboardInterrupt.
     """
     checkpoint.prove_writable(folder, room_bytes=_room_bytes(trainer.model))
-    if resume:
-        observer.resume(resume)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if resume and not observer.resume(resume):
+        log.warning("the best checkpoint so far is damaged; the training begins anew")
+        resume = None
+    if not observer.patience_is_over:  # the try that this one resumes may have been stopped right after that
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     throughput = _throughput(observer, trainer.train_dataset)
     best = observer.best_checkpoint(folder)
     published = checkpoint.publish(best, folder.parent / "checkpoint")
+    checkpoint.keep_only(folder, {best})  # a kill while the rest goes leaves nothing, or the best one
     shutil.rmtree(folder)
     step, value, metrics = observer.best
     return Trained(published, step, value, metrics | throughput)

@@ -7,7 +7,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.sweep.config import Sampler, StudyConfig
-from finesweep.sweep.study import BEAT, HISTORY, LIVE, count_finished, searching
+from finesweep.sweep.study import BEAT, HISTORY, LIVE, RETRY_OF, count_finished, searching
 
 
 def spent(trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool = False) -> str | None:
@@ -19,6 +19,8 @@ def spent(trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool =
     running = sum(trial.state is TrialState.RUNNING for trial in search)
     if count_finished(search) + (running if spoken_for else 0) >= config.n_trials:
         return f"n_trials={config.n_trials}"
+    if any(trial.state is TrialState.WAITING and RETRY_OF in trial.user_attrs for trial in search):
+        return None  # what was begun within the budget goes on to its end
     if config.timeout_s is not None and (seconds := busy_seconds(search)) >= config.timeout_s:
         return f"timeout_s={config.timeout_s:g} ({seconds:.0f} s)"
     if config.max_train_steps is not None and (steps := train_steps(search)) >= config.max_train_steps:
@@ -32,8 +34,8 @@ def spent(trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool =
 def budgets(attrs: dict[str, Any]) -> StudyConfig:
     """As the last command gave them, from the study's attributes."""
     last = attrs.get(HISTORY, [{}])[-1]
-    keys = ("timeout_s", "max_train_steps")
-    return StudyConfig(n_trials=attrs["n_trials"], **{key: last.get(key) for key in keys})
+    bounds = {key: last.get(key) for key in ("timeout_s", "max_train_steps")}
+    return StudyConfig(n_trials=attrs["n_trials"], sampler=Sampler(last.get("sampler", "tpe")), **bounds)
 
 
 def train_steps(trials: Sequence[FrozenTrial]) -> int:

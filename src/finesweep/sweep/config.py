@@ -111,7 +111,7 @@ def check_sweep(config: SweepConfig) -> None:
     """Keys that may be null are checked when they are not. Raises: ConfigError."""
     for key, (fine, legal) in RULES.items():
         value = attrgetter(key)(config)
-        if value is not None and not fine(value):
+        if (value is not None or key == "workers") and not fine(value):
             raise ConfigError.at(f"hydra.sweeper.{key}", value, legal)
     check_objectives(config.study)
 

@@ -60,7 +60,7 @@ def _is_settled(trial: FrozenTrial) -> bool:
 
 
 def standings(study: Study, config: ConfirmConfig) -> list[Standing]:
-    """The candidates that were confirmed, best mean first."""
+    """The candidates that were confirmed, best mean first; after them those of which seeds failed."""
     found = []
     tries = _tries(study.get_trials(deepcopy=False))
     for trial in best_first(study)[: config.top_k]:
@@ -71,9 +71,8 @@ def standings(study: Study, config: ConfirmConfig) -> list[Standing]:
         }  # fmt: skip
         if complete:
             found.append(Standing(trial, complete))
-    return sorted(
-        found, key=lambda standing: standing.mean, reverse=study.directions[0] is StudyDirection.MAXIMIZE
-    )
+    sign = -1 if study.directions[0] is StudyDirection.MAXIMIZE else 1
+    return sorted(found, key=lambda standing: (-len(standing.values), sign * standing.mean))
 
 
 def is_within_noise(first: Standing, second: Standing) -> bool:

@@ -35,6 +35,8 @@ def distribution(override: Override, whole: bool) -> BaseDistribution:
         return _interval(key, override.value(), whole)
     if override.is_range_sweep():
         return _range(key, override.value())
+    if not override.is_sweep_override():  # a value: the only choice
+        return CategoricalDistribution([_plain(override.value())])
     choices = [_plain(value) for value in override.sweep_iterator()]
     if not choices:
         raise ConfigError(f"{key}: an empty choice; legal: choice(a, b, ...), interval(a, b), range(a, b)")

@@ -34,6 +34,8 @@ def identity(sweep: Sweep) -> dict[str, Any]:
         "space": {dimension.name: str(dimension) for dimension in sweep.space},
         "objectives": {name: direction.value for name, direction in sweep.objectives.items()},
         "seed": plain["seed"],
+        # Below a group that is searched, only what the command fixes is the same for all trials.
+        "fixed": sorted(text for text in sweep.overrides if text.partition(".")[0] in searched),
         **{key: value for key, value in leaves.items() if key not in searched and key not in PLACES},
         "data.train content": fingerprint(splits.train),
         "data.eval content": fingerprint(splits.eval),

@@ -22,7 +22,8 @@ from finesweep.sweep.ledger import GONE, Ledger
 from finesweep.sweep.lock import study_lock
 from finesweep.sweep.placement import Placement
 from finesweep.sweep.recovery import recover
-from finesweep.sweep.samplers import make_pruner, make_sampler
+from finesweep.sweep.retention import check_candidates
+from finesweep.sweep.samplers import try_out
 from finesweep.sweep.space import check_point, grid, named
 from finesweep.sweep.stopping import stop, this_command
 from finesweep.tracking import TrackedRun, open_store, open_study_run
@@ -87,8 +88,7 @@ def prepare(sweep: Sweep, parallel: bool) -> Prepared:
     if study_config.sampler is Sampler.grid:
         study_config.n_trials = min(study_config.n_trials, len(points))
     points = [named(point, sweep.space) for point in points]
-    make_sampler(study_config, 0, sweep.space)
-    make_pruner(study_config)
+    try_out(study_config, sweep.space)
     sweep.check_objectives()
     asked = identity(sweep)
     workers, placement = _place_workers(sweep, parallel)
@@ -100,6 +100,7 @@ def prepare(sweep: Sweep, parallel: bool) -> Prepared:
         refuse_another(sweep, asked)
         check_folders(sweep.run.tracking, Path(sweep.folder))
         study = studies.create(study_config, sweep.objectives, points, _attributes(sweep, asked))
+        check_candidates(study, study_config.confirm.top_k)
         parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
         record(sweep, workers, study, parent)
     tracking.kill_abandoned_runs(sweep.run.tracking)
@@ -170,7 +171,7 @@ def conclude(sweep: Sweep, prepared: Prepared) -> None:
     failed = studies.failures(trials)
     causes = "\n".join(f"  trial {trial.number}: {trial.user_attrs[studies.ERROR]}" for trial in failed)
     if len(failed) < sweep.config.study.max_failures:
-        raise SweepFailed(f"the sweep ended without a complete trial.\n{causes}".rstrip())
+        raise SweepFailed(f"the sweep ended before its budget, or without a result.\n{causes}".rstrip())
     raise SweepFailed(
         f"{len(failed)} trials failed, and hydra.sweeper.study.max_failures is "
         f"{sweep.config.study.max_failures}; raise it to go on. The causes:\n{causes}"

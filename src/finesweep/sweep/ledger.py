@@ -84,9 +84,11 @@ class Ledger:
 
     def _next_suggestion(self, trials: Sequence[FrozenTrial]) -> optuna.Trial:
         waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
-        ordinal = _ordinal(waiting[0], trials) if waiting else _next_ordinal(trials)
+        retries = [trial for trial in waiting if RETRY_OF in trial.user_attrs]
+        following = next(iter(retries or waiting), None)
+        ordinal = _ordinal(following, trials) if following else _next_ordinal(trials)
         self.study.sampler = make_sampler(self.config, ordinal, self.space)
-        trial = self.study.ask()
+        trial = self._take(retries[0]) if retries else self.study.ask()
         suggest(trial, self.space)
         trial.set_user_attr(ORDINAL, ordinal)
         if twin := self._evaluated_before(trial, trials):
@@ -94,6 +96,12 @@ class Ledger:
         trial.set_user_attr(BEAT, time.time())
         trial.set_user_attr(OWNER, this_owner())
         return trial
+
+    def _take(self, trial: FrozenTrial) -> optuna.Trial:
+        """What `ask` does with the first trial that waits: what was begun goes before what was not."""
+        self.study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
+        self.study._thread_local.cached_all_trials = None
+        return optuna.Trial(self.study, trial._trial_id)
 
     def _evaluated_before(self, trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
         """The same point, trained to its end or until it was pruned. A smaller batch is another training."""

@@ -5,12 +5,14 @@ import logging
 import shutil
 from pathlib import Path
 
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep import checkpoint
+from finesweep.errors import ConfigError
 from finesweep.files import write_text
 from finesweep.sweep.ledger import Ledger
-from finesweep.sweep.study import CHECKPOINT, FOLDER, REUSED_OF, best_first, failures, pareto_front
+from finesweep.sweep.study import CHECKPOINT, ERROR, FOLDER, REUSED_OF, RUN_ID, best_first, pareto_front
 
 log = logging.getLogger(__name__)
 
@@ -22,18 +24,16 @@ def drop_losers(ledger: Ledger, keep: int) -> None:
     that confirm another one only measure.
     """
     study = ledger.study
-    for trial in failures(study.get_trials(deepcopy=False)):  # killed too often; nobody resumes them
-        if FOLDER in trial.user_attrs:
+    trials = study.get_trials(deepcopy=False)  # before `stay`: what completes in between is no loser yet
+    for trial in trials:
+        if FOLDER in trial.user_attrs and (trial.state is TrialState.PRUNED or ERROR in trial.user_attrs):
+            # Its worker was killed before it had cleaned up.
             shutil.rmtree(Path(trial.user_attrs[FOLDER]) / "training", ignore_errors=True)
     stay = best_first(study)[: max(keep, ledger.config.confirm.top_k)]
     if len(study.directions) > 1:
         stay += pareto_front(study)
     kept = {path for path in map(checkpoint_of, stay) if path and path.is_dir()}
-    losers = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if _is_loser(trial, kept)
-    ]
+    losers = [trial for trial in trials if trial.state is TrialState.COMPLETE and _is_loser(trial, kept)]
     if not losers:
         return
     if damaged := [path for path in kept if checkpoint.damage(path)]:
@@ -57,3 +57,16 @@ def checkpoint_of(trial: FrozenTrial) -> Path | None:
 def _forget(result: Path) -> None:
     if result.is_file():
         write_text(result, json.dumps(json.loads(result.read_text()) | {"checkpoint": None}, indent=2) + "\n")
+
+
+def check_candidates(study: Study, top_k: int) -> None:
+    """Raises: ConfigError where a candidate's weights are gone, for it could win."""
+    kept = study.user_attrs.get("artifacts", [])
+    for rank, trial in enumerate(best_first(study)[:top_k]):
+        folder = checkpoint_of(trial)
+        if trial.user_attrs[RUN_ID] not in kept and not (folder and folder.is_dir()):
+            raise ConfigError.at(
+                "hydra.sweeper.study.confirm.top_k", top_k,
+                f"{rank} or less in this study: the weights of trial {trial.number} are gone. Another study, "
+                "with a greater hydra.sweeper.keep_checkpoints, keeps more",
+            )  # fmt: skip

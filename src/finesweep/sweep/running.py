@@ -1,6 +1,5 @@
 """A trial while it runs: what its run asks of it, and its heartbeat."""
 
-import errno
 import logging
 import math
 import threading
@@ -11,7 +10,7 @@ from typing import Any
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 
-from finesweep.errors import OutputError
+from finesweep.files import causes, has_no_room
 from finesweep.sweep import study as studies
 from finesweep.sweep.config import StudyConfig
 from finesweep.sweep.ledger import Ledger, Outcome
@@ -24,7 +23,6 @@ log = logging.getLogger(__name__)
 # Trials differ in epochs and batch size, so they are compared at equal shares of their own training, where
 # their schedules stand at the same place: in steps of so many per cent, interpolated between the evaluations.
 GRID = 5
-FULL = ("No space left on device", "disk is full", "PytorchStreamWriter failed")  # safetensors, SQLite, torch
 
 
 class RunningTrial:
@@ -72,7 +70,14 @@ class RunningTrial:
             raise TrialTimeout(f"ran longer than hydra.sweeper.study.trial_timeout_s={limit:g}")
 
     def started(self, run_id: str) -> None:
-        self.trial.set_user_attr(studies.RUN_ID, run_id)
+        self.note(studies.RUN_ID, run_id)
+
+    def note(self, key: str, value: Any) -> None:
+        """Writes an attribute of the trial. Raises: TrialLost."""
+        try:
+            self.trial.set_user_attr(key, value)
+        except UpdateFinishedTrialError as error:
+            raise TrialLost(f"trial {self.trial.number} was ended by somebody else") from error
 
     def progress(self, **fields: float | str) -> None:
         self._live |= fields
@@ -81,6 +86,7 @@ class RunningTrial:
         self._live["value"] = value
         if self.config.objectives:
             return
+        self.check()
         for step, between in _on_grid(self._last, (progress, value)):
             self.trial.report(between, step)
         self._last = (progress, value)
@@ -105,9 +111,8 @@ class RunningTrial:
             outcome.values, outcome.checkpoint = self._result
         if error is not None and state == "FAIL":
             outcome.error = f"{type(error).__name__}: {error}"
-            if has_no_room(
-                error
-            ):  # the machine's fault, not the trial's: it goes on from here once there is room
+            if has_no_room(error):
+                # The machine's fault, not the trial's: it goes on from here once there is room.
                 self.no_room, outcome = str(error), Outcome("INTERRUPTED")
             self.out_of_memory = _is_cuda_out_of_memory(error)
             if self.out_of_memory and self.config.retry_oom and studies.EXTRA not in self.trial.user_attrs:
@@ -160,25 +165,10 @@ def _metric(metrics: dict[str, float], name: str) -> float:
     return metrics[name] if name in metrics else metrics[f"eval_{name}"]
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it was raised from."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
-
-
-def has_no_room(error: BaseException) -> bool:
-    """Whether a disk was full, or a folder not writable. Each library says it with a type of its own."""
+def _is_cuda_out_of_memory(error: BaseException) -> bool:
+    """By name and message: torch is not imported here, and CUDA's libraries raise types of their own."""
     return any(
-        isinstance(cause, OutputError)
-        or getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        or any(text in str(cause) for text in FULL)
+        type(cause).__name__ == "OutOfMemoryError"
+        or any(text in str(cause) for text in ("CUDA out of memory", "ALLOC_FAILED"))
         for cause in causes(error)
     )
-
-
-def _is_cuda_out_of_memory(error: BaseException) -> bool:
-    return any(
-        type(cause).__name__ == "OutOfMemoryError" for cause in causes(error)
-    )  # torch's; not imported here

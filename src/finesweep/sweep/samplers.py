@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 
 from finesweep.errors import ConfigError
 from finesweep.sweep.config import Pruner, Sampler, StudyConfig
-from finesweep.sweep.space import Space
+from finesweep.sweep.space import Space, suggest
 
 # `grid` only asks for what was enqueued; see `study.create`.
 SAMPLERS: dict[Sampler, Callable[..., BaseSampler]] = {
@@ -73,6 +73,22 @@ def make_pruner(config: StudyConfig) -> BasePruner:
     function, options = PRUNERS[config.pruner]
     pruner: BasePruner = _made("pruner", config.pruner.value, function, options, config.pruner_options)
     return pruner
+
+
+def try_out(config: StudyConfig, space: Space) -> None:
+    """Raises: ConfigError for options that Optuna finds fault with only when it uses them."""
+    study = optuna.create_study(sampler=make_sampler(config, 0, space), pruner=make_pruner(config))
+    trial = study.ask()
+    try:
+        suggest(trial, space)
+        trial.report(0.5, 100)
+        trial.should_prune()
+    except (TypeError, ValueError, ArithmeticError) as error:
+        options = {"sampler_options": config.sampler_options, "pruner_options": config.pruner_options}
+        raise ConfigError(
+            f"hydra.sweeper.study: {options}: {error}; legal: what Optuna's {config.sampler.value} "
+            f"sampler and {config.pruner.value} pruner take"
+        ) from error
 
 
 def _made(

@@ -8,21 +8,22 @@ import gc
 import logging
 import shutil
 import time
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job
-from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import open_dict
-from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep import tracking
 from finesweep.config import TrackingConfig
 from finesweep.errors import OutputError
+from finesweep.files import has_no_room
 from finesweep.sweep import study as studies
 from finesweep.sweep.clean import in_clean_process
 from finesweep.sweep.config import SweepConfig
@@ -65,12 +66,12 @@ class Worker:
         with stop.listening(self.command):
             ended, out_of_memory = self.work()
             while out_of_memory:  # what a GPU's memory held is free for sure only in another process
-                more, out_of_memory = in_clean_process(self.work)
-                ended += more
+                with suppress(BrokenProcessPool):  # it was killed; the next one recovers its trial
+                    more, out_of_memory = in_clean_process(self.work)
+                    ended += more
             if not stop.asked:
-                from finesweep.sweep.finish import (
-                    finish,  # torch and transformers: not for the launching process
-                )
+                # Here, for it brings torch and transformers, which the launching process does without.
+                from finesweep.sweep.finish import finish
 
                 finish(self, self.ledger())
         gc.freeze()  # or the process ends seconds later, having collected what torch and MLflow made
@@ -91,15 +92,16 @@ class Worker:
         return ended, False
 
     def _next(self, ledger: Ledger) -> OptunaTrial | None:
-        while not stop.asked:
+        while True:
+            stop.hear_of(ledger.study)
+            if stop.asked:
+                return None
             recover(ledger, self.tracking)
             if trial := ledger.next_trial():
                 return trial
             if not ledger.more_may_come():
                 return None
-            stop.hear_of(ledger.study)
             time.sleep(POLL_S)
-        return None
 
     def run_trial(self, ledger: Ledger, trial: OptunaTrial) -> bool:
         """Runs it, and tells the study how it ended. Returns whether a GPU's memory ran out.
@@ -136,12 +138,12 @@ class Worker:
         try:
             job = self.run_job(ledger, running)
             error = job._return_value if job.status is JobStatus.FAILED else None
-        except (HydraException, OmegaConfBaseException) as problem:  # values that do not compose together
+        except Exception as problem:  # values that do not compose together, Hydra's own files
             error = problem
         if isinstance(error, TrialLost):
             raise error
         if running.outcome is None:
-            self._record_unopened(running, error)
+            self._end_unsigned(running, error or RuntimeError("the run ended without a result"))
         if error is not None:
             self._clean_up(running, error)
 
@@ -150,8 +152,8 @@ class Worker:
         own = [*self.overrides, *self.point(trial)]
         config = self.compose(trial.number, own)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
-        trial.set_user_attr(studies.FOLDER, str(folder))
-        trial.set_user_attr(studies.OVERRIDES, [text for text in own if not text.startswith("hydra.")])
+        running.note(studies.FOLDER, str(folder))
+        running.note(studies.OVERRIDES, [text for text in own if not text.startswith("hydra.")])
         batch, accumulation = (
             config.trainer.per_device_train_batch_size,
             config.trainer.gradient_accumulation_steps,
@@ -185,19 +187,21 @@ class Worker:
         return config
 
     def _adopt_checkpoints(self, ledger: Ledger, trial: OptunaTrial, folder: Path) -> None:
-        """A retry goes on from the checkpoints of the try before it."""
-        retry_of = trial.user_attrs.get(studies.RETRY_OF)
-        earlier = None if retry_of is None else ledger.trials()[retry_of].user_attrs.get(studies.FOLDER)
-        if earlier and (Path(earlier) / "training").is_dir() and not (folder / "training").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            (Path(earlier) / "training").rename(folder / "training")
+        """A retry goes on from the checkpoints of the last try that made some."""
+        trials, earlier = ledger.trials(), trial.user_attrs.get(studies.RETRY_OF)
+        while earlier is not None and not (folder / "training").exists():
+            made = Path(trials[earlier].user_attrs.get(studies.FOLDER, "")) / "training"
+            if studies.FOLDER in trials[earlier].user_attrs and made.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+                made.rename(folder / "training")
+            earlier = trials[earlier].user_attrs.get(studies.RETRY_OF)
 
     def _reuse(self, ledger: Ledger, running: RunningTrial) -> None:
         """The point was evaluated before: the same value again, marked, with a run that says so."""
         trial = running.trial
         twin = ledger.trials()[trial.user_attrs[studies.REUSED_OF]]
         for key in (studies.FOLDER, studies.OVERRIDES):
-            trial.set_user_attr(key, twin.user_attrs[key])
+            running.note(key, twin.user_attrs[key])
         outcome = Outcome(twin.state.name, twin.values or [], twin.user_attrs.get(studies.CHECKPOINT))
         tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
         running.started(tracked.run_id)
@@ -207,11 +211,19 @@ class Worker:
         running.sign_off(outcome)
         tracked.end(outcome.state)
 
-    def _record_unopened(self, running: RunningTrial, error: BaseException | None) -> None:
-        """A trial that failed before its run was open is FAILED in MLflow too."""
+    def _end_unsigned(self, running: RunningTrial, error: Exception) -> None:
+        """A trial that failed before its run was open is FAILED in MLflow too.
+
+        Raises: OutputError where a disk is too full to note anything; whatever kept an open run from being
+        closed. The next start then finds the trial without an owner.
+        """
+        if has_no_room(error):
+            text = f"trial {running.trial.number}: {error}; make room, and start the same command again"
+            raise OutputError(text) from error
+        if studies.RUN_ID in running.trial.user_attrs:
+            raise error
         tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
         running.started(tracked.run_id)
-        error = error or RuntimeError("the run ended without a result")
         tracked.end(running.ending("FAIL", error), f"{type(error).__name__}: {error}")
 
     def _clean_up(self, running: RunningTrial, error: BaseException) -> None:

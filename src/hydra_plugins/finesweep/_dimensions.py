@@ -108,8 +108,8 @@ class Dimensions:
         options = self.base.hydra.runtime.choices
         if key in options:
             return options[key]
-        config = OmegaConf.select(self.base, key)
-        if config is None:
+        config = OmegaConf.select(self.base, key, default=self)  # which is no value of a config
+        if config is self:
             raise ConfigError(f"{where}: no such key; legal: a key of the run's config, searched or not")
         return getattr(config, "value", config)
 

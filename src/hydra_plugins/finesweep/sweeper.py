@@ -110,10 +110,14 @@ class FinesweepSweeper(Sweeper):
     @staticmethod
     def _survive(launcher: Launcher, jobs: list[list[str]], prepared: Any) -> Sequence[JobReturn]:
         """A launcher gives up all workers when one of its processes is killed; they are started again."""
+        from finesweep.sweep.stopping import stop
+
         for _ in range(MAX_RESTARTS):
             try:
                 return launcher.launch(jobs, initial_job_idx=0)
             except BrokenProcessPool as error:
+                if stop.asked:
+                    raise KeyboardInterrupt from error
                 prepared.recover()
                 print(f"a worker died ({type(error).__name__}); starting the workers again", file=sys.stderr)
         raise SweepFailed(f"workers died {MAX_RESTARTS} times; is there memory for hydra.sweeper.workers?")
