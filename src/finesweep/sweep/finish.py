@@ -15,7 +15,7 @@ from finesweep.sweep import study as studies
 from finesweep.sweep.confirm import winner
 from finesweep.sweep.ledger import Ledger
 from finesweep.sweep.lock import study_lock
-from finesweep.sweep.plots import publish
+from finesweep.sweep.plots import importances, publish
 from finesweep.sweep.retention import checkpoint_of
 from finesweep.sweep.space import params_of
 from finesweep.tracking import TrackedRun, open_store
@@ -41,6 +41,7 @@ def finish(worker: "Worker", ledger: Ledger) -> None:
         found = _submit(worker, best, run_config, Path(str(composed.hydra.sweep.dir)).resolve())
         parent = TrackedRun(open_store(worker.tracking), worker.parent_run_id)
         publish(ledger.study, parent, found)
+        found["importances"] = importances(ledger.study)  # kept, for `status` would spend a second on it
         conclusion = {"trials": ledger.counted(), "best": best.number, "predict": run_config.predict}
         ledger.study.set_user_attr(studies.CONCLUSION, conclusion | found)
         parent.close("FINISHED")

@@ -12,7 +12,6 @@ from finesweep.sweep import study as studies
 from finesweep.sweep.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.sweep.config import ConfirmConfig
 from finesweep.sweep.confirm import is_within_noise, standings, winner
-from finesweep.sweep.plots import importances
 from finesweep.sweep.space import params_of
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
@@ -67,7 +66,7 @@ class Status:
     train_steps: int = 0
     reused: int = 0  # trials whose point was known
     confirming: int = 0  # finished trials that confirm another one
-    importances: dict[str, float] = field(default_factory=dict)  # shares that sum to 1
+    importances: dict[str, float] = field(default_factory=dict)  # of the finish step; shares that sum to 1
     commands: list[dict[str, Any]] = field(default_factory=list)  # what the study was worked on with
 
 
@@ -91,7 +90,7 @@ def describe(study: Study) -> Status:
         train_steps=train_steps(trials),
         reused=sum(studies.REUSED_OF in trial.user_attrs for trial in trials),
         confirming=studies.count_finished(trials) - studies.count_finished(search),
-        importances=importances(study),
+        importances=study.user_attrs.get(studies.CONCLUSION, {}).get("importances", {}),
         commands=study.user_attrs.get(studies.HISTORY, []),
     )
 
