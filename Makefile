@@ -14,7 +14,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 ARGS ?=
 
-.PHONY: help install sweep test lint bench clean FORCE
+.PHONY: help install sweep test lint bench campaign clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ bench: $(STAMP)  ## run each benchmarks/bench_*.py in turn
 	@for script in benchmarks/bench_*.py; do \
 		[ -e "$$script" ] || { echo "bench: there is no benchmarks/bench_*.py" >&2; exit 1; }; \
 		echo "[bench] $$script"; $(PY) "$$script" $(ARGS); done
+
+campaign: $(STAMP)  ## kill a sweep 40 times, and prove that nothing is lost: 15 minutes
+	$(PY) tests/campaign.py $(ARGS)
 
 clean:  ## remove .venv, caches and build products; mlruns/ and outputs/ stay, they hold your studies
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info

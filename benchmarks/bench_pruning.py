@@ -1,6 +1,6 @@
 """What pruning saves and what it costs: the same space, sampler and seeds, without and with a pruner.
 
-    python benchmarks/bench_pruning.py [--seeds 0 1 2] [--pruner NAME] [-- ARGUMENTS OF train.py]
+    python benchmarks/bench_pruning.py [--seeds 0 1 2] [--pruner NAME] [--options {...}] [-- ARGUMENTS]
 
 Without arguments: the quickstart's space on its demo data, about eight minutes on two cores. Or your own:
 
@@ -22,13 +22,15 @@ from typing import Any
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 
 
-def sweep(arguments: list[str], seed: int, pruner: str) -> dict[str, Any]:
+def sweep(arguments: list[str], seed: int, pruner: str, options: str) -> dict[str, Any]:
     """Summary of one sweep."""
     command = [
         sys.executable, str(TRAIN), "-m", "trainer.evals_per_epoch=4", "tracking.system_metrics=false",
         *arguments, f"hydra.sweeper.study.seed={seed}", f"hydra.sweeper.study.pruner={pruner}",
         "hydra.sweeper.study.name=pruning", "predict=false",
     ]  # fmt: skip
+    if pruner != "none":
+        command.append(f"+hydra.sweeper.study.pruner_options={options}")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         ask = [sys.executable, "-m", "finesweep.cli", "status", "pruning", "--json"]
@@ -42,16 +44,18 @@ def sweep(arguments: list[str], seed: int, pruner: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--pruner", default="successive_halving")
+    parser.add_argument("--pruner", default="median")
+    parser.add_argument("--options", default="{n_startup_trials:4,n_warmup_steps:30}")
     parser.add_argument("arguments", nargs="*", metavar="-- ARGUMENTS OF train.py")
     given = parser.parse_args()
     pairs = []
     for seed in given.seeds:
-        pairs.append([sweep(given.arguments, seed, pruner) for pruner in ("none", given.pruner)])
+        pairs.append([sweep(given.arguments, seed, name, given.options) for name in ("none", given.pruner)])
     saved = [round(1 - pruned["steps"] / whole["steps"], 3) for whole, pruned in pairs]
     gained = [round(pruned["best"] - whole["best"], 4) for whole, pruned in pairs]
     print(json.dumps({
-        "pruner": given.pruner, "seeds": given.seeds, "steps_saved": saved, "best_value_gained": gained,
+        "pruner": given.pruner, "options": given.options, "seeds": given.seeds,
+        "steps_saved": saved, "best_value_gained": gained,
         "mean_steps_saved": round(statistics.fmean(saved), 3),
         "mean_gained": round(statistics.fmean(gained), 4),
         "seconds": [[whole["seconds"], pruned["seconds"]] for whole, pruned in pairs],

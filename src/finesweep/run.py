@@ -70,6 +70,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             result.metrics |= predicted.metrics
             result.submissions = [str(path) for path in predicted.submissions]
             result.submission = next(iter(result.submissions), None)
+        result.status = "FINISHED"
+        _write(result, output_dir)  # before the run is closed: what is closed has its result.json
     return result
 
 
@@ -112,9 +114,15 @@ def _written(result: RunResult, output_dir: Path) -> Iterator[None]:
     """`result.json`, whatever happens."""
     try:
         yield
-        result.status = "FINISHED"
     except (TrialPruned, KeyboardInterrupt, SystemExit):
         result.status = "KILLED"
         raise
+    except BaseException:
+        result.status = "FAILED"
+        raise
     finally:
-        write_text(output_dir / "result.json", json.dumps(asdict(result), indent=2) + "\n")
+        _write(result, output_dir)
+
+
+def _write(result: RunResult, output_dir: Path) -> None:
+    write_text(output_dir / "result.json", json.dumps(asdict(result), indent=2) + "\n")

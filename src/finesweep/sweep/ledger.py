@@ -219,9 +219,9 @@ class Ledger:
                 self._set_attr(trial, key, value)
         elif not any(other.user_attrs.get(RETRY_OF) == trial.number for other in trials):
             lineage |= {RETRY_OF: trial.number, ORDINAL: _ordinal(trial, trials)}
-            # What was enqueued is not yet among the params if the worker died before it was suggested.
-            params = trial.system_attrs.get("fixed_params", {}) | trial.params
-            self.study.enqueue_trial(params, user_attrs=lineage)
+            # A point that was not signed for may be half drawn: it is drawn again, from the same seed.
+            drawn = trial.params if OWNER in trial.user_attrs else {}
+            self.study.enqueue_trial(trial.system_attrs.get("fixed_params", {}) | drawn, user_attrs=lineage)
         self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _check_mine(self, number: int) -> FrozenTrial:
