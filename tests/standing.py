@@ -229,9 +229,9 @@ def _lineage(standing: Standing) -> Iterator[str]:
 def _as_undisturbed(standing: Standing, undisturbed: Standing) -> Iterator[str]:
     for ordinal, result in sorted(standing.results.items()):
         wanted = undisturbed.results.get(ordinal, {})
-        for key in sorted(result.keys() & wanted.keys()):
-            if result[key] != wanted[key]:
-                yield f"suggestion {ordinal}: {key} is {result[key]}, undisturbed {wanted[key]}"
+        other = [key for key in result if key in wanted and result[key] != wanted[key]]
+        for key in other[:1] if "params" in other else other:  # another point has all else different too
+            yield f"suggestion {ordinal}: {key} is {result[key]}, undisturbed {wanted[key]}"
 
 
 def _conclusion(standing: Standing) -> Iterator[str]:
