@@ -42,7 +42,7 @@ def sweep(training: Training, *arguments: str) -> Study:
             value = training(config, trial)
             tracked.log_metrics({"best_value": value}, step=0)
             weights = Path("weights", trial.run_name).resolve()
-            weights.mkdir(parents=True)
+            weights.mkdir(parents=True, exist_ok=True)  # another study may have had a trial of this name
             (weights / "model.safetensors").write_bytes(b"weights")
             checkpoint.seal(weights)
             trial.trained(value, {"eval_accuracy": value, "train_runtime": 1.0}, str(weights))
