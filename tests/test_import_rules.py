@@ -32,7 +32,7 @@ def importers(name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
-        ("mlflow", ("finesweep/tracking.py",)),
+        ("mlflow", ("finesweep/tracking/",)),
         ("optuna", ("finesweep/sweep/",)),
         ("omegaconf.DictConfig", ("finesweep/config.py", "hydra_plugins/")),
     ],

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from finesweep.sweep.placement import THREADS, Placement
+from finesweep.pins import THREADS
+from finesweep.sweep.placement import Placement
 
 CLAIM = """
 import os, sys

@@ -185,14 +185,3 @@ def test_a_run_whose_process_was_killed_is_closed_by_the_next_one(config: Compos
     found = {tracked.info.run_id: tracked.info.status for tracked in runs(settings)}
     assert found.pop(dead.run_id) == "KILLED"
     assert list(found.values()) == ["FINISHED"]
-
-
-def test_a_run_says_what_it_was_made_with(config: Compose, tmp_path: Path) -> None:
-    settings = config("predict=false")
-    result = run(settings, tmp_path / "out")
-    client = open_store(settings.tracking)
-    folder = Path(client.download_artifacts(str(result.run_id), "", str(tmp_path)))
-    environment = json.loads((folder / "environment.json").read_text())
-    assert environment["packages"]["torch"] == torch.__version__
-    assert environment["threads"] == 1
-    assert json.loads((folder / "data.json").read_text())["train"]["rows"] == 200

@@ -4,9 +4,7 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SMALL, start, train
+from serving import await_health, free_port
 
 from finesweep.config import TrackingConfig
 from finesweep.tracking import open_store
@@ -29,28 +28,15 @@ def address(tmp_path: Path) -> Iterator[str]:
     """`finesweep ui` on the store of a small sweep."""
     done = train("-m", *SMALL[:1], *SMALL[3:], "hydra.sweeper.study.n_trials=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = start("ui", "--port", str(port), cwd=tmp_path, program=("src/finesweep/cli.py",))
     url = f"http://127.0.0.1:{port}"
     try:
-        _await(url, server)
+        await_health(url, server)
         yield url
     finally:
         os.killpg(server.pid, signal.SIGINT)  # Ctrl-C in a terminal reaches the whole group
         server.communicate(timeout=30)
-
-
-def _await(url: str, server: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=2).read()
-            return
-        except OSError:
-            assert server.poll() is None and time.monotonic() < deadline, "the UI never answered"
-            time.sleep(0.5)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

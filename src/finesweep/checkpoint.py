@@ -80,6 +80,13 @@ def damage(folder: Path) -> str | None:
     return None
 
 
+def weights_sha256(folder: Path) -> str:
+    """Of a whole checkpoint's weights, as its manifest has it; of several files, of their hashes in order."""
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    hashes = [files[name]["sha256"] for name in sorted(files) if name.endswith(".safetensors")]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
 def newest(parent: Path) -> Path | None:
     """The newest whole checkpoint under `parent`; damaged ones become `damaged-*`, with the reason."""
     for folder in sorted(parent.glob("step-*"), reverse=True):

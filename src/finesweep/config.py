@@ -5,6 +5,7 @@ plain dataclasses and checks the values; below it nothing knows of Hydra.
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -111,6 +112,7 @@ class TrainerConfig:
     early_stopping_patience: int | None = None  # evaluations without a better one
     precision: Precision = Precision.auto
     device: str = "auto"  # auto, cpu, cuda, cuda:N
+    deterministic: bool = True  # on a GPU: the same run gives the same weights, at some cost in speed
     threads: int | None = None  # null: all cores, or one for each of a sweep's workers
 
 
@@ -157,6 +159,18 @@ def parse_config(cfg: DictConfig) -> RunConfig:
     if missing:
         raise ConfigError(f"{missing[0]}: no value; set it on the command line, {missing[0]}=...")
     config = OmegaConf.to_object(cfg)
+    assert isinstance(config, RunConfig)
+    check_values(config)
+    return config
+
+
+def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """What `to_dict` gave, later dictionaries over earlier ones, and over them ``key=value`` overrides.
+
+    Raises: ConfigError, or OmegaConf's own error for a key that there is not.
+    """
+    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *plain, OmegaConf.from_dotlist(list(overrides)))
+    config = OmegaConf.to_object(merged)
     assert isinstance(config, RunConfig)
     check_values(config)
     return config

@@ -18,6 +18,7 @@ def prepare(config: TrainerConfig) -> None:
     check(config)
     if config.device != "cpu" and torch.cuda.is_available():
         _choose_gpu(config.device)
+        _set_determinism(config.deterministic)
     torch.set_num_threads(config.threads or torch.get_num_threads())
 
 
@@ -26,6 +27,13 @@ def check(config: TrainerConfig) -> None:
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError.at("trainer.device", config.device, "auto or cpu; torch finds no CUDA device here")
     arguments(config)
+
+
+def _set_determinism(wanted: bool) -> None:
+    """What has no deterministic kernel warns, into the log. `pins.deterministic_cublas` is the other half."""
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow
+    torch.backends.cudnn.benchmark = False  # which chooses kernels by their speed of the moment
 
 
 def _choose_gpu(device: str) -> None:

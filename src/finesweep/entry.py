@@ -14,8 +14,17 @@ from types import FrameType
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from finesweep import pins, redaction
 from finesweep.checkpoint import REMEDY, user
-from finesweep.errors import EXIT_DONE, EXIT_NO, EXIT_UNUSABLE, FinesweepError, NotValid, SweepFailed
+from finesweep.errors import (
+    EXIT_DONE,
+    EXIT_NO,
+    EXIT_UNUSABLE,
+    FinesweepError,
+    NotReproduced,
+    NotValid,
+    SweepFailed,
+)
 from finesweep.files import has_no_room
 
 # What the machine refuses, rather than the program.
@@ -31,13 +40,15 @@ def guarded(main: Callable[[], object]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = (
         "1"  # Hydra hands exceptions on instead of printing them and exiting with 1
     )
+    sys.argv[1:] = redaction.hide(sys.argv[1:])
+    pins.deterministic_cublas()
     signal.signal(signal.SIGTERM, _terminate)
     logging.captureWarnings(True)
     try:
         main()
     except FinesweepError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_NO if isinstance(error, (NotValid, SweepFailed)) else EXIT_UNUSABLE
+        print(f"error: {redaction.redact(str(error))}", file=sys.stderr)
+        return EXIT_NO if isinstance(error, (NotReproduced, NotValid, SweepFailed)) else EXIT_UNUSABLE
     except (HydraException, OmegaConfBaseException) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return EXIT_UNUSABLE

@@ -6,9 +6,11 @@ FinesweepError                 a person can do something about it: message only,
 ├── ModelError                 a model that cannot be found, read or used
 ├── OutputError                a folder that cannot be written, or has no room
 ├── StudyError                 a study that is unknown, or does not match the command
+├── RunError                   a run that is unknown, or cannot be made again
 ├── SubmissionError            predictions that the benchmark's server would refuse
 ├── SweepFailed                too many trials failed (exit code 1; those above 2)
-└── NotValid                   a submission that would be refused (exit code 1)
+├── NotValid                   a submission that would be refused (exit code 1)
+└── NotReproduced              a run that was made again and came out otherwise (exit code 1)
 """
 
 EXIT_DONE, EXIT_NO, EXIT_UNUSABLE = 0, 1, 2
@@ -43,6 +45,10 @@ class StudyError(FinesweepError):
     """A study that does not exist, or is not the one the command describes."""
 
 
+class RunError(FinesweepError):
+    """A run that does not exist, or that cannot be made again."""
+
+
 class SubmissionError(FinesweepError):
     """Predictions that are not a valid benchmark submission."""
 
@@ -53,3 +59,7 @@ class SweepFailed(FinesweepError):
 
 class NotValid(FinesweepError):
     """Predictions were looked at, and they are no valid submission. Exit code 1."""
+
+
+class NotReproduced(FinesweepError):
+    """A run was made again, and came out otherwise. Exit code 1."""

@@ -75,6 +75,11 @@ def _config_file(name_or_path: str, revision: str | None) -> str:
         ) from error
 
 
+def model_commit(name_or_path: str, revision: str | None = None) -> str:
+    """The commit that a hub's model is read from: the hub library keeps each in a folder of that name."""
+    return Path(_config_file(name_or_path, revision)).parent.name
+
+
 def go_offline() -> None:
     """Puts huggingface_hub, transformers (which asks the former) and datasets into offline mode, now."""
     import datasets.config

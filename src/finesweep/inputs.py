@@ -1,7 +1,9 @@
 """What a run reads: data, tokenizer, encoded splits. Loaded once per process, not once per trial."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 from filelock import FileLock
@@ -12,6 +14,7 @@ from finesweep.config import RunConfig
 from finesweep.data import Splits, encode
 from finesweep.model import load_tokenizer
 from finesweep.preflight import read_rows
+from finesweep.provenance.content import all_splits
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,11 @@ class Inputs:
     tokenizer: PreTrainedTokenizerBase
     train: Dataset
     eval: Dataset
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """Hashes of every split, for the run's provenance."""
+        return all_splits(self.splits, self.train, self.eval)
 
 
 _loaded: dict[str, Inputs] = {}  # the last one only: a sweep has one data set, and few tokenizers

@@ -1,12 +1,15 @@
 """The one callback of a training: when to evaluate, what to remember of it, when to stop."""
 
+import hashlib
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+import numpy as np
+from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from finesweep import checkpoint
 from finesweep.config import Direction, RunConfig
@@ -34,6 +37,8 @@ class Observer(TrainerCallback):
         self.history: list[
             tuple[int, float, dict[str, float]]
         ] = []  # step, value, metrics of each evaluation
+        self.predictions: dict[int, str] = {}  # by the step of an evaluation, a hash of what was predicted
+        self._predicted = ""
         self._loss, self._loss_steps = 0.0, 0  # summed since the last evaluation
         self._started = time.monotonic()
         self._seconds_before = 0.0  # of the tries that this one goes on from
@@ -62,7 +67,8 @@ class Observer(TrainerCallback):
 
     def carry(self, folder: Path) -> None:
         """Writes what `resume` reads into a checkpoint that is being made."""
-        carried = {"loss": self._loss, "steps": self._loss_steps, "seconds": self.seconds}
+        carried = {"loss": self._loss, "steps": self._loss_steps, "seconds": self.seconds,
+                   "predictions": self.predictions}  # fmt: skip
         (folder / CARRIED).write_text(json.dumps(carried))
 
     def resume(self, folder: Path) -> bool:
@@ -78,12 +84,24 @@ class Observer(TrainerCallback):
         carried = json.loads((folder / CARRIED).read_text())
         self._loss, self._loss_steps = carried["loss"], carried["steps"]
         self._seconds_before, self.steps = carried["seconds"], state["global_step"]
+        self.predictions = {int(step): found for step, found in carried.get("predictions", {}).items()}
         for entry in state["log_history"]:
             metrics = {key: float(value) for key, value in entry.items() if key not in ("epoch", "step")}
             self.log.log_metrics(metrics, step=int(entry["step"]), epoch=entry["epoch"])
             if self.objective in entry:
                 self._remember(int(entry["step"]), metrics, state["max_steps"])
         return True
+
+    def watching(
+        self, compute_metrics: Callable[[EvalPrediction], dict[str, float]]
+    ) -> Callable[[EvalPrediction], dict[str, float]]:
+        """The same metrics; the predictions that they are of are remembered."""
+
+        def computed(evaluated: EvalPrediction) -> dict[str, float]:
+            self._predicted = predictions_hash(evaluated.predictions)
+            return compute_metrics(evaluated)
+
+        return computed
 
     def add_loss(self, loss: float) -> None:
         """Of one batch, already divided by the accumulation steps."""
@@ -155,6 +173,7 @@ class Observer(TrainerCallback):
             raise ArithmeticError(
                 f"{self.objective} is {metrics[self.objective]} at step {state.global_step}"
             )
+        self.predictions[state.global_step] = self._predicted
         self._remember(state.global_step, metrics, state.max_steps)
         if self.patience_is_over:
             control.should_training_stop = True
@@ -186,3 +205,13 @@ class Observer(TrainerCallback):
             return False
         since_best = len(self.history) - 1 - [entry[0] for entry in self.history].index(self.best[0])
         return since_best >= patience
+
+
+def predictions_hash(predictions: Any) -> str:
+    """SHA-256 of the predicted label ids, or scores.
+
+    `predictions`: logits [rows, outputs], or a tuple that begins with them.
+    """
+    logits = np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
+    predicted = logits.argmax(axis=1).astype(np.int64) if logits.ndim == 2 and logits.shape[1] > 1 else logits
+    return hashlib.sha256(np.ascontiguousarray(predicted).tobytes()).hexdigest()

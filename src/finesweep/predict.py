@@ -17,6 +17,7 @@ from finesweep.files import write_text
 from finesweep.inputs import Inputs, encoded
 from finesweep.metrics import metrics_for
 from finesweep.preflight import submission_problem
+from finesweep.provenance.content import column_hashes
 from finesweep.submission import write_submission
 from finesweep.tracking import TrackedRun
 from finesweep.training import predict, training_arguments
@@ -26,6 +27,11 @@ from finesweep.training import predict, training_arguments
 class Predicted:
     metrics: dict[str, float]  # final_* of data.final_eval_split; empty without one
     submissions: list[Path]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each submission file."""
+        return {path.name: checkpoint.sha256(path) for path in self.submissions}
 
 
 def score_and_predict(
@@ -42,7 +48,7 @@ def score_and_predict(
         trainer = _predictor(config, inputs, folder, Path(scratch))
         metrics = _final_metrics(config, inputs, trainer)
         logits = {
-            split: predict(trainer, encoded(config, inputs.tokenizer, rows))
+            split: predict(trainer, _encoded(config, inputs, f"test {split}", rows))
             for split, rows in (inputs.splits.test if config.predict else {}).items()
         }
     paths = [_write(config, inputs, split, values, output_dir) for split, values in logits.items()]
@@ -71,8 +77,15 @@ def _final_metrics(config: RunConfig, inputs: Inputs, trainer: Trainer) -> dict[
     rows: Dataset | None = inputs.splits.final_eval
     if rows is None:
         return {}
-    output = trainer.evaluate(encoded(config, inputs.tokenizer, rows), metric_key_prefix="final")
+    output = trainer.evaluate(_encoded(config, inputs, "final_eval", rows), metric_key_prefix="final")
     return {key: float(value) for key, value in output.items() if key.startswith("final_")}
+
+
+def _encoded(config: RunConfig, inputs: Inputs, name: str, rows: Dataset) -> Dataset:
+    """Its hashes go to the others of this split, and with them into the run's provenance."""
+    dataset = encoded(config, inputs.tokenizer, rows)
+    inputs.content[name]["encoded"] = column_hashes(dataset)
+    return dataset
 
 
 def _write(config: RunConfig, inputs: Inputs, split: str, logits: np.ndarray, output_dir: Path) -> Path:
@@ -91,7 +104,7 @@ def _log(paths: list[Path], folder: Path, tracked: TrackedRun) -> None:
     for path in paths:
         tracked.log_file(path, "submission")
     source = {"run_id": tracked.run_id, "checkpoint": str(folder),
-              "weights_sha256": checkpoint.sha256(folder / "model.safetensors")}  # fmt: skip
+              "weights_sha256": checkpoint.weights_sha256(folder)}  # fmt: skip
     path = paths[0].parent / "source.json"
     write_text(path, json.dumps(source, indent=2) + "\n")
     tracked.log_file(path, "submission")

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from finesweep import checkpoint, device
 from finesweep.config import RunConfig, to_dict
-from finesweep.data import fingerprint
 from finesweep.files import write_text
 from finesweep.inputs import Inputs, load_inputs
 from finesweep.metrics import metrics_for
@@ -18,7 +18,9 @@ from finesweep.model import load_model
 from finesweep.observer import Observer
 from finesweep.predict import score_and_predict
 from finesweep.preflight import check_folders
-from finesweep.provenance import environment, git
+from finesweep.provenance import FILE, Provenance, collect
+from finesweep.provenance.code import find_checkout
+from finesweep.provenance.record import results, tags
 from finesweep.tracking import TrackedRun, open_run
 from finesweep.training import Trained, build_trainer, steps_per_epoch, train
 from finesweep.trial import TrialPruned, current_trial
@@ -54,34 +56,53 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
     result = RunResult(metric=config.data.metric)
     with _written(result, output_dir), open_run(config, overrides) as tracked:
         result.run_id = tracked.run_id
-        _log_provenance(inputs, tracked)
-        trained = _train(config, inputs, output_dir, tracked)
+        record = _log_provenance(config, overrides, inputs, tracked)
+        try:
+            trained = _train(config, inputs, output_dir, tracked)
+        except TrialPruned:
+            _log_results(record, tracked, {"pruned": True})
+            raise
         result.value, result.metrics, result.checkpoint = (
             trained.value,
             trained.metrics,
             str(trained.checkpoint),
         )
         tracked.log_metrics({"best_value": trained.value}, step=trained.step)
-        if trial := current_trial.get():  # a sweep predicts with its best trial only
+        predictions = {"eval": trained.predictions}
+        if trial := current_trial.get():
             trial.trained(trained.value, trained.metrics, str(trained.checkpoint))
         else:
             tracked.log_folder(trained.checkpoint, "checkpoint")
+        if trial is None or trial.predicts:  # a sweep predicts with its best trial only
             predicted = score_and_predict(config, inputs, trained.checkpoint, output_dir, tracked)
             result.metrics |= predicted.metrics
             result.submissions = [str(path) for path in predicted.submissions]
             result.submission = next(iter(result.submissions), None)
+            predictions |= predicted.hashes
+        weights = checkpoint.weights_sha256(trained.checkpoint)
+        _log_results(record, tracked, {"weights_sha256": weights, "predictions": predictions})
         result.status = "FINISHED"
         _write(result, output_dir)  # before the run is closed: what is closed has its result.json
     return result
 
 
-def _log_provenance(inputs: Inputs, tracked: TrackedRun) -> None:
-    tracked.log_text(json.dumps(environment(), indent=1), "environment.json")
-    splits = {"train": inputs.splits.train, "eval": inputs.splits.eval}
-    content = {name: {"rows": len(rows), "sha256": fingerprint(rows)} for name, rows in splits.items()}
-    tracked.log_text(json.dumps(content, indent=1), "data.json")
-    if diff := git("diff", "HEAD"):
-        tracked.log_text(diff + "\n", "git.diff")
+def _log_provenance(
+    config: RunConfig, overrides: Sequence[str], inputs: Inputs, tracked: TrackedRun
+) -> Provenance:
+    """What the run is made of and with, before it trains: a run that fails has it too."""
+    record = collect(config, overrides, inputs)
+    tracked.log_text(record.to_json(), FILE)
+    tracked.log_text(record.constraints(), "constraints.txt")
+    if patch := find_checkout().patch:
+        tracked.log_text(patch, "git.diff")
+    tracked.set_tags(tags(record))
+    return record
+
+
+def _log_results(record: Provenance, tracked: TrackedRun, found: dict[str, Any]) -> None:
+    record.results = results(tracked.history, found)
+    tracked.log_text(record.to_json(), FILE)
+    tracked.set_tags(tags(record))
 
 
 def _train(config: RunConfig, inputs: Inputs, output_dir: Path, tracked: TrackedRun) -> Trained:

@@ -47,6 +47,7 @@ class Trained:
     step: int  # of that evaluation
     value: float  # the objective there
     metrics: dict[str, float]  # all metrics of that evaluation, and the training's throughput
+    predictions: str  # a hash of what was predicted there
 
 
 class EpochSampler(LengthGroupedSampler):
@@ -121,7 +122,7 @@ def build_trainer(
         eval_dataset=by_length(inputs.eval)[0],
         processing_class=inputs.tokenizer,
         data_collator=DataCollatorWithPadding(inputs.tokenizer),
-        compute_metrics=compute_metrics,
+        compute_metrics=observer.watching(compute_metrics),
         callbacks=[observer],
     )
     trainer.observer = observer
@@ -187,7 +188,7 @@ def train(
     checkpoint.keep_only(folder, {best})  # a kill while the rest goes leaves nothing, or the best one
     shutil.rmtree(folder)
     step, value, metrics = observer.best
-    return Trained(published, step, value, metrics | throughput)
+    return Trained(published, step, value, metrics | throughput, observer.predictions.get(step, ""))
 
 
 def _throughput(observer: Observer, rows: Any) -> dict[str, float]:

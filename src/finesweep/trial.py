@@ -30,6 +30,10 @@ class Trial(Protocol):
         """MLflow tags: study, trial number, lineage, and `mlflow.parentRunId`."""
 
     @property
+    def predicts(self) -> bool:
+        """Whether the run is to score and predict at its end, as a plain one does."""
+
+    @property
     def stopping(self) -> bool:
         """Whether the run should save now, and raise KeyboardInterrupt: somebody pressed Ctrl-C."""
 

@@ -1,6 +1,7 @@
 """The last step of a sweep, taken by one worker: the best trial predicts, and the parent run gets it all."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,10 @@ from optuna.trial import FrozenTrial
 
 from finesweep import checkpoint, device
 from finesweep.config import RunConfig, parse_config
+from finesweep.errors import ModelError
 from finesweep.inputs import load_inputs
-from finesweep.predict import score_and_predict
+from finesweep.predict import Predicted, score_and_predict
+from finesweep.provenance import FILE, Provenance
 from finesweep.sweep import study as studies
 from finesweep.sweep.confirm import winner
 from finesweep.sweep.ledger import Ledger
@@ -69,10 +72,21 @@ def _submit(worker: "Worker", best: FrozenTrial, config: RunConfig, folder: Path
     parent = TrackedRun(open_store(worker.tracking), worker.parent_run_id)
     predicted = score_and_predict(config, load_inputs(config), chosen, folder, parent)
     run_id = str(best.user_attrs[studies.RUN_ID])
+    _tell_winner(TrackedRun(open_store(worker.tracking), run_id), predicted)
     parent.set_tags({"finesweep.best_trial": str(best.number), "finesweep.best_run_id": run_id})
     parent.log_metrics({"best_value": best.values[0]}, step=best.number)
     parent.set_tags({f"best.{key}": str(value) for key, value in params_of(best).items()})
     return {"submissions": [str(path) for path in predicted.submissions], "metrics": predicted.metrics}
+
+
+def _tell_winner(tracked: TrackedRun, predicted: Predicted) -> None:
+    """The winner's run gets the submission, and its record the predictions: to be made again, equal."""
+    with suppress(ModelError):  # a trial of an older finesweep has no record
+        record = Provenance.from_json(tracked.read_text(FILE), FILE)
+        record.results["predictions"] |= predicted.hashes
+        tracked.log_text(record.to_json(), FILE)
+    for path in predicted.submissions:
+        tracked.log_file(path, "submission")
 
 
 def _checkpoint(worker: "Worker", best: FrozenTrial, folder: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+from finesweep import pins
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Placement:
         if self.gpus:
             gpu = _gpu(index, self.gpus)
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+            pins.deterministic_cublas()
             return {"finesweep.worker": str(index), "finesweep.gpu": gpu}
-        os.environ.update(dict.fromkeys(THREADS, str(self.threads)))
+        pins.threads(self.threads)
         tags = {"finesweep.worker": str(index), "finesweep.threads": str(self.threads)}
         cores = _claim_cores(self.threads) if self.pin else []
         return tags | ({"finesweep.cores": ",".join(map(str, cores))} if cores else {})

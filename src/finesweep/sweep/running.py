@@ -11,6 +11,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep.files import causes, has_no_room
+from finesweep.redaction import redact
 from finesweep.sweep import study as studies
 from finesweep.sweep.config import StudyConfig
 from finesweep.sweep.ledger import Ledger, Outcome
@@ -57,6 +58,10 @@ class RunningTrial:
             for key in (studies.RETRY_OF, studies.CONFIRMS, studies.REUSED_OF) if key in attrs
         }  # fmt: skip
         return self._tags | own | lineage
+
+    @property
+    def predicts(self) -> bool:
+        return False  # the best one does, in the finish step
 
     @property
     def stopping(self) -> bool:
@@ -110,7 +115,7 @@ class RunningTrial:
         if self._result and state == "COMPLETE":
             outcome.values, outcome.checkpoint = self._result
         if error is not None and state == "FAIL":
-            outcome.error = f"{type(error).__name__}: {error}"
+            outcome.error = redact(f"{type(error).__name__}: {error}")
             if has_no_room(error):
                 # The machine's fault, not the trial's: it goes on from here once there is room.
                 self.no_room, outcome = str(error), Outcome("INTERRUPTED")

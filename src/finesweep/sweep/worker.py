@@ -24,6 +24,7 @@ from finesweep import tracking
 from finesweep.config import TrackingConfig
 from finesweep.errors import OutputError
 from finesweep.files import has_no_room
+from finesweep.redaction import redact_files
 from finesweep.sweep import study as studies
 from finesweep.sweep.clean import in_clean_process
 from finesweep.sweep.config import SweepConfig
@@ -62,7 +63,9 @@ class Worker:
     def __call__(self, _: object) -> int:
         """Returns how many trials this worker ended."""
         logging.captureWarnings(True)  # into the log: several workers share one terminal
-        self.tags = self.placement.take(int(HydraConfig.get().job.num))
+        job = HydraConfig.get()
+        redact_files(Path(job.runtime.output_dir, job.output_subdir or "."))
+        self.tags = self.placement.take(int(job.job.num))
         with stop.listening(self.command):
             ended, out_of_memory = self.work()
             while out_of_memory:  # what a GPU's memory held is free for sure only in another process

@@ -1,0 +1,113 @@
+"""The code that a run was made with: finesweep's own files, the git commit, and what is not committed."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import finesweep
+from finesweep.redaction import SECRET_NAME, redact
+
+MAX_PATCH = 1_000_000  # characters
+MAX_FILE = 100_000  # bytes of one that git does not know yet
+SOURCE = (".py", ".pyi", ".yaml", ".yml", ".toml", ".sh", ".cfg", ".md", ".txt")  # the rest may be data
+WRITTEN = {"mlruns", "outputs", "multirun", ".hydra"}  # folders that runs write
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """What git says. `patch` makes `commit` what was run: `git apply`."""
+
+    commit: str | None = None
+    patch: str = ""
+    left_out: list[str] = field(default_factory=list)  # changed files of which the patch says nothing
+
+
+def code() -> dict[str, Any]:
+    """JSON-ready; the patch by its hash alone."""
+    checkout = asdict(find_checkout())
+    patch = checkout.pop("patch")
+    return {
+        **checkout,
+        "patch_sha256": hashlib.sha256(patch.encode()).hexdigest() if patch else None,
+        "files": sources(),
+    }
+
+
+@lru_cache
+def sources() -> dict[str, str]:
+    """SHA-256 of each file of finesweep and its plugin, by its place under `src/`.
+
+    Once per process, early: what is edited later is not what runs.
+    """
+    package = Path(finesweep.__file__).parent
+    folders = (package, package.parent / "hydra_plugins" / "finesweep")
+    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    return {
+        path.relative_to(package.parent).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+@lru_cache
+def find_checkout() -> Checkout:
+    """Of the working folder; where that is no checkout, of finesweep's own. Once per process."""
+    for folder in (Path.cwd(), Path(finesweep.__file__).parent):
+        if commit := _git(folder, "rev-parse", "HEAD").strip():
+            top = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
+            return _read(top, commit)
+    return Checkout()
+
+
+def _read(top: Path, commit: str) -> Checkout:
+    changed = _names(_git(top, "diff", "HEAD", "--name-only", "-z"))
+    new = _names(_git(top, "ls-files", "--others", "--exclude-standard", "-z"))
+    new = [name for name in new if not WRITTEN & set(Path(name).parts)]
+    told = [name for name in changed if _may_be_told(name)]
+    told += [name for name in new if _may_be_told(name) and (top / name).stat().st_size <= MAX_FILE]
+    patch = redact(_patch(top, told)) if told else ""
+    if len(patch) > MAX_PATCH:
+        patch, told = "", []
+    left_out = [name for name in (*changed, *new) if name not in told]
+    return Checkout(commit, patch, left_out[:100])
+
+
+def _may_be_told(name: str) -> bool:
+    path = Path(name)
+    secret = any(part.startswith(".env") or SECRET_NAME.fullmatch(Path(part).stem) for part in path.parts)
+    return not secret and (path.suffix in SOURCE or path.name == "Makefile")
+
+
+def _patch(top: Path, names: list[str]) -> str:
+    """With the files that git does not know yet, by way of an index of our own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        index = Path(scratch) / "index"
+        own = _git(top, "rev-parse", "--git-path", "index").strip()
+        if (top / own).is_file():
+            shutil.copyfile(top / own, index)
+        environment = {"GIT_INDEX_FILE": str(index)}
+        _git(top, "add", "--intent-to-add", "--", *(n for n in names if (top / n).exists()), **environment)
+        return _git(top, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", *names, **environment)
+
+
+def _names(listed: str) -> list[str]:
+    return [name for name in listed.split("\0") if name]
+
+
+def _git(folder: Path, *arguments: str, **environment: str) -> str:
+    """What git prints; nothing where it is no checkout, or there is no git."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            timeout=10,
+            env=os.environ | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"} | environment,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""

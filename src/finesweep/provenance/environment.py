@@ -1,0 +1,84 @@
+"""The machine and the packages that a run was made with."""
+
+import os
+import platform
+import re
+from functools import lru_cache
+from importlib.metadata import Distribution, distributions
+from typing import Any
+
+import torch
+
+from finesweep import device
+from finesweep.config import TrainerConfig
+from finesweep.pins import GPU_VARIABLES, VARIABLES
+
+# What oneDNN calls the instruction sets that its float32 and bfloat16 kernels differ by, lowest first.
+ONEDNN_ISAS = {
+    "SSE41": "sse4_1", "AVX2": "avx2", "AVX512_CORE": "avx512_dq", "AVX512_CORE_BF16": "avx512_bf16",
+    "AVX512_CORE_FP16": "avx512_fp16", "AVX512_CORE_AMX": "amx_tile",
+}  # fmt: skip
+
+
+def machine(config: TrainerConfig) -> dict[str, Any]:
+    """Of this process, after `device.prepare`: what can change a result in its last digits, and more."""
+    use_cpu = bool(device.arguments(config)["use_cpu"])
+    unused = GPU_VARIABLES if use_cpu else ()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "device": "cpu" if use_cpu else "cuda",
+        "precision": device.resolve_precision(config.precision, use_cpu).value,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),  # of ATen's kernels
+        "onednn": {"version": _onednn_version(), "isa": onednn_isa()},
+        "gpu": None if use_cpu else _gpu(),
+        "variables": {
+            name: os.environ[name] for name in VARIABLES if name in os.environ and name not in unused
+        },
+    }
+
+
+def onednn_isa() -> str | None:
+    """What oneDNN uses: the most that this CPU has, or less where the environment says so."""
+    has = _capabilities()
+    found = [isa for isa, flag in ONEDNN_ISAS.items() if has.get(flag)]
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return limit if limit in found else next(reversed(found), None)
+
+
+def _capabilities() -> dict[str, Any]:
+    return dict(torch.cpu.get_capabilities()) if hasattr(torch.cpu, "get_capabilities") else {}
+
+
+def _cpu_name() -> str:
+    return str(_capabilities().get("cpu_name") or platform.processor() or platform.machine())
+
+
+def _onednn_version() -> str | None:
+    found = re.search(r"MKL-DNN v([\d.]+)", torch.__config__.show())
+    return found.group(1) if found else None
+
+
+def _gpu() -> dict[str, Any]:
+    major, minor = torch.cuda.get_device_capability()
+    return {
+        "name": torch.cuda.get_device_name(),
+        "compute_capability": f"{major}.{minor}",
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
+@lru_cache
+def packages() -> dict[str, str]:
+    """Installed distributions and their versions, by name; the first on the path, as imports find them."""
+    found: dict[str, str] = {}
+    for distribution in distributions():
+        found.setdefault(_name(distribution), distribution.version)
+    return dict(sorted(found.items()))
+
+
+def _name(distribution: Distribution) -> str:
+    return re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()

@@ -1,0 +1,24 @@
+"""MLflow: the only importer of mlflow. One run is opened, written to, closed and read again here.
+
+Through `MlflowClient` alone: the fluent API keeps a global "active run", which several threads or studies of
+one process would share.
+"""
+
+from finesweep.tracking.abandoned import close_trial_runs, kill_abandoned_runs
+from finesweep.tracking.opening import open_run, open_study_run, record_run, start_run
+from finesweep.tracking.reading import find_run, read_history
+from finesweep.tracking.store import open_store
+from finesweep.tracking.tracked import TrackedRun
+
+__all__ = [
+    "TrackedRun",
+    "close_trial_runs",
+    "find_run",
+    "kill_abandoned_runs",
+    "open_run",
+    "open_store",
+    "open_study_run",
+    "read_history",
+    "record_run",
+    "start_run",
+]

@@ -1,0 +1,46 @@
+"""Runs whose process was killed: closed by whoever notices."""
+
+import os
+import socket
+
+import psutil
+from mlflow.entities import Run
+
+from finesweep.config import TrackingConfig
+from finesweep.tracking.store import open_store
+from finesweep.tracking.tracked import TrackedRun
+
+
+def process_identity() -> str:
+    """``pid:start`` of this process; the start time tells it from a later one of the same pid."""
+    return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def close_trial_runs(config: TrackingConfig, study: str, number: int, state: str) -> None:
+    """Closes what a dead worker left open of one trial; also what another run has closed as abandoned."""
+    which = f"tags.`finesweep.study` = '{study}' and tags.`finesweep.trial` = '{number}'"
+    for run in _search(config, which):
+        if run.data.tags.get("finesweep.state") != state or run.info.status == "RUNNING":
+            TrackedRun(open_store(config), run.info.run_id).end(state)
+
+
+def kill_abandoned_runs(config: TrackingConfig) -> None:
+    """Closes the runs and trials of this host whose process was killed and could not do it itself."""
+    here = f"tags.`finesweep.host` = '{socket.gethostname()}'"
+    for run in _search(config, f"{here} and attributes.status = 'RUNNING'"):
+        pid, _, start = run.data.tags.get("finesweep.process", "0:0").partition(":")
+        if run.data.tags.get("finesweep.kind") != "study" and not _lives(int(pid), float(start)):
+            TrackedRun(open_store(config), run.info.run_id).end("INTERRUPTED")
+
+
+def _search(config: TrackingConfig, which: str) -> list[Run]:
+    client = open_store(config)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments, which))
+
+
+def _lives(pid: int, start: float) -> bool:
+    try:
+        return abs(psutil.Process(pid).create_time() - start) < 5.0  # the clock may have been set since
+    except psutil.NoSuchProcess:
+        return False

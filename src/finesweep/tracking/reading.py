@@ -1,0 +1,32 @@
+"""A run that is over, read again."""
+
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from finesweep.config import TrackingConfig
+from finesweep.errors import RunError
+from finesweep.provenance.record import is_result
+from finesweep.redaction import redact_urls
+from finesweep.tracking.store import open_store
+
+
+def find_run(config: TrackingConfig, run_id: str) -> Run:
+    """Raises: RunError if the store has no such run, ConfigError if the store cannot be opened."""
+    try:
+        return open_store(config).get_run(run_id)
+    except MlflowException as error:
+        raise RunError(
+            f"run {run_id!r}: not in {redact_urls(config.uri)}; legal: a run's id, as `finesweep best STUDY` "
+            "and `finesweep ui` show it, or a folder that `finesweep export` made; "
+            "another store: --tracking-uri"
+        ) from error
+
+
+def read_history(config: TrackingConfig, run: Run) -> dict[tuple[str, int], float]:
+    """Every value that does not measure time, by metric and step."""
+    client = open_store(config)
+    return {
+        (name, metric.step): float(metric.value)
+        for name in run.data.metrics if is_result(name)
+        for metric in client.get_metric_history(run.info.run_id, name)
+    }  # fmt: skip

@@ -1,0 +1,101 @@
+"""MLflow's store and its experiments."""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no word to anybody about a person's runs
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+from filelock import FileLock
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from finesweep.config import TrackingConfig
+from finesweep.errors import ConfigError
+from finesweep.files import make_whole
+from finesweep.redaction import redact_urls
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's side for training runs
+SQLITE = "sqlite:///"
+
+
+def open_store(config: TrackingConfig) -> MlflowClient:
+    """A client of the tracking store; a SQLite file is created by one process alone, the others wait.
+
+    Raises: ConfigError if the store cannot be opened.
+    """
+    return _client(absolute(config.uri))
+
+
+def absolute(uri: str) -> str:
+    """MLflow keeps one store for each address it has seen: a relative path means another file elsewhere."""
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).resolve()}" if uri.startswith(SQLITE) else uri
+
+
+@lru_cache
+def _client(uri: str) -> MlflowClient:
+    try:
+        if uri.startswith(SQLITE):
+            path = Path(uri.removeprefix(SQLITE))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):
+                if not path.exists():
+                    make_whole(path, _create_sqlite)
+        client = MlflowClient(uri)
+        with _few_retries():
+            client.search_experiments(max_results=1)
+        return client
+    except (MlflowException, OSError, sqlite3.Error) as error:
+        raise ConfigError(
+            f"tracking.uri: cannot open {redact_urls(uri)!r}: {str(error).splitlines()[0]}; legal: "
+            "sqlite:///FILE in a writable folder, or the http(s) address of a running MLflow server"
+        ) from error
+
+
+@contextmanager
+def _few_retries() -> Iterator[None]:
+    """A server that is not there says so in seconds, not after MLflow's seven retries, four minutes.
+
+    Later requests keep those: a server may be restarted while a sweep runs.
+    """
+    name = MLFLOW_HTTP_REQUEST_MAX_RETRIES.name
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        os.environ.update({} if before is None else {name: before})
+
+
+def _create_sqlite(path: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # heavy, and once for each file
+
+    SqlAlchemyStore(f"{SQLITE}{path}", str(path.parent / "artifacts")).engine.dispose()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for writers; kept in the file
+
+
+def experiment_id(config: TrackingConfig, name: str) -> str:
+    """The experiment of this name, made if need be; its artifacts lie under `tracking.artifacts`."""
+    client = open_store(config)
+    if found := client.get_experiment_by_name(name):
+        if found.lifecycle_stage == "deleted":  # in the UI; its name stays taken
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    location = None if config.is_server else (Path(config.artifacts).resolve() / name).as_uri()
+    try:
+        return str(client.create_experiment(name, location, tags=EXPERIMENT_TAGS))
+    except MlflowException:  # another process was faster
+        if found := client.get_experiment_by_name(name):
+            return str(found.experiment_id)
+        raise

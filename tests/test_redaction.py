@@ -1,0 +1,122 @@
+"""Passwords and tokens stay out of everything that is written."""
+
+import logging
+import uuid
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, train
+from serving import mlflow_server
+
+from finesweep.redaction import Redact, hide, redact, redact_files, redact_urls
+
+CANARIES = [f"canary-{uuid.uuid4().hex}" for _ in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("at http://bot:hunter2@mlflow:5000/x", "at http://bot:***@mlflow:5000/x"),
+        ("postgresql+psycopg://u:p%40w@h/db", "postgresql+psycopg://u:***@h/db"),
+        ("https://glpat-123@git.example/x", "https://***@git.example/x"),
+        ("https://h/x?user=a&access_token=abc&b=1", "https://h/x?user=a&access_token=***&b=1"),
+        ("postgresql://user@host/db", "postgresql://user@host/db"),
+        ("sqlite:///mlruns/mlflow.db", "sqlite:///mlruns/mlflow.db"),
+        ("a ratio of 3:4 @ noon", "a ratio of 3:4 @ noon"),
+    ],
+)
+def test_urls_lose_their_passwords_and_nothing_else(text: str, clean: str) -> None:
+    assert redact_urls(text) == clean
+
+
+def test_values_of_secret_variables_are_left_out_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_API_KEY", "abcdefgh12345678")
+    monkeypatch.setenv("SHORT_TOKEN", "abc")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false-false")
+    assert redact("x abcdefgh12345678 abc false-false") == "x *** abc false-false"
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "value"),
+    [
+        ("tracking.uri=http://u:pw@h:5000", "FINESWEEP_SECRET_TRACKING_URI", "http://u:pw@h:5000"),
+        ('tracking.uri="http://u:pw@h"', "FINESWEEP_SECRET_TRACKING_URI", "http://u:pw@h"),
+        ("+hydra.job.env_set.HF_TOKEN=abc", "FINESWEEP_SECRET_HYDRA_JOB_ENV_SET_HF_TOKEN", "abc"),
+    ],
+)
+def test_a_secret_argument_becomes_the_name_of_a_variable(
+    argument: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", {})
+    from os import environ
+
+    assert hide([argument]) == [f"{argument.partition('=')[0]}=${{oc.env:{variable}}}"]
+    assert environ[variable] == value
+
+
+@pytest.mark.parametrize(
+    "argument", ["trainer.threads=2", "model=bert-tiny", "-m", "tracking.uri=${oc.env:MINE}", "data.path=a@b"]
+)
+def test_other_arguments_stay_as_they_are(argument: str) -> None:
+    assert hide([argument]) == [argument]
+
+
+def test_logs_hold_no_secret_not_even_in_a_traceback(tmp_path: Path) -> None:
+    handler = logging.FileHandler(tmp_path / "log")
+    handler.addFilter(Redact())
+    logger = logging.getLogger("test_redaction")
+    logger.addHandler(handler)
+    try:
+        raise ValueError("http://u:hunter2@h")
+    except ValueError:
+        logger.exception("of %s", "http://u:hunter2@h")
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    text = (tmp_path / "log").read_text()
+    assert "hunter2" not in text
+    assert text.count("http://u:***@h") == 3  # the message, the line that raised, the exception
+
+
+def test_what_hydra_wrote_of_a_job_is_cleaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "abcdefgh12345678")
+    (tmp_path / "hydra.yaml").write_text("env_set:\n  HF_TOKEN: abcdefgh12345678\n")
+    redact_files(tmp_path)
+    assert (tmp_path / "hydra.yaml").read_text() == "env_set:\n  HF_TOKEN: '***'\n".replace("'", "")
+
+
+@pytest.mark.slow
+def test_canaries_of_environment_and_command_line_are_in_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run, a sweep with a trial that fails, and a store that cannot be reached; then every byte is read."""
+    hf, uri, env_set, user = CANARIES
+    monkeypatch.setenv("HF_TOKEN", hf)
+    with mlflow_server(tmp_path / "server") as server:
+        secret = (
+            f"tracking.uri=http://bot:{uri}@{server}",
+            f"+hydra.job.env_set.SOME_API_KEY={env_set}",
+            "hydra.job.env_copy=[HF_TOKEN]",
+        )
+        small = (*SMALL, "predict=false")
+        run = train(*small, *secret, cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+        failing = (
+            "optimizer.learning_rate=choice(1e-3,1e30)",
+            "optimizer.max_grad_norm=0",
+            "optimizer.warmup_steps=0",
+            "trainer.per_device_train_batch_size=32",
+            "hydra.sweeper.enqueue=[]",
+        )
+        sampler = ("hydra.sweeper.study.sampler=grid", "hydra/launcher=basic")
+        sweep = train("-m", *small, *secret, *failing, *sampler, cwd=tmp_path)
+        assert "trial 1 FAIL" in sweep.stderr
+        gone = train(*small, f"tracking.uri=http://{user}@127.0.0.1:9", *secret[1:], cwd=tmp_path)
+        assert gone.returncode == 2, gone.stderr
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.name == "hydra.yaml" for path in written) and any(
+        path.suffix == ".db" for path in written
+    )
+    leaks = [path for path in written if any(canary.encode() in path.read_bytes() for canary in CANARIES)]
+    assert not leaks
+    assert not [path for path in tmp_path.rglob("*") if any(canary in path.name for canary in CANARIES)]
