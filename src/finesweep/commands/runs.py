@@ -1,0 +1,103 @@
+"""`finesweep reproduce`, `export` and `diff`: runs that are over."""
+
+import argparse
+import sys
+from dataclasses import asdict
+
+from finesweep.commands import print_json
+from finesweep.config import RunConfig, TrackingConfig
+from finesweep.errors import ConfigError, NotReproduced
+from finesweep.reproduce.ground import Change
+from finesweep.reproduce.past import Past, load_past
+
+
+def reproduce(arguments: argparse.Namespace) -> None:
+    """Raises: NotReproduced if it came out otherwise; RunError, ConfigError, ... if it cannot be tried."""
+    from finesweep.reproduce import show
+    from finesweep.reproduce.rebuild import pin, rebuild
+
+    where, overrides = _which(arguments)
+    tracking = TrackingConfig(arguments.tracking_uri)
+    past = load_past(where, tracking)
+    past.check_finished()
+    config = rebuild(past, overrides, tracking)
+    pin(past.record.machine, config.trainer.threads)
+    changes = _check_ground(past, config, overrides)
+    if arguments.dry_run:
+        _print(arguments, {"run_id": past.run_id, "changes": [asdict(change) for change in changes]}, "")
+    elif arguments.seeds:
+        from finesweep.reproduce.luck import reseed
+
+        luck = reseed(past, config, overrides, arguments.seeds, changes)
+        _print(arguments, asdict(luck), show.luck(luck))
+    else:
+        _repeat(arguments, past, config, overrides)
+
+
+def _which(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """The run's id or folder, and the overrides: with --best, the first argument is one of them already."""
+    given = [text for text in (arguments.run, *arguments.overrides) if text]
+    if arguments.best:
+        from finesweep.sweep import report, study
+
+        return report.best(study.load(arguments.best, arguments.storage)).run_id, given
+    if not given:
+        raise ConfigError("nothing to reproduce; legal: a run's id, an exported folder, or --best STUDY")
+    return given[0], given[1:]
+
+
+def _check_ground(past: Past, config: RunConfig, overrides: list[str]) -> list[Change]:
+    """Reads data and model, and says on stderr what differs from the record, before anything is trained."""
+    from finesweep import preflight
+
+    preflight.check(config)
+    from finesweep import device
+    from finesweep.inputs import load_inputs
+    from finesweep.provenance import collect
+    from finesweep.reproduce import ground, show
+
+    device.prepare(config.trainer)
+    now = collect(config, overrides, load_inputs(config))
+    changes = ground.differences(past.record, now)
+    print(show.ground(changes), file=sys.stderr)
+    return changes
+
+
+def _repeat(arguments: argparse.Namespace, past: Past, config: RunConfig, overrides: list[str]) -> None:
+    from finesweep.reproduce import show
+    from finesweep.reproduce.ground import differences
+    from finesweep.reproduce.rerun import record_verdict, rerun
+    from finesweep.reproduce.verdict import DIFFERENT, judge
+
+    now = rerun(past, config, overrides)
+    found = judge(past, now, differences(past.record, now.record), arguments.tolerance)
+    record_verdict(found, config.tracking)
+    _print(arguments, found.to_dict(), show.verdict(found))
+    if found.verdict == DIFFERENT:
+        raise NotReproduced(f"run {past.run_id} was not reproduced; likely cause: {found.cause}")
+
+
+def export(arguments: argparse.Namespace) -> None:
+    from finesweep.reproduce.export import export as write
+
+    tracking = TrackingConfig(arguments.tracking_uri)
+    missing = write(load_past(arguments.run, tracking), arguments.folder, tracking)
+    print(arguments.folder)
+    if missing:
+        print(f"not kept by the run, and so not in it: {', '.join(missing)}", file=sys.stderr)
+
+
+def diff(arguments: argparse.Namespace) -> None:
+    from finesweep.reproduce.beside import beside, lines
+
+    tracking = TrackingConfig(arguments.tracking_uri)
+    one, other = (load_past(run, tracking) for run in (arguments.one, arguments.other))
+    found = beside(one, other)
+    _print(arguments, asdict(found), lines(found, (one.name, other.name)))
+
+
+def _print(arguments: argparse.Namespace, document: dict[str, object], text: str) -> None:
+    if arguments.json:
+        print_json(document)
+    elif text:
+        print(text)

@@ -1,0 +1,1 @@
+"""Runs that are over: made again with a verdict, exported, compared."""

@@ -1,0 +1,110 @@
+"""A run as a folder: enough to make it again on another machine that has the data and the base model."""
+
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from finesweep.config import TrackingConfig
+from finesweep.errors import ModelError, OutputError, RunError
+from finesweep.provenance.record import FILE
+from finesweep.reproduce.past import RUN_FILE, Past
+from finesweep.tracking import TrackedRun, open_store
+
+PARTS = ("checkpoint", "submission", "git.diff")
+
+
+def export(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
+    """Writes `folder`, whole or not at all. Returns what the run has not kept, of `PARTS`.
+
+    Raises: OutputError if `folder` holds something already, or cannot be written; RunError for a folder.
+    """
+    if past.folder:
+        raise RunError(f"{past.folder}: was exported already; legal: the id of a run in the MLflow store")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder}: is there already; legal: a new folder, or an empty one")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
+    try:
+        missing = _write(past, staging, tracking)
+        staging.chmod(0o755)
+        staging.replace(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return missing
+
+
+def _write(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
+    tracked = TrackedRun(open_store(tracking), past.run_id)
+    missing = []
+    for part in PARTS:
+        try:
+            tracked.download(part, folder)
+        except ModelError:
+            missing.append(part)
+    (folder / FILE).write_text(past.record.to_json(), encoding="utf-8")
+    (folder / RUN_FILE).write_text(past.to_json(), encoding="utf-8")
+    (folder / "config.yaml").write_text(config_yaml(past), encoding="utf-8")
+    (folder / "constraints.txt").write_text(past.record.constraints(), encoding="utf-8")
+    (folder / "README.md").write_text(readme(past, missing), encoding="utf-8")
+    return missing
+
+
+def config_yaml(past: Past) -> str:
+    """What `python train.py --config-dir DIR --config-name NAME` makes the same run of."""
+    config = dict(past.record.config)
+    if "***" in config["tracking"]["uri"]:  # its password was left out
+        del config["tracking"]
+    head = f"# Run {past.run_id} ({past.name}); python train.py --config-dir DIR --config-name FILE\n"
+    return head + yaml.safe_dump({"defaults": ["config", "_self_"], **config}, sort_keys=False)
+
+
+def readme(past: Past, missing: list[str]) -> str:
+    record = past.record
+    machine, config = record.machine, record.config
+    study = past.tags.get("finesweep.study")
+    origin = f"trial {past.tags.get('finesweep.trial')} of study `{study}`" if study else "a run of its own"
+    value = "pruned" if past.value is None else f"{config['data']['metric']} {past.value:.6f}"
+    gpu = f", {machine['gpu']['name']}, CUDA {machine['gpu']['cuda']}" if machine["gpu"] else ""
+    needed = [f"data.path={config['data']['path']}"] if config["data"]["path"] else []
+    if record.model["source"] == "folder":
+        needed.append(f"model.name_or_path={config['model']['name_or_path']}")
+    diff = "" if "git.diff" in missing else " && git apply git.diff"
+    commit = record.code["commit"]
+    code = (
+        f"git checkout {commit}{diff}"
+        if commit
+        else "the code was in no git checkout; finesweep's version is above"
+    )
+    kept = "".join(f"- `{part}`: the run has not kept it\n" for part in missing)
+    return f"""# Run {past.run_id}
+
+`{past.name}`, {origin}: {value}. Made with `{shlex.join(["python", "train.py", *record.overrides])}`
+on {machine["platform"]}, {machine["cpu"]}, {machine["threads"]} threads, {machine["cpu_capability"]}{gpu};
+Python {machine["python"]}, torch {record.packages["torch"]}.
+
+## Make it again
+
+```bash
+pip install -c constraints.txt finesweep       # the packages as they were
+# the code as it was: {code}
+finesweep reproduce . {shlex.join(needed)}
+```
+
+The paths behind `=` are those of the machine where it ran: put yours there. finesweep checks that data and
+model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERANCE or DIFFERENT.
+
+## What is here
+
+- `provenance.json`: config, seeds, machine, packages, code, hashes of data, model and results
+- `run.json`: every metric at every step
+- `config.yaml`: the whole config, for `python train.py --config-dir . --config-name config` in a checkout
+- `checkpoint/`: the best evaluation's model; loads with `from_pretrained`
+- `submission/`: what it predicted of the test split, if it did
+- `constraints.txt`, `git.diff`: packages; what was not committed
+{kept}"""

@@ -1,0 +1,109 @@
+"""What differs between two records, and which of it may have changed a result."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from finesweep.provenance.record import Provenance
+
+# Of the config, what says where and not what; threads, device and precision are compared as they were in use.
+PLACES = ("tracking.", "cache_dir", "predict", "data.path", "model.name_or_path", "model.revision",
+          "trainer.threads", "trainer.device", "trainer.precision")  # fmt: skip
+# Packages whose code computes, or reads what is computed with.
+COMPUTING = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "datasets",
+             "pyarrow", "evaluate", "triton")  # fmt: skip
+# Of finesweep's own files, those that look at runs and make none.
+LOOKING = ("cli.py", "commands/", "reproduce/", "sweep/report.py", "sweep/plots.py", "sweep/figures.py")
+SHORT = 12  # characters of a hash, for people
+
+
+@dataclass(frozen=True)
+class Change:
+    section: str  # config, data, model, code, machine, packages
+    what: str
+    then: Any
+    now: Any
+    may_matter: bool = True  # whether it can change a result
+
+
+def differences(then: Provenance, now: Provenance, places: bool = False) -> list[Change]:
+    """What may have changed a result first; `places`: paths and stores too."""
+    found = [
+        *_config(then, now, places),
+        *_data(then, now),
+        *_model(then, now),
+        *_code(then, now),
+        *_machine(then, now),
+        *_packages(then, now),
+    ]
+    return sorted(found, key=lambda change: not change.may_matter)  # stable
+
+
+def _config(then: Provenance, now: Provenance, places: bool) -> Iterator[Change]:
+    for change in _leaves("config", "", then.config, now.config):
+        is_place = change.what.startswith(PLACES)
+        if places or not is_place:
+            yield Change("config", change.what, change.then, change.now, not is_place)
+
+
+def _data(then: Provenance, now: Provenance) -> Iterator[Change]:
+    """As read, by column; as encoded only where the rows are equal: that is the tokenizer's doing."""
+    for split in then.data.keys() & now.data.keys():
+        one, other = then.data[split], now.data[split]
+        if one["rows"] != other["rows"]:
+            yield Change("data", f"data {split}: rows", one["rows"], other["rows"])
+        columns = list(_leaves("data", f"data {split}: column ", one["columns"], other["columns"]))
+        yield from columns
+        if not columns and "encoded" in one and "encoded" in other:
+            yield from _leaves("data", f"data {split}, as encoded: ", one["encoded"], other["encoded"])
+
+
+def _model(then: Provenance, now: Provenance) -> Iterator[Change]:
+    yield from _leaves("model", "model ", then.model, now.model)
+
+
+def _code(then: Provenance, now: Provenance) -> Iterator[Change]:
+    """finesweep's own files; a commit or a change elsewhere, such as in a README, is no more than a hint."""
+    for change in _leaves("code", "code ", then.code["files"], now.code["files"]):
+        looks = change.what.removeprefix("code finesweep/").startswith(LOOKING)
+        yield Change("code", change.what, change.then, change.now, not looks)
+    for key, what in (("commit", "git commit"), ("patch_sha256", "uncommitted changes")):
+        if then.code[key] != now.code[key]:
+            yield Change("code", what, then.code[key], now.code[key], may_matter=False)
+
+
+def _machine(then: Provenance, now: Provenance) -> Iterator[Change]:
+    for change in _leaves("machine", "", then.machine, now.machine):
+        hint = change.what in ("platform", "cpu", "python")
+        yield Change("machine", change.what, change.then, change.now, not hint)
+
+
+def _packages(then: Provenance, now: Provenance) -> Iterator[Change]:
+    for change in _leaves("packages", "", then.packages, now.packages):
+        yield Change("packages", f"package {change.what}", change.then, change.now, change.what in COMPUTING)
+
+
+def _leaves(section: str, prefix: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
+    for key in dict.fromkeys([*then, *now]):
+        one, other = then.get(key), now.get(key)
+        if isinstance(one, dict) or isinstance(other, dict):
+            yield from _leaves(section, f"{prefix}{key}.", one or {}, other or {})
+        elif one != other:
+            yield Change(section, prefix + key, one, other)
+
+
+def cause(changes: list[Change]) -> str:
+    """What most likely made a result differ, for people."""
+    matter = [change for change in changes if change.may_matter]
+    if not matter:
+        return "no recorded difference"
+    shown = "; ".join(
+        f"{change.what} ({brief(change.then)} then, {brief(change.now)} now)" for change in matter[:3]
+    )
+    return shown + (f"; and {len(matter) - 3} more" if len(matter) > 3 else "")
+
+
+def brief(value: Any) -> str:
+    text = str(value)
+    is_hash = len(text) in (40, 64) and set(text) <= set("0123456789abcdef")
+    return text[:SHORT] if is_hash else text

@@ -1,0 +1,78 @@
+"""Whether a result is luck: the same run with new seeds."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+from finesweep.config import RunConfig
+from finesweep.errors import RunError
+from finesweep.reproduce.ground import Change
+from finesweep.reproduce.past import Past
+from finesweep.reproduce.rerun import rerun
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Reseeded:
+    seed: int
+    run_id: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Luck:
+    """`finesweep reproduce --seeds N --json`; fields may be added, these stay."""
+
+    run_id: str
+    metric: str
+    value: float  # of the run itself
+    seeds: list[Reseeded]
+    mean: float
+    std: float | None  # of the sample; None for a single seed
+    interval: tuple[float, float] | None  # in which one more run would lie, 19 times of 20
+    luck: bool | None  # whether the run's own value lies outside; None for a single seed
+    changes: list[Change]
+
+
+def reseed(past: Past, config: RunConfig, overrides: list[str], count: int, changes: list[Change]) -> Luck:
+    """Trains `count` runs, with the seeds that follow the run's own. Raises: RunError for a pruned run."""
+    if past.value is None:
+        raise RunError(f"run {past.run_id}: it was pruned, and has no best value to compare new seeds with")
+    found = []
+    for seed in range(config.seed + 1, config.seed + 1 + count):
+        own = deepcopy(config)
+        own.seed, own.predict = seed % 2**32, False
+        now = rerun(past, own, [*overrides, f"seed={own.seed}"], kind="reseed")
+        assert now.value is not None
+        found.append(Reseeded(own.seed, now.run_id, now.value))
+    values = [one.value for one in found]
+    interval = prediction_interval(values)
+    return Luck(
+        past.run_id,
+        past.record.config["data"]["metric"],
+        past.value,
+        found,
+        statistics.fmean(values),
+        statistics.stdev(values) if count > 1 else None,
+        interval,
+        None if interval is None else not interval[0] <= past.value <= interval[1],
+        changes,
+    )
+
+
+def prediction_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Where one more value of the same normal distribution lies, with `CONFIDENCE`; None for fewer than two.
+
+    Source: mean +- t * std * sqrt(1 + 1/n), Student's t with n - 1 degrees of freedom.
+    """
+    if len(values) < 2:
+        return None
+    from scipy import stats  # half a second, and seldom needed
+
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    half = quantile * statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
+    mean = statistics.fmean(values)
+    return mean - half, mean + half

@@ -1,0 +1,73 @@
+"""From a record to a config and an environment in which the same run can be made again."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from finesweep import pins
+from finesweep.config import RunConfig, TrackingConfig, from_dict
+from finesweep.errors import ConfigError
+from finesweep.provenance.record import Provenance
+from finesweep.reproduce.past import Past
+
+# Of what each library can be held down to, lowest first.
+ATEN = ("DEFAULT", "AVX2", "AVX512")
+
+
+def rebuild(past: Past, overrides: Sequence[str], tracking: TrackingConfig) -> RunConfig:
+    """The recorded config with what the run found out filled in; `overrides`, ``key=value``, win.
+
+    Raises: ConfigError for an override that is none.
+    """
+    if wrong := [text for text in overrides if not is_override(text)]:
+        raise ConfigError(
+            f"{wrong[0]}: not an override; legal: key=value, as data.path=DIR or trainer.threads=2"
+        )
+    plain, machine = past.record.config, past.record.machine
+    trainer = {"threads": machine["threads"], "precision": machine["precision"]}
+    if machine["device"] == "cpu":
+        trainer["device"] = "cpu"
+    pinned: dict[str, Any] = {"trainer": trainer, "predict": predicts(past.record)}
+    if commit := past.record.model.get("commit"):
+        pinned["model"] = {"revision": commit}
+    if past.folder:  # from another machine, whose places are not here
+        pinned["cache_dir"] = RunConfig().cache_dir
+    config = from_dict(plain, pinned, overrides=overrides)
+    artifacts = TrackingConfig().artifacts if past.folder else config.tracking.artifacts
+    config.tracking = TrackingConfig(tracking.uri, artifacts, config.tracking.system_metrics)
+    return config
+
+
+def is_override(text: str) -> bool:
+    return "=" in text and not text.startswith(("-", "+", "~"))
+
+
+def predicts(record: Provenance) -> bool:
+    """Whether the run predicted a test split."""
+    return len(record.results.get("predictions", {})) > 1
+
+
+def pin(machine: Mapping[str, Any], threads: int | None) -> None:
+    """Sets this process's environment as recorded, as far as this machine goes. Before torch computes.
+
+    Instruction sets are only ever lowered: torch believes what it is told, and would die of an illegal
+    instruction. What a person has set here stays, and is named as a difference.
+    """
+    pins.as_recorded(machine["variables"])
+    pins.threads(threads or machine["threads"])
+    import torch  # computes nothing yet; ATen reads its variable when it first does
+
+    has_avx2, has_avx512 = torch.cpu._is_avx2_supported(), torch.cpu._is_avx512_supported()
+    here = ATEN[2 if has_avx512 else 1 if has_avx2 else 0]
+    then = machine["cpu_capability"]
+    if then in ATEN and ATEN.index(then) < ATEN.index(here):
+        os.environ.setdefault("ATEN_CPU_CAPABILITY", then.lower())
+    _pin_onednn(machine["onednn"]["isa"])
+
+
+def _pin_onednn(then: str | None) -> None:
+    from finesweep.provenance.environment import ONEDNN_ISAS, onednn_isa
+
+    levels, here = list(ONEDNN_ISAS), onednn_isa()
+    if then in levels and here in levels and levels.index(then) < levels.index(here):
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", then)

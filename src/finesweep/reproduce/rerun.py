@@ -1,0 +1,90 @@
+"""The training of a run that is made again: an ordinary run, linked to the one that it repeats."""
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+from finesweep.config import RunConfig, TrackingConfig
+from finesweep.reproduce.past import Past, load_past
+from finesweep.reproduce.rebuild import predicts
+from finesweep.reproduce.verdict import Verdict
+from finesweep.trial import TrialPruned, current_trial
+
+OUTPUTS = Path("outputs/reproductions")
+
+
+class Reproduction:
+    """`finesweep.trial.Trial`: what a run may ask of the run that it repeats."""
+
+    stopping = False
+
+    def __init__(self, past: Past, kind: str, predict: bool) -> None:
+        self.past, self.predicts, self.kind = past, predict, kind
+        self.run_id = ""
+        self._evaluations = 0
+        self._then = [value for (name, _), value in sorted(past.history.items()) if name == past.metric]
+
+    @property
+    def run_name(self) -> str:
+        return f"{self.kind}-{self.past.name}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        linked = {"finesweep.kind": self.kind, "finesweep.reproduces": self.past.run_id}
+        # MLflow's UI then shows it under the original; a run of another store it could not show.
+        return linked | ({} if self.past.folder else {"mlflow.parentRunId": self.past.run_id})
+
+    def check(self) -> None: ...
+
+    def started(self, run_id: str) -> None:
+        self.run_id = run_id
+
+    def progress(self, **fields: float | str) -> None: ...
+
+    def evaluated(self, value: float, progress: float) -> None:
+        """Raises: TrialPruned where the original was."""
+        self._evaluations += 1
+        then = self._then[self._evaluations - 1] if self._evaluations <= len(self._then) else math.nan
+        told = f"{self.past.metric} {value:.6g}, then {then:.6g}"
+        print(f"{progress:4.0%} trained: {told}", file=sys.stderr, flush=True)
+        repeats = self.kind == "reproduction" and self.past.state == "PRUNED"
+        if repeats and self._evaluations == len(self._then):
+            raise TrialPruned
+
+    def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None: ...
+
+    def ending(self, state: str, error: BaseException | None) -> str:
+        return state
+
+
+def rerun(past: Past, config: RunConfig, overrides: list[str], kind: str = "reproduction") -> Past:
+    """Trains, as `kind` reproduction or reseed, and returns the record. Raises what `run` raises."""
+    from finesweep.run import run
+
+    trial = Reproduction(past, kind, kind == "reproduction" and predicts(past.record))
+    folder = OUTPUTS / past.run_id / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    token = current_trial.set(trial)
+    try:
+        run(config, folder.resolve(), [*past.record.overrides, *overrides])
+    except TrialPruned:
+        pass
+    finally:
+        current_trial.reset(token)
+    return load_past(trial.run_id, TrackingConfig(config.tracking.uri))
+
+
+def record_verdict(found: Verdict, tracking: TrackingConfig) -> None:
+    """On the new run: the whole verdict as an artifact, its essence as tags and as the UI's description."""
+    from finesweep.tracking import TrackedRun, open_store
+
+    tracked = TrackedRun(open_store(tracking), found.reproduction_run_id)
+    tracked.log_text(json.dumps(found.to_dict(), indent=1) + "\n", "reproduction.json")
+    tags = {"finesweep.verdict": found.verdict, "finesweep.cause": found.cause or ""}
+    note = f"Reproduction of run {found.run_id}: **{found.verdict}**"
+    if found.cause:
+        note += f". Likely cause: {found.cause}"
+    tracked.set_tags(tags | {"mlflow.note.content": note})

@@ -1,0 +1,75 @@
+"""Reproductions, as a person reads them."""
+
+from collections.abc import Sequence
+
+from finesweep.reproduce.ground import Change, brief
+from finesweep.reproduce.luck import Luck
+from finesweep.reproduce.verdict import EXACT, MetricRow, Verdict
+
+WIDEST = 44  # characters of one cell
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Cells in aligned columns, the first row as the header."""
+    cut = [[cell if len(cell) <= WIDEST else cell[: WIDEST - 3] + "..." for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cut
+    )
+
+
+def ground(changes: Sequence[Change]) -> str:
+    """Before training: what differs, that which may matter first."""
+    if not changes:
+        return "ground: as recorded"
+    matter = [change for change in changes if change.may_matter]
+    rows = [(change.what, brief(change.then), brief(change.now)) for change in matter]
+    hints = [change.what for change in changes if not change.may_matter]
+    table = "ground: what differs and may change the result\n" + columns([("what", "then", "now"), *rows])
+    other = f"ground: also different, which should not matter: {', '.join(hints)}"
+    return "\n".join(text for text, shown in ((table, rows), (other, hints)) if shown)
+
+
+def verdict(found: Verdict) -> str:
+    table = columns([("metric", "step", "then", "now", "difference"), *map(_metric, found.metrics)])
+    lines = [table, "", f"weights: {_equal(found.weights)}"]
+    lines += [f"predictions, {name}: {_equal(pair)}" for name, pair in found.predictions.items()]
+    lines += [f"verdict: {found.verdict}"]
+    if found.verdict != EXACT:
+        lines += [f"tolerance: {found.tolerance:g}", f"likely cause: {found.cause}"]
+    return "\n".join([*lines, f"run: {found.reproduction_run_id}"])
+
+
+def _metric(row: MetricRow) -> tuple[str, ...]:
+    known = row.then is not None and row.now is not None
+    difference = f"{row.now - row.then:.3g}" if known and row.now != row.then else "" if known else "missing"  # type: ignore[operator]
+    return (
+        row.name,
+        "" if row.step is None else str(row.step),
+        _number(row.then),
+        _number(row.now),
+        difference,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.9g}"
+
+
+def _equal(pair: dict[str, str | None]) -> str:
+    then, now = pair["then"], pair["now"]
+    if then is None and now is None:
+        return "not kept"
+    return f"equal ({brief(then)})" if then == now else f"DIFFERENT ({brief(then)} then, {brief(now)} now)"
+
+
+def luck(found: Luck) -> str:
+    rows = [(str(one.seed), f"{one.value:.4f}", one.run_id) for one in found.seeds]
+    lines = [columns([("seed", found.metric, "run"), *rows]), ""]
+    spread = "" if found.std is None else f", std {found.std:.4f}"
+    lines += [f"{len(rows)} new seeds: mean {found.mean:.4f}{spread}; the run itself: {found.value:.4f}"]
+    if found.interval is not None:
+        low, high = found.interval
+        where = "outside: it owes something to its seed" if found.luck else "within: no more luck than usual"
+        lines += [f"one more run would lie in {low:.4f} to {high:.4f}, 19 times of 20; this one is {where}"]
+    return "\n".join(lines)

@@ -1,0 +1,81 @@
+"""Whether a run came out the same."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from finesweep.reproduce.ground import Change, cause
+from finesweep.reproduce.past import Past
+
+EXACT, WITHIN_TOLERANCE, DIFFERENT = "EXACT", "WITHIN_TOLERANCE", "DIFFERENT"
+TOLERANCE = 0.02
+ONCE = "best_value"  # logged at the step of the best evaluation, which may have moved
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric at one evaluation; `step` is None for what is logged once."""
+
+    name: str
+    step: int | None
+    then: float | None
+    now: float | None
+
+    def is_within(self, tolerance: float) -> bool:
+        """Absolute below 1, relative above it."""
+        if self.then is None or self.now is None:
+            return False
+        return abs(self.now - self.then) <= tolerance * max(1.0, abs(self.then))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`finesweep reproduce --json`; fields may be added, these stay."""
+
+    verdict: str
+    run_id: str
+    reproduction_run_id: str
+    metrics: list[MetricRow]
+    changes: list[Change]
+    weights: dict[str, str | None]  # SHA-256, then and now; None of a pruned run
+    predictions: dict[str, dict[str, str | None]]  # of each split or file, SHA-256 then and now
+    tolerance: float
+    cause: str | None  # None if EXACT
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge(then: Past, now: Past, changes: list[Change], tolerance: float) -> Verdict:
+    rows = metric_rows(then, now)
+    weights = {"then": _weights(then), "now": _weights(now)}
+    predictions = _predictions(then, now)
+    same = weights["then"] == weights["now"] and all(p["then"] == p["now"] for p in predictions.values())
+    if same and all(row.then == row.now for row in rows):
+        verdict = EXACT
+    elif all(row.is_within(tolerance) for row in rows):
+        verdict = WITHIN_TOLERANCE
+    else:
+        verdict = DIFFERENT
+    why = None if verdict == EXACT else cause(changes)
+    return Verdict(verdict, then.run_id, now.run_id, rows, changes, weights, predictions, tolerance, why)
+
+
+def metric_rows(then: Past, now: Past) -> list[MetricRow]:
+    """Every metric that either run logged, at each step, in the order of the training."""
+    one, other = _comparable(then), _comparable(now)
+    keys = sorted({**one, **other}, key=lambda key: (key[1] is None, key[1] or 0, key[0]))
+    return [MetricRow(name, step, one.get((name, step)), other.get((name, step))) for name, step in keys]
+
+
+def _comparable(past: Past) -> dict[tuple[str, int | None], float]:
+    return {(name, None if name == ONCE else step): value for (name, step), value in past.history.items()}
+
+
+def _weights(past: Past) -> str | None:
+    found = past.record.results.get("weights_sha256")
+    return str(found) if found else None
+
+
+def _predictions(then: Past, now: Past) -> dict[str, dict[str, str | None]]:
+    one, other = (past.record.results.get("predictions", {}) for past in (then, now))
+    return {name: {"then": one.get(name), "now": other.get(name)} for name in sorted({**one, **other})}
