@@ -47,9 +47,12 @@ def config() -> Callable[..., RunConfig]:
     return composed
 
 
-def start(*arguments: str, cwd: Path, program: tuple[str, ...] = ("train.py",)) -> subprocess.Popen[str]:
-    """`python train.py ARGUMENTS`, in a process group of its own as a terminal gives it."""
-    command = [sys.executable, str(ROOT / program[0]), *program[1:], *arguments]
+TRAIN = (str(ROOT / "train.py"),)
+
+
+def start(*arguments: str, cwd: Path, program: tuple[str, ...] = TRAIN) -> subprocess.Popen[str]:
+    """`python train.py ARGUMENTS`, or another program, in a process group as a terminal gives it."""
+    command = [sys.executable, *program, *arguments]
     return subprocess.Popen(
         command,
         cwd=cwd,
@@ -68,6 +71,6 @@ def train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def finesweep(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    process = start(*arguments, cwd=cwd, program=("src/finesweep/cli.py",))
+    process = start(*arguments, cwd=cwd, program=("-m", "finesweep.cli"))
     stdout, stderr = process.communicate(timeout=120)
     return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)

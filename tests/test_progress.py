@@ -400,7 +400,7 @@ def test_watching_without_a_terminal_prints_one_line_per_event_then_the_summary(
     number = add(known, "RUNNING", live=LIVE)
     process = start(
         "status", "s", "--watch", "--storage", f"sqlite:///{tmp_path}/optuna.db",
-        cwd=tmp_path, program=("src/finesweep/cli.py",),
+        cwd=tmp_path, program=("-m", "finesweep.cli"),
     )  # fmt: skip
     assert process.stderr
     assert process.stderr.readline() == "trial 0 started: learning_rate=0.002\n"

@@ -61,11 +61,28 @@ def test_a_sweep_ends_with_a_tracked_submitted_best_model_and_repeats_nothing(tm
     assert "nothing to do" in again.stderr
     assert len(runs()) == 4
 
+    same_as_the_best(best["run_id"], tmp_path)
+
     other = train(*sweep("hydra.sweeper.study.n_trials=3", "model.max_length=32"), cwd=tmp_path)
     assert other.returncode == 2
     assert "model.max_length: was 64, is 32" in other.stderr
     assert "hydra.sweeper.study.name=NAME" in other.stderr
     assert runs()["quickstart"].info.status == "FINISHED"
+
+
+def same_as_the_best(run_id: str, tmp_path: Path) -> None:
+    """Made again by name, and from its YAML by train.py without -m: weights, submission and metrics."""
+    found = json.loads(finesweep("reproduce", "--best", "quickstart", "--json", cwd=tmp_path).stdout)
+    assert (found["verdict"], found["run_id"]) == ("EXACT", run_id)
+    assert found["predictions"].keys() == {"eval", "test.tsv"}
+    (tmp_path / "best.yaml").write_text(finesweep("best", "quickstart", "--yaml", cwd=tmp_path).stdout)
+    plain = ("--config-dir", ".", "--config-name", "best", "hydra.run.dir=plain")
+    done = train(*plain, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    other = json.loads((tmp_path / "plain/result.json").read_text())["run_id"]
+    beside = json.loads(finesweep("diff", run_id, other, "--json", cwd=tmp_path).stdout)
+    assert beside["differences"] == []
+    assert all(row["then"] == row["now"] for row in beside["results"])
 
 
 def running(tmp_path: Path, process: "subprocess.Popen[str]") -> FrozenTrial:
@@ -107,6 +124,9 @@ def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
             continue  # taken, and interrupted before its run was open
         expected = "FINISHED" if trial.state.name == "COMPLETE" else "KILLED"
         assert runs()[f"trial-{trial.number:04d}"].info.status == expected
+    retried = next(t for t in trials if studies.RETRY_OF in t.user_attrs and t.state.name == "COMPLETE")
+    again = finesweep("reproduce", retried.user_attrs[studies.RUN_ID], "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["verdict"] == "EXACT"
 
 
 def test_a_sweep_survives_the_death_of_a_worker(tmp_path: Path) -> None:

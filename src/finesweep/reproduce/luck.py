@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
-from finesweep.config import RunConfig
+from finesweep.config import Direction, RunConfig
 from finesweep.errors import RunError
 from finesweep.reproduce.ground import Change
 from finesweep.reproduce.past import Past
@@ -34,6 +34,7 @@ class Luck:
     std: float | None  # of the sample; None for a single seed
     interval: tuple[float, float] | None  # in which one more run would lie, 19 times of 20
     luck: bool | None  # whether the run's own value lies outside; None for a single seed
+    better: int  # of the new seeds, how many came out better than the run itself
     changes: list[Change]
 
 
@@ -49,6 +50,7 @@ def reseed(past: Past, config: RunConfig, overrides: list[str], count: int, chan
         assert now.value is not None
         found.append(Reseeded(own.seed, now.run_id, now.value))
     values = [one.value for one in found]
+    sign = 1 if config.data.direction is Direction.maximize else -1
     interval = prediction_interval(values)
     return Luck(
         past.run_id,
@@ -59,6 +61,7 @@ def reseed(past: Past, config: RunConfig, overrides: list[str], count: int, chan
         statistics.stdev(values) if count > 1 else None,
         interval,
         None if interval is None else not interval[0] <= past.value <= interval[1],
+        sum(sign * value > sign * past.value for value in values),
         changes,
     )
 

@@ -68,6 +68,7 @@ def luck(found: Luck) -> str:
     lines = [columns([("seed", found.metric, "run"), *rows]), ""]
     spread = "" if found.std is None else f", std {found.std:.4f}"
     lines += [f"{len(rows)} new seeds: mean {found.mean:.4f}{spread}; the run itself: {found.value:.4f}"]
+    lines += [f"better than the run itself: {found.better} of {len(rows)}"]
     if found.interval is not None:
         low, high = found.interval
         where = "outside: it owes something to its seed" if found.luck else "within: no more luck than usual"

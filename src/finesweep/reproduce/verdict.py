@@ -7,7 +7,10 @@ from finesweep.reproduce.ground import Change, cause
 from finesweep.reproduce.past import Past
 
 EXACT, WITHIN_TOLERANCE, DIFFERENT = "EXACT", "WITHIN_TOLERANCE", "DIFFERENT"
+# Other threads or instruction sets moved losses and scores by up to 0.013 (8 comparisons, 2 to 5 epochs of
+# the demo task, RTE and MRPC); other seeds moved at least one score by 0.037 to 0.17.
 TOLERANCE = 0.02
+UNBOUNDED = "grad_norm"  # of one batch: it moved by 0.34 where no score moved at all
 ONCE = "best_value"  # logged at the step of the best evaluation, which may have moved
 
 
@@ -22,6 +25,8 @@ class MetricRow:
 
     def is_within(self, tolerance: float) -> bool:
         """Absolute below 1, relative above it."""
+        if self.name == UNBOUNDED:
+            return True
         if self.then is None or self.now is None:
             return False
         return abs(self.now - self.then) <= tolerance * max(1.0, abs(self.then))

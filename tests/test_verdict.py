@@ -1,0 +1,201 @@
+"""What is compared, what counts as the same, and which runs cannot be made again."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finesweep.config import RunConfig, TrackingConfig, to_dict
+from finesweep.errors import ConfigError, RunError
+from finesweep.provenance import Provenance
+from finesweep.reproduce.ground import Change, cause, differences
+from finesweep.reproduce.luck import prediction_interval
+from finesweep.reproduce.past import Past, load_past
+from finesweep.reproduce.rebuild import rebuild
+from finesweep.reproduce.rerun import Reproduction, rerun
+from finesweep.reproduce.verdict import judge
+from finesweep.run import run
+from finesweep.tracking import record_run, start_run
+from finesweep.trial import TrialPruned, current_trial
+
+Compose = Callable[..., RunConfig]
+TRACKING = TrackingConfig()
+RECORD = Provenance(
+    config=to_dict(RunConfig()) | {"data": {"metric": "accuracy"}, "model": {"name_or_path": "a"}},
+    overrides=[],
+    seeds={"seed": 42},
+    machine={"threads": 1, "device": "cpu", "python": "3.11.7", "variables": {}},
+    packages={"torch": "2.13.0", "rich": "14.0.0"},
+    code={"commit": "c" * 40, "patch_sha256": None, "files": {"finesweep/run.py": "a" * 64}},
+    model={"source": "folder", "files": {"config.json": "b" * 64}},
+    data={"train": {"rows": 2, "columns": {"text": "d", "label": "e"}, "encoded": {"input_ids": "f"}}},
+    results={"weights_sha256": "w", "predictions": {"eval": "p"}},
+)
+HISTORY = {("loss", 5): 0.7, ("eval_accuracy", 5): 0.5, ("grad_norm", 5): 1.0, ("best_value", 5): 0.5}
+
+
+def past(history: dict[tuple[str, int], float] = HISTORY, **results: Any) -> Past:
+    record = deepcopy(RECORD)
+    record.results |= results
+    return Past("id", "name", "COMPLETE", {}, record, history)
+
+
+def changed(path: str, value: object) -> Provenance:
+    record = deepcopy(RECORD)
+    *way, last = path.split(".")
+    node = getattr(record, way[0])
+    for key in way[1:]:
+        node = node[key]
+    node[last.replace("|", ".")] = value
+    return record
+
+
+@pytest.mark.parametrize(
+    ("history", "results", "verdict"),
+    [
+        ({}, {}, "EXACT"),
+        ({}, {"weights_sha256": "other"}, "WITHIN_TOLERANCE"),
+        ({}, {"predictions": {"eval": "other"}}, "WITHIN_TOLERANCE"),
+        ({("loss", 5): 0.7 + 1e-9}, {}, "WITHIN_TOLERANCE"),
+        ({("loss", 5): 0.71}, {}, "WITHIN_TOLERANCE"),
+        ({("loss", 5): 0.73}, {}, "DIFFERENT"),
+        ({("grad_norm", 5): 3.0}, {}, "WITHIN_TOLERANCE"),
+        ({("eval_accuracy", 10): 0.5}, {}, "DIFFERENT"),
+    ],
+)
+def test_verdicts(history: dict[tuple[str, int], float], results: dict[str, Any], verdict: str) -> None:
+    assert judge(past(), past(HISTORY | history, **results), [], 0.02).verdict == verdict
+
+
+def test_large_values_are_compared_by_their_relative_difference() -> None:
+    one, other = ({("loss", 5): value} for value in (200.0, 203.0))
+    assert judge(past(one), past(other), [], 0.02).verdict == "WITHIN_TOLERANCE"
+    assert judge(past(one), past(other), [], 0.01).verdict == "DIFFERENT"
+
+
+def test_the_best_evaluation_may_be_another_one_and_the_best_value_is_still_compared() -> None:
+    moved = {key: value for key, value in HISTORY.items() if key[0] != "best_value"} | {
+        ("best_value", 9): 0.5
+    }
+    assert judge(past(), past(moved), [], 0.02).verdict == "EXACT"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "what", "may_matter"),
+    [
+        ("config.seed", 43, "seed", True),
+        ("config.optimizer.learning_rate", 1.0, "optimizer.learning_rate", True),
+        ("data.train.rows", 3, "data train: rows", True),
+        ("data.train.columns.label", "x", "data train: column label", True),
+        ("data.train.encoded.input_ids", "x", "data train, as encoded: input_ids", True),
+        ("model.files.config|json", "x", "model files.config.json", True),
+        ("code.files.finesweep/run|py", "x", "code finesweep/run.py", True),
+        ("code.files.finesweep/cli|py", "x", "code finesweep/cli.py", False),
+        ("code.commit", "x", "git commit", False),
+        ("machine.threads", 2, "threads", True),
+        ("machine.python", "3.12.0", "python", False),
+        ("packages.torch", "2.13.1", "package torch", True),
+        ("packages.rich", "14.0.1", "package rich", False),
+    ],
+)
+def test_each_difference_is_named_and_weighed(path: str, value: object, what: str, may_matter: bool) -> None:
+    (change,) = differences(RECORD, changed(path, value))
+    assert (change.what, change.now, change.may_matter) == (what, value, may_matter)
+
+
+@pytest.mark.parametrize("path", ["config.cache_dir", "config.tracking.uri", "config.trainer.threads"])
+def test_places_are_no_differences_but_side_by_side(path: str) -> None:
+    assert differences(RECORD, changed(path, "elsewhere")) == []
+    (change,) = differences(RECORD, changed(path, "elsewhere"), places=True)
+    assert not change.may_matter
+
+
+def test_the_cause_is_what_may_matter() -> None:
+    hint = Change("packages", "package rich", "1", "2", may_matter=False)
+    assert cause([hint]) == "no recorded difference"
+    assert cause([Change("machine", "threads", 1, 2), hint]) == "threads (1 then, 2 now)"
+    many = [Change("config", key, 1, 2) for key in "abcde"]
+    assert cause(many) == "a (1 then, 2 now); b (1 then, 2 now); c (1 then, 2 now); and 2 more"
+
+
+def test_one_more_value_lies_in_the_interval_of_students_t() -> None:
+    assert prediction_interval([0.5]) is None
+    low, high = prediction_interval([0.4, 0.5, 0.6]) or (0, 0)
+    assert (low + high) / 2 == pytest.approx(0.5)
+    assert (high - low) / 2 == pytest.approx(
+        4.30265 * 0.1 * (4 / 3) ** 0.5, rel=1e-4
+    )  # t of 2 degrees, 97.5%
+
+
+class Pruned(Reproduction):
+    """Any trial whose run is given up at its second evaluation."""
+
+    def __init__(self) -> None:
+        self.evaluations = 0
+
+    run_name, tags, predicts = "pruned", {"finesweep.study": "s"}, False  # type: ignore[assignment]
+
+    def started(self, run_id: str) -> None:
+        self.run_id = run_id
+
+    def evaluated(self, value: float, progress: float) -> None:
+        self.evaluations += 1
+        if self.evaluations == 2:
+            raise TrialPruned
+
+
+def test_a_pruned_run_is_made_again_up_to_where_it_was_given_up(config: Compose, tmp_path: Path) -> None:
+    settings = config("trainer.num_train_epochs=4", "optimizer.learning_rate=1e-3")
+    trial = Pruned()
+    token = current_trial.set(trial)
+    with pytest.raises(TrialPruned):
+        run(settings, tmp_path / "out")
+    current_trial.reset(token)
+    then = load_past(trial.run_id, TRACKING)
+    then.check_finished()
+    assert then.state == "PRUNED"
+    now = rerun(then, rebuild(then, [], TRACKING), [])
+    verdict = judge(then, now, [], 0.02)
+    assert verdict.verdict == "EXACT"
+    assert {row.step for row in verdict.metrics} == {13, 26}
+    assert now.state == "PRUNED"
+
+
+def test_a_run_that_did_not_finish_is_refused(config: Compose, tmp_path: Path) -> None:
+    settings = config("optimizer.learning_rate=1e30", "optimizer.max_grad_norm=0", "optimizer.warmup_steps=0")
+    with pytest.raises(ArithmeticError):
+        run(settings, tmp_path / "out")
+    (result,) = [json.loads((tmp_path / "out/result.json").read_text())]
+    with pytest.raises(RunError, match=r"not finished \(failed\)"):
+        load_past(result["run_id"], TRACKING).check_finished()
+
+
+def test_what_did_not_train_is_refused_with_what_to_name_instead(tmp_path: Path) -> None:
+    study = start_run(TRACKING, "demo", "s", {"finesweep.kind": "study", "finesweep.study": "s"})
+    with pytest.raises(RunError, match="legal: --best s"):
+        load_past(study.run_id, TRACKING)
+    reused = record_run(TRACKING, "demo", "t", {"finesweep.study": "s", "finesweep.reused_of": "3"})
+    with pytest.raises(RunError, match="took its value from trial 3 of study 's'"):
+        load_past(reused.run_id, TRACKING)
+    bare = start_run(TRACKING, "demo", "x", {"finesweep.kind": "run"})
+    with pytest.raises(RunError, match="it has no provenance.json"):
+        load_past(bare.run_id, TRACKING)
+    with pytest.raises(RunError, match="no folder that `finesweep export` made"):
+        load_past(str(tmp_path), TRACKING)
+
+
+def test_what_the_run_found_out_is_pinned_and_overrides_win(config: Compose, tmp_path: Path) -> None:
+    settings = config("trainer.threads=null", "predict=false")
+    result = run(settings, tmp_path / "out")
+    then = load_past(str(result.run_id), TRACKING)
+    pinned = rebuild(then, ["optimizer.learning_rate=0.5"], TRACKING)
+    assert pinned.trainer.threads == then.record.machine["threads"]
+    assert pinned.trainer.device == "cpu"
+    assert pinned.trainer.precision.value == then.record.machine["precision"]
+    assert pinned.optimizer.learning_rate == 0.5
+    assert pinned.predict is False
+    with pytest.raises(ConfigError, match="trainer: not an override"):
+        rebuild(then, ["trainer"], TRACKING)
