@@ -32,7 +32,7 @@ def runs() -> dict[str, Run]:
 
 
 def test_a_sweep_ends_with_a_tracked_submitted_best_model_and_repeats_nothing(tmp_path: Path) -> None:
-    first = train(*sweep("hydra.sweeper.study.n_trials=3"), cwd=tmp_path)
+    first = train(*sweep("hydra.sweeper.study.n_trials=3", "data.holdout=0.2"), cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "study quickstart: 3 of 3 trials finished (COMPLETE 3)" in first.stdout
     assert "trial 2 COMPLETE" in first.stderr
@@ -56,14 +56,16 @@ def test_a_sweep_ends_with_a_tracked_submitted_best_model_and_repeats_nothing(tm
     assert (Path(best["checkpoint"]) / "model.safetensors").is_file()
     assert parent.data.tags["finesweep.best_run_id"] == best["run_id"]
 
-    again = train(*sweep("hydra.sweeper.study.n_trials=3"), cwd=tmp_path)
+    again = train(*sweep("hydra.sweeper.study.n_trials=3", "data.holdout=0.2"), cwd=tmp_path)
     assert again.returncode == 0
     assert "nothing to do" in again.stderr
     assert len(runs()) == 4
 
+    assert best["final_metrics"]["final_accuracy"] > 0
     same_as_the_best(best["run_id"], tmp_path)
 
-    other = train(*sweep("hydra.sweeper.study.n_trials=3", "model.max_length=32"), cwd=tmp_path)
+    changed = ("data.holdout=0.2", "model.max_length=32")
+    other = train(*sweep("hydra.sweeper.study.n_trials=3", *changed), cwd=tmp_path)
     assert other.returncode == 2
     assert "model.max_length: was 64, is 32" in other.stderr
     assert "hydra.sweeper.study.name=NAME" in other.stderr

@@ -1,24 +1,26 @@
 """What is compared, what counts as the same, and which runs cannot be made again."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from finesweep.config import RunConfig, TrackingConfig, to_dict
 from finesweep.errors import ConfigError, RunError
 from finesweep.provenance import Provenance
-from finesweep.reproduce.ground import Change, cause, differences
+from finesweep.provenance.differences import Change, cause, differences
 from finesweep.reproduce.luck import prediction_interval
-from finesweep.reproduce.past import Past, load_past
+from finesweep.reproduce.past import Past, load_past, store_differences
 from finesweep.reproduce.rebuild import rebuild
 from finesweep.reproduce.rerun import Reproduction, rerun
 from finesweep.reproduce.verdict import judge
 from finesweep.run import run
-from finesweep.tracking import record_run, start_run
+from finesweep.tracking import TrackedRun, open_store, record_run, start_run
+from finesweep.training import WholeCheckpointTrainer
 from finesweep.trial import TrialPruned, current_trial
 
 Compose = Callable[..., RunConfig]
@@ -162,6 +164,55 @@ def test_a_pruned_run_is_made_again_up_to_where_it_was_given_up(config: Compose,
     assert verdict.verdict == "EXACT"
     assert {row.step for row in verdict.metrics} == {13, 26}
     assert now.state == "PRUNED"
+
+
+def test_the_final_score_is_compared_too(config: Compose, tmp_path: Path) -> None:
+    result = run(config("data.holdout=0.2", "predict=false"), tmp_path / "out")
+    then = load_past(str(result.run_id), TRACKING)
+    verdict = judge(then, rerun(then, rebuild(then, [], TRACKING), []), [], 0.0)
+    assert verdict.verdict == "EXACT"
+    assert "final_accuracy" in {row.name for row in verdict.metrics}
+
+
+def test_metrics_that_somebody_logs_later_are_none_of_the_runs(config: Compose, tmp_path: Path) -> None:
+    result = run(config("predict=false"), tmp_path / "out")
+    tracked = TrackedRun(open_store(TRACKING), str(result.run_id))
+    before = load_past(tracked.run_id, TRACKING)
+    tracked.log_metrics({"human_score": 3.0}, step=1)
+    assert load_past(tracked.run_id, TRACKING).history == before.history
+    assert store_differences(before) == []
+    tracked.log_metrics({"eval_accuracy": 0.9}, step=99)
+    (change,) = store_differences(load_past(tracked.run_id, TRACKING))
+    assert change.what == "metrics in the store"
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_training_that_went_on_with_other_threads_says_so(
+    config: Compose, tmp_path: Path, threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config("trainer.threads=null", "trainer.num_train_epochs=2", "predict=false")
+    step = WholeCheckpointTrainer.training_step
+
+    def interrupt(self: WholeCheckpointTrainer, *args: object, **kwargs: object) -> torch.Tensor:
+        if self.state.global_step == 15:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    torch.set_num_threads(1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(WholeCheckpointTrainer, "training_step", interrupt)
+        run(settings, tmp_path / "out")
+    torch.set_num_threads(2)
+    result = run(settings, tmp_path / "out")
+    record = load_past(str(result.run_id), TRACKING).record
+    assert [change["what"] for change in record.mixed] == ["threads, while interrupted"]
+    assert cause(differences(record, record)[:1]) == "threads, while interrupted (1 then, 2 now)"
 
 
 def test_a_run_that_did_not_finish_is_refused(config: Compose, tmp_path: Path) -> None:

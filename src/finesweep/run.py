@@ -20,6 +20,7 @@ from finesweep.predict import score_and_predict
 from finesweep.preflight import check_folders
 from finesweep.provenance import FILE, Provenance, collect
 from finesweep.provenance.code import find_checkout
+from finesweep.provenance.differences import while_interrupted
 from finesweep.provenance.record import results, tags
 from finesweep.tracking import TrackedRun, open_run
 from finesweep.training import Trained, build_trainer, steps_per_epoch, train
@@ -58,7 +59,7 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
         result.run_id = tracked.run_id
         record = _log_provenance(config, overrides, inputs, tracked)
         try:
-            trained = _train(config, inputs, output_dir, tracked)
+            trained = _train(config, inputs, output_dir, tracked, record)
         except TrialPruned:
             _log_results(record, tracked, {"pruned": True})
             raise
@@ -105,7 +106,9 @@ def _log_results(record: Provenance, tracked: TrackedRun, found: dict[str, Any])
     tracked.set_tags(tags(record))
 
 
-def _train(config: RunConfig, inputs: Inputs, output_dir: Path, tracked: TrackedRun) -> Trained:
+def _train(
+    config: RunConfig, inputs: Inputs, output_dir: Path, tracked: TrackedRun, record: Provenance
+) -> Trained:
     model = load_model(config.model, inputs.tokenizer, inputs.splits.labels, config.seed)
     observer = Observer(
         config,
@@ -117,11 +120,21 @@ def _train(config: RunConfig, inputs: Inputs, output_dir: Path, tracked: Tracked
     compute_metrics = metrics_for(config.data, len(inputs.splits.labels or ["value"]))
     folder = output_dir / "training"
     trainer = build_trainer(config, model, inputs, compute_metrics, folder, observer)
-    trained = train(trainer, observer, folder, resume=checkpoint.claim(folder, _training_identity(config)))
+    resume = checkpoint.claim(folder, _training_identity(config))
+    _note_ground(record, folder / FILE)
+    trained = train(trainer, observer, folder, resume)
     throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}
     tracked.log_metrics(throughput, step=trained.step)
     log.info("best %s %.4f at step %d", config.data.metric, trained.value, trained.step)
     return trained
+
+
+def _note_ground(record: Provenance, file: Path) -> None:
+    """Leaves the record beside the checkpoints: whoever goes on from them says what has changed since."""
+    if file.is_file():
+        earlier = Provenance.from_json(file.read_text(encoding="utf-8"), str(file))
+        record.mixed = while_interrupted(earlier, record)
+    write_text(file, record.to_json())
 
 
 def _training_identity(config: RunConfig) -> str:

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from finesweep.commands import print_json
 from finesweep.config import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, NotReproduced
-from finesweep.reproduce.ground import Change
-from finesweep.reproduce.past import Past, load_past
+from finesweep.provenance.differences import Change
+from finesweep.reproduce.past import Past, load_past, store_differences
 
 
 def reproduce(arguments: argparse.Namespace) -> None:
@@ -54,23 +54,25 @@ def _check_ground(past: Past, config: RunConfig, overrides: list[str]) -> list[C
     from finesweep import device
     from finesweep.inputs import load_inputs
     from finesweep.provenance import collect
-    from finesweep.reproduce import ground, show
+    from finesweep.provenance.differences import differences
+    from finesweep.reproduce import show
 
     device.prepare(config.trainer)
     now = collect(config, overrides, load_inputs(config))
-    changes = ground.differences(past.record, now)
+    changes = [*store_differences(past), *differences(past.record, now)]
     print(show.ground(changes), file=sys.stderr)
     return changes
 
 
 def _repeat(arguments: argparse.Namespace, past: Past, config: RunConfig, overrides: list[str]) -> None:
+    from finesweep.provenance.differences import differences
     from finesweep.reproduce import show
-    from finesweep.reproduce.ground import differences
     from finesweep.reproduce.rerun import record_verdict, rerun
     from finesweep.reproduce.verdict import DIFFERENT, judge
 
     now = rerun(past, config, overrides)
-    found = judge(past, now, differences(past.record, now.record), arguments.tolerance)
+    changes = [*store_differences(past), *differences(past.record, now.record)]
+    found = judge(past, now, changes, arguments.tolerance)
     record_verdict(found, config.tracking)
     _print(arguments, found.to_dict(), show.verdict(found))
     if found.verdict == DIFFERENT:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FILE = "provenance.json"
 SCHEMA_VERSION = 1  # raised when a field changes its meaning; fields may be added
 # Metrics that say how long something took are never equal; the machine's load is nobody's result.
-TIMES = ("_runtime", "_per_second")
+TIMES = ("_runtime", "_per_second", "_preparation_time")
 History = Mapping[tuple[str, int], float]  # metric, step -> value
 
 
@@ -32,6 +32,7 @@ class Provenance:
     code: dict[str, Any]
     model: dict[str, Any]
     data: dict[str, Any]
+    mixed: list[dict[str, Any]] = field(default_factory=list)  # what changed before a training was resumed
     results: dict[str, Any] = field(default_factory=dict)  # empty until the training is over
     schema_version: int = SCHEMA_VERSION
 
@@ -95,10 +96,8 @@ def history_hash(history: History) -> str:
 
 def results(history: History, found: dict[str, Any]) -> dict[str, Any]:
     """`found` and the metric history, of which the store has the values."""
-    return found | {
-        "metrics_sha256": history_hash(history),
-        "metrics": sum(is_result(key[0]) for key in history),
-    }
+    names = sorted({name for name, _ in history if is_result(name)})
+    return found | {"metrics_sha256": history_hash(history), "metrics": names}
 
 
 def tags(record: Provenance) -> dict[str, str]:

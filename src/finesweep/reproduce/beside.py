@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from finesweep.reproduce.ground import Change, brief, differences
+from finesweep.provenance.differences import Change, brief, differences
 from finesweep.reproduce.past import Past
 from finesweep.reproduce.show import columns
 from finesweep.reproduce.verdict import ONCE

@@ -1,5 +1,6 @@
 """A run as a folder: enough to make it again on another machine that has the data and the base model."""
 
+import os
 import shlex
 import shutil
 import tempfile
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from finesweep import checkpoint
 from finesweep.config import TrackingConfig
 from finesweep.errors import ModelError, OutputError, RunError
 from finesweep.provenance.record import FILE
@@ -32,7 +34,9 @@ def export(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
         raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
     try:
         missing = _write(past, staging, tracking)
-        staging.chmod(0o755)
+        umask = os.umask(0)
+        os.umask(umask)
+        staging.chmod(0o777 & ~umask)
         staging.replace(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -47,6 +51,9 @@ def _write(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
             tracked.download(part, folder)
         except ModelError:
             missing.append(part)
+    if "checkpoint" not in missing and (reason := checkpoint.damage(folder / "checkpoint")):
+        shutil.rmtree(folder / "checkpoint")
+        missing.append(f"checkpoint (it is damaged: {reason})")
     (folder / FILE).write_text(past.record.to_json(), encoding="utf-8")
     (folder / RUN_FILE).write_text(past.to_json(), encoding="utf-8")
     (folder / "config.yaml").write_text(config_yaml(past), encoding="utf-8")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from finesweep.config import Direction, RunConfig
 from finesweep.errors import RunError
-from finesweep.reproduce.ground import Change
+from finesweep.provenance.differences import Change
 from finesweep.reproduce.past import Past
 from finesweep.reproduce.rerun import rerun
 

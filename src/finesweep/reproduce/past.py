@@ -7,7 +7,8 @@ from typing import Any
 
 from finesweep.config import TrackingConfig
 from finesweep.errors import ModelError, RunError
-from finesweep.provenance.record import FILE, Provenance
+from finesweep.provenance.differences import Change
+from finesweep.provenance.record import FILE, Provenance, history_hash
 
 RUN_FILE = "run.json"  # of an exported folder: what the MLflow store knows of the run
 FINISHED = ("COMPLETE", "PRUNED")
@@ -56,6 +57,12 @@ def load_past(where: str, tracking: TrackingConfig) -> Past:
     return _from_folder(folder) if folder.is_dir() else _from_store(where, tracking)
 
 
+def store_differences(past: Past) -> list[Change]:
+    """Whether the values in the store are still those that the run logged."""
+    then, now = past.record.results["metrics_sha256"], history_hash(past.history)
+    return [] if then == now else [Change("results", "metrics in the store", then, now)]
+
+
 def _from_store(run_id: str, tracking: TrackingConfig) -> Past:
     from finesweep.tracking import TrackedRun, find_run, open_store, read_history
 
@@ -70,7 +77,8 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> Past:
         ) from error
     record = Provenance.from_json(text, f"run {run_id}: {FILE}")
     state = tags.get("finesweep.state", "")
-    return Past(run_id, str(run.info.run_name), state, tags, record, read_history(tracking, run))
+    names = record.results.get("metrics", [])  # others were logged by somebody else, later
+    return Past(run_id, str(run.info.run_name), state, tags, record, read_history(tracking, run, names))
 
 
 def _refuse_what_did_not_train(run_id: str, tags: dict[str, str]) -> None:

@@ -24,9 +24,7 @@ def rebuild(past: Past, overrides: Sequence[str], tracking: TrackingConfig) -> R
             f"{wrong[0]}: not an override; legal: key=value, as data.path=DIR or trainer.threads=2"
         )
     plain, machine = past.record.config, past.record.machine
-    trainer = {"threads": machine["threads"], "precision": machine["precision"]}
-    if machine["device"] == "cpu":
-        trainer["device"] = "cpu"
+    trainer = {key: machine[key] for key in ("threads", "precision", "device")}
     pinned: dict[str, Any] = {"trainer": trainer, "predict": predicts(past.record)}
     if commit := past.record.model.get("commit"):
         pinned["model"] = {"revision": commit}

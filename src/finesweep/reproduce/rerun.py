@@ -64,7 +64,8 @@ def rerun(past: Past, config: RunConfig, overrides: list[str], kind: str = "repr
     """Trains, as `kind` reproduction or reseed, and returns the record. Raises what `run` raises."""
     from finesweep.run import run
 
-    trial = Reproduction(past, kind, kind == "reproduction" and predicts(past.record))
+    scored = predicts(past.record) or any(name.startswith("final_") for name, _ in past.history)
+    trial = Reproduction(past, kind, kind == "reproduction" and scored)
     folder = OUTPUTS / past.run_id / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
     token = current_trial.set(trial)
@@ -83,8 +84,9 @@ def record_verdict(found: Verdict, tracking: TrackingConfig) -> None:
 
     tracked = TrackedRun(open_store(tracking), found.reproduction_run_id)
     tracked.log_text(json.dumps(found.to_dict(), indent=1) + "\n", "reproduction.json")
-    tags = {"finesweep.verdict": found.verdict, "finesweep.cause": found.cause or ""}
+    tags = {"finesweep.verdict": found.verdict}
     note = f"Reproduction of run {found.run_id}: **{found.verdict}**"
     if found.cause:
+        tags["finesweep.cause"] = found.cause
         note += f". Likely cause: {found.cause}"
     tracked.set_tags(tags | {"mlflow.note.content": note})

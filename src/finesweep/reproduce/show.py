@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from finesweep.reproduce.ground import Change, brief
+from finesweep.provenance.differences import Change, brief
 from finesweep.reproduce.luck import Luck
 from finesweep.reproduce.verdict import EXACT, MetricRow, Verdict
 
 WIDEST = 44  # characters of one cell
+MOST = 8  # names in a row
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
@@ -26,7 +27,8 @@ def ground(changes: Sequence[Change]) -> str:
     rows = [(change.what, brief(change.then), brief(change.now)) for change in matter]
     hints = [change.what for change in changes if not change.may_matter]
     table = "ground: what differs and may change the result\n" + columns([("what", "then", "now"), *rows])
-    other = f"ground: also different, which should not matter: {', '.join(hints)}"
+    more = f", and {len(hints) - MOST} more" if len(hints) > MOST else ""
+    other = f"ground: also different, which should not matter: {', '.join(hints[:MOST])}{more}"
     return "\n".join(text for text, shown in ((table, rows), (other, hints)) if shown)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from finesweep.reproduce.ground import Change, cause
+from finesweep.provenance.differences import Change, cause
 from finesweep.reproduce.past import Past
 
 EXACT, WITHIN_TOLERANCE, DIFFERENT = "EXACT", "WITHIN_TOLERANCE", "DIFFERENT"

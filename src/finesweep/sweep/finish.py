@@ -9,11 +9,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from finesweep import checkpoint, device
-from finesweep.config import RunConfig, parse_config
-from finesweep.errors import ModelError
+from finesweep.config import RunConfig, TrackingConfig, parse_config
+from finesweep.errors import RunError
 from finesweep.inputs import load_inputs
 from finesweep.predict import Predicted, score_and_predict
-from finesweep.provenance import FILE, Provenance
+from finesweep.provenance.record import FILE, results
+from finesweep.reproduce.past import load_past
 from finesweep.sweep import study as studies
 from finesweep.sweep.confirm import winner
 from finesweep.sweep.ledger import Ledger
@@ -72,19 +73,22 @@ def _submit(worker: "Worker", best: FrozenTrial, config: RunConfig, folder: Path
     parent = TrackedRun(open_store(worker.tracking), worker.parent_run_id)
     predicted = score_and_predict(config, load_inputs(config), chosen, folder, parent)
     run_id = str(best.user_attrs[studies.RUN_ID])
-    _tell_winner(TrackedRun(open_store(worker.tracking), run_id), predicted)
+    _tell_winner(TrackedRun(open_store(worker.tracking), run_id), predicted, worker.tracking)
     parent.set_tags({"finesweep.best_trial": str(best.number), "finesweep.best_run_id": run_id})
     parent.log_metrics({"best_value": best.values[0]}, step=best.number)
     parent.set_tags({f"best.{key}": str(value) for key, value in params_of(best).items()})
     return {"submissions": [str(path) for path in predicted.submissions], "metrics": predicted.metrics}
 
 
-def _tell_winner(tracked: TrackedRun, predicted: Predicted) -> None:
+def _tell_winner(tracked: TrackedRun, predicted: Predicted, config: TrackingConfig) -> None:
     """The winner's run gets the submission, and its record the predictions: to be made again, equal."""
-    with suppress(ModelError):  # a trial of an older finesweep has no record
-        record = Provenance.from_json(tracked.read_text(FILE), FILE)
-        record.results["predictions"] |= predicted.hashes
-        tracked.log_text(record.to_json(), FILE)
+    tracked.log_metrics(predicted.metrics, step=0)
+    with suppress(RunError):  # a trial of an older finesweep has no record
+        past = load_past(tracked.run_id, config)
+        past.record.results["predictions"] |= predicted.hashes
+        scores = {(name, 0): value for name, value in predicted.metrics.items()}
+        past.record.results = results(past.history | scores, past.record.results)
+        tracked.log_text(past.record.to_json(), FILE)
     for path in predicted.submissions:
         tracked.log_file(path, "submission")
 

@@ -1,11 +1,12 @@
 """A run that is over, read again."""
 
+from collections.abc import Iterable
+
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from finesweep.config import TrackingConfig
 from finesweep.errors import RunError
-from finesweep.provenance.record import is_result
 from finesweep.redaction import redact_urls
 from finesweep.tracking.store import open_store
 
@@ -22,11 +23,11 @@ def find_run(config: TrackingConfig, run_id: str) -> Run:
         ) from error
 
 
-def read_history(config: TrackingConfig, run: Run) -> dict[tuple[str, int], float]:
-    """Every value that does not measure time, by metric and step."""
+def read_history(config: TrackingConfig, run: Run, names: Iterable[str]) -> dict[tuple[str, int], float]:
+    """Every value of these metrics, by metric and step."""
     client = open_store(config)
     return {
         (name, metric.step): float(metric.value)
-        for name in run.data.metrics if is_result(name)
+        for name in names
         for metric in client.get_metric_history(run.info.run_id, name)
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """What differs between two records, and which of it may have changed a result."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from finesweep.provenance.record import Provenance
@@ -28,7 +28,20 @@ class Change:
 
 def differences(then: Provenance, now: Provenance, places: bool = False) -> list[Change]:
     """What may have changed a result first; `places`: paths and stores too."""
-    found = [
+    mixed = [Change(**change) for record in (then, now) for change in record.mixed]
+    found = [*mixed, *_between(then, now, places)]
+    return sorted(found, key=lambda change: not change.may_matter)  # stable
+
+
+def while_interrupted(earlier: Provenance, now: Provenance) -> list[dict[str, Any]]:
+    """For a record's `mixed`: a training that goes on elsewhere is not that of one machine, or version."""
+    found = [change for change in _between(earlier, now) if change.may_matter]
+    told = [replace(change, what=f"{change.what}, while interrupted") for change in found]
+    return [*earlier.mixed, *map(asdict, told)]
+
+
+def _between(then: Provenance, now: Provenance, places: bool = False) -> list[Change]:
+    return [
         *_config(then, now, places),
         *_data(then, now),
         *_model(then, now),
@@ -36,7 +49,6 @@ def differences(then: Provenance, now: Provenance, places: bool = False) -> list
         *_machine(then, now),
         *_packages(then, now),
     ]
-    return sorted(found, key=lambda change: not change.may_matter)  # stable
 
 
 def _config(then: Provenance, now: Provenance, places: bool) -> Iterator[Change]:
