@@ -14,15 +14,18 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 ARGS ?=
 
-.PHONY: help install sweep test lint bench campaign clean FORCE
+.PHONY: help install sweep reproduce test lint bench campaign clean FORCE
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP)  ## make .venv and install finesweep into it, editable
 
 sweep: $(STAMP)  ## run the quickstart sweep: python train.py -m $(ARGS)
 	$(PY) train.py -m $(ARGS)
+
+reproduce: sweep  ## make every trial of the quickstart sweep again, each in a fresh process: 90 seconds
+	$(PY) tests/every_trial.py quickstart
 
 test: $(STAMP)  ## run the tests: pytest $(ARGS)
 	$(PY) -m pytest $(ARGS)
