@@ -16,6 +16,7 @@ from finesweep.errors import ConfigError
 from finesweep.provenance import FILE, Provenance
 from finesweep.provenance.code import find_checkout, sources
 from finesweep.provenance.content import column_hashes, model_content
+from finesweep.provenance.environment import packages
 from finesweep.run import run
 from finesweep.tracking import TrackedRun, open_store
 from finesweep.training import LossNotFinite
@@ -140,6 +141,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / ".env.yaml").write_text("in-dot-env\n")
     (folder / "hf_token.txt").write_text("in-a-token-file\n")
     (folder / "big.py").write_text("x" * 200_000)
+    (folder / "rows.txt").write_text("a row of data\n")
+    (folder / ".#train.py").symlink_to("somebody@host.1")  # as Emacs locks a file
+    (folder / "settings.yaml").write_text("lr: 1\ndb_password: abcd-in-yaml\nurl: ${oc.env:TOKEN}\n")
+    (folder / "keys.py").write_text('API_KEY = "in-a-literal"\ntoken: SomeClass = make(hf_token)\n')
     (folder / "outputs").mkdir()
     (folder / "outputs/hydra.yaml").write_text("in-outputs\n")
     monkeypatch.chdir(folder)
@@ -179,4 +184,19 @@ def test_data_secrets_and_outputs_are_not_in_the_patch(
     ):
         assert text not in found.patch
     assert 'login("***")' in found.patch
-    assert set(found.left_out) == {"rows.csv", ".env.yaml", "hf_token.txt", "big.py"}
+    for text in ("in-a-literal", "abcd-in-yaml", "a row of data"):
+        assert text not in found.patch
+    assert "+token: SomeClass = make(hf_token)\n" in found.patch
+    assert "+db_password: ***\n+url: ${oc.env:TOKEN}\n" in found.patch
+    left_out = {"rows.csv", ".env.yaml", "hf_token.txt", "big.py", "rows.txt", ".#train.py"}
+    assert set(found.left_out) == left_out
+
+
+def test_a_package_whose_uninstall_broke_off_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken-1.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    packages.cache_clear()
+    assert packages()["torch"] == torch.__version__
+    packages.cache_clear()

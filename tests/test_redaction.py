@@ -1,11 +1,12 @@
 """Passwords and tokens stay out of everything that is written."""
 
+import json
 import logging
 import uuid
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, train
+from conftest import SMALL, finesweep, train
 from serving import mlflow_server
 
 from finesweep.redaction import Redact, hide, redact, redact_files, redact_urls
@@ -22,6 +23,7 @@ CANARIES = [f"canary-{uuid.uuid4().hex}" for _ in range(4)]
         ("https://h/x?user=a&access_token=abc&b=1", "https://h/x?user=a&access_token=***&b=1"),
         ("postgresql://user@host/db", "postgresql://user@host/db"),
         ("sqlite:///mlruns/mlflow.db", "sqlite:///mlruns/mlflow.db"),
+        ("http://u:pa'ss@h and postgresql://u:p@ss@h/db", "http://u:***@h and postgresql://u:***@h/db"),
         ("a ratio of 3:4 @ noon", "a ratio of 3:4 @ noon"),
     ],
 )
@@ -78,11 +80,21 @@ def test_logs_hold_no_secret_not_even_in_a_traceback(tmp_path: Path) -> None:
     assert text.count("http://u:***@h") == 3  # the message, the line that raised, the exception
 
 
+def test_a_message_whose_arguments_do_not_fit_is_still_logged() -> None:
+    record = logging.LogRecord("lib", logging.WARNING, "file", 1, "deprecated", (FutureWarning,), None)
+    assert Redact().filter(record)
+    assert record.getMessage() == "deprecated (<class 'FutureWarning'>,)"
+
+
 def test_what_hydra_wrote_of_a_job_is_cleaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "abcdefgh12345678")
     (tmp_path / "hydra.yaml").write_text("env_set:\n  HF_TOKEN: abcdefgh12345678\n")
     redact_files(tmp_path)
     assert (tmp_path / "hydra.yaml").read_text() == "env_set:\n  HF_TOKEN: '***'\n".replace("'", "")
+
+
+def run_result(folder: Path) -> str:
+    return next(path.read_text() for path in folder.glob("outputs/demo/*/result.json"))
 
 
 @pytest.mark.slow
@@ -111,6 +123,10 @@ def test_canaries_of_environment_and_command_line_are_in_no_file(
         sampler = ("hydra.sweeper.study.sampler=grid", "hydra/launcher=basic")
         sweep = train("-m", *small, *secret, *failing, *sampler, cwd=tmp_path)
         assert "trial 1 FAIL" in sweep.stderr
+        again = json.loads(run_result(tmp_path))["run_id"]
+        uri_again = ("--tracking-uri", f"http://bot:{uri}@{server}")
+        reproduced = finesweep("reproduce", again, *uri_again, "--json", cwd=tmp_path)
+        assert json.loads(reproduced.stdout)["verdict"] == "EXACT"  # and nothing else stands there
         gone = train(*small, f"tracking.uri=http://{user}@127.0.0.1:9", *secret[1:], cwd=tmp_path)
         assert gone.returncode == 2, gone.stderr
     written = [path for path in tmp_path.rglob("*") if path.is_file()]

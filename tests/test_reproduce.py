@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import ROOT, finesweep, train
 
 from finesweep.config import DataConfig, TrackingConfig
@@ -210,6 +211,14 @@ def no_rows(folder: Path) -> Iterator[None]:
     (folder / "elsewhere").rename(folder / "rows")
 
 
+def test_a_training_that_diverges_is_different(folder: Path) -> None:
+    wild = ("optimizer.learning_rate=1e30", "optimizer.max_grad_norm=0", "optimizer.warmup_steps=0")
+    found = reproduce(folder, run_id(folder), *wild, code=1)
+    assert found["verdict"] == "DIFFERENT"
+    assert "LossNotFinite" in found["error"]
+    assert runs(folder)[found["reproduction_run_id"]].info.status == "FAILED"
+
+
 def test_what_cannot_be_tried_says_why(folder: Path, no_rows: None) -> None:
     before = len(runs(folder))
     for arguments, said in (
@@ -220,12 +229,17 @@ def test_what_cannot_be_tried_says_why(folder: Path, no_rows: None) -> None:
         ((), "nothing to reproduce"),
         (("--best", "nothing"), "study 'nothing'"),
         ((run_id(folder), "--seeds", "0"), "a whole number, 1 or more"),
+        ((run_id(folder), "data.labels=[a,b"), "data.labels=[a,b: "),
+        ((run_id(folder), "optimizer=sgd"), "optimizer=sgd: "),
+        ((run_id(folder), "tracking.uri=sqlite:///x.db"), "give that instead"),
+        ((run_id(folder), "--tracking-uri", "sqlite:///no.db"), "there is no sqlite:///no.db here"),
     ):
         done = finesweep("reproduce", *arguments, cwd=folder)
         assert done.returncode == 2, done.stderr
         assert said in done.stderr
         assert "Traceback" not in done.stderr
     assert len(runs(folder)) == before
+    assert not (folder / "no.db").exists()
 
 
 def test_an_exported_run_is_made_again_elsewhere(folder: Path, tmp_path: Path) -> None:
@@ -234,9 +248,9 @@ def test_an_exported_run_is_made_again_elsewhere(folder: Path, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     exported = tmp_path / "exported"
     assert {path.name for path in exported.iterdir()} >= {
-        "README.md", "provenance.json", "run.json", "config.yaml", "constraints.txt", "checkpoint",
+        "README.md", "provenance.json", "run.json", "run.yaml", "constraints.txt", "checkpoint",
     }  # fmt: skip
-    assert "finesweep reproduce . data.path=rows" in (exported / "README.md").read_text()
+    assert "finesweep reproduce DIR data.path=rows" in (exported / "README.md").read_text()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.copytree(folder / "rows", elsewhere / "mine")
@@ -244,6 +258,10 @@ def test_an_exported_run_is_made_again_elsewhere(folder: Path, tmp_path: Path) -
     assert found["verdict"] == "EXACT"
     new = runs(elsewhere)[found["reproduction_run_id"]]
     assert new.data.tags["finesweep.reproduces"] == run_id(folder)
+
+    cfg = train("--config-dir", str(exported), "--config-name", "run", "--cfg", "job", cwd=elsewhere)
+    record = json.loads((exported / "provenance.json").read_text())
+    assert yaml.safe_load(cfg.stdout) == record["config"]
 
     again = finesweep("export", run_id(folder), str(exported), cwd=folder)
     assert again.returncode == 2

@@ -117,7 +117,8 @@ def test_places_are_no_differences_but_side_by_side(path: str) -> None:
 
 def test_the_cause_is_what_may_matter() -> None:
     hint = Change("packages", "package rich", "1", "2", may_matter=False)
-    assert cause([hint]) == "no recorded difference"
+    assert cause([]) == "no recorded difference"
+    assert cause([hint]) == "no recorded difference that should matter; also different: package rich"
     assert cause([Change("machine", "threads", 1, 2), hint]) == "threads (1 then, 2 now)"
     many = [Change("config", key, 1, 2) for key in "abcde"]
     assert cause(many) == "a (1 then, 2 now); b (1 then, 2 now); c (1 then, 2 now); and 2 more"

@@ -12,6 +12,8 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override
+from omegaconf.errors import ValidationError
+from yaml import YAMLError
 
 from finesweep.checks import check_values
 from finesweep.errors import ConfigError
@@ -169,7 +171,13 @@ def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfi
 
     Raises: ConfigError, or OmegaConf's own error for a key that there is not.
     """
-    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *plain, OmegaConf.from_dotlist(list(overrides)))
+    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *plain)
+    for text in overrides:
+        try:
+            merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([text]))
+        except (ValidationError, YAMLError) as error:
+            problem = str(error).splitlines()[0]
+            raise ConfigError(f"{text}: {problem}; legal: one key and its value, as seed=43") from error
     config = OmegaConf.to_object(merged)
     assert isinstance(config, RunConfig)
     check_values(config)

@@ -33,16 +33,25 @@ def _set_determinism(wanted: bool) -> None:
     """What has no deterministic kernel warns, into the log. `pins.deterministic_cublas` is the other half."""
     torch.use_deterministic_algorithms(wanted, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow
+    # Their backward passes add up in any order; attention with padding is plain matrix products without them.
+    torch.backends.cuda.enable_mem_efficient_sdp(not wanted)
+    torch.backends.cuda.enable_cudnn_sdp(not wanted)
     torch.backends.cudnn.benchmark = False  # which chooses kernels by their speed of the moment
 
 
+_chosen: set[str] = set()  # by this process: after the first run, the others are hidden
+
+
 def _choose_gpu(device: str) -> None:
+    if device in _chosen:
+        return
     index = int(device.partition(":")[2] or 0)
     if index >= torch.cuda.device_count():
         raise ConfigError.at("trainer.device", device, f"cuda:0 to cuda:{torch.cuda.device_count() - 1}")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     if torch.cuda.device_count() > 1 and not torch.cuda.is_initialized():
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[index] if visible != [""] else str(index)
+    _chosen.add(device)
 
 
 def arguments(config: TrainerConfig) -> dict[str, Any]:

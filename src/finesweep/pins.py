@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 # What else decides which kernels compute, and in what order they add up; recorded with each run.
+CUBLAS = ":4096:8"  # our own choice; no other variable has such a value
 GPU_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE")
 VARIABLES = ("MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "MKL_DYNAMIC", *GPU_VARIABLES)
 
@@ -14,7 +15,7 @@ def deterministic_cublas() -> None:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS)
 
 
 def threads(count: int) -> None:
@@ -24,5 +25,5 @@ def threads(count: int) -> None:
 def as_recorded(variables: Mapping[str, str]) -> None:
     """Sets what is not set: what a person has set is theirs, and is named as a difference."""
     for name, value in variables.items():
-        if name in VARIABLES:
-            os.environ.setdefault(name, value)
+        if name in VARIABLES and os.environ.get(name) in (None, CUBLAS):
+            os.environ[name] = value

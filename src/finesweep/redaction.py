@@ -14,14 +14,21 @@ from pathlib import Path
 from finesweep.files import write_text
 
 HIDDEN = "***"
-_WORDS = "password|passwd|passphrase|secret|credential|(?:api|access|private)_?key|token(?![a-z])"
+_WORDS = (
+    r"password|passwd|passphrase|secret|credential|cookie|authorization|api_?key|(?:access|private)_?key"
+    r"|(?:token|[_-]key|[_-]pat|jwt|pass|_pwd|_auth)(?![a-z])"
+)
 _NAME = rf"[\w.-]*(?:{_WORDS})[\w-]*"
 SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
-# scheme://user:password@host, scheme://token@host, ?password=...
-_IN_URL = re.compile(r"(?P<keep>\b[a-z][a-z0-9+.-]*://[^\s/@:'\"]*:)[^\s/@'\"]+(?=@)", re.IGNORECASE)
-_USER_IN_URL = re.compile(r"(?P<keep>\bhttps?://)[^\s/@:'\"]+(?=@)", re.IGNORECASE)
+# scheme://user:password@host, https://token@host, ?password=...
+_IN_URL = re.compile(r"(?P<keep>\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/]+(?=@)", re.IGNORECASE)
+_USER_IN_URL = re.compile(r"(?P<keep>\b(?:https?|mlflow-artifacts)://)[^\s/@:]+(?=@)", re.IGNORECASE)
 _IN_QUERY = re.compile(rf"(?P<keep>[?&]{_NAME}=)[^\s&'\"]+", re.IGNORECASE)
 _PATTERNS = (_IN_URL, _USER_IN_URL, _IN_QUERY)
+# In source: api_key = "...", "token": "..."; in settings, without quotes too; tokens known by their looks.
+_LITERAL = re.compile(rf"(?P<keep>{_NAME}['\"]?\s*[:=]\s*['\"])[^'\"\n]{{4,}}(?=['\"])", re.I)
+_SETTING = re.compile(rf"(?P<keep>{_NAME}['\"]?\s*[:=]\s*)(?![\s'\"$\[{{*])[^\s#]{{4,}}", re.IGNORECASE)
+_TOKEN = re.compile(r"(?P<keep>\b)(?:hf_|sk-|ghp_|github_pat_|glpat-|xox[bp]-|AKIA)[A-Za-z0-9_-]{12,}")
 _SHORTEST = 8  # characters: a shorter value may stand anywhere by chance
 
 
@@ -37,6 +44,13 @@ def redact_urls(text: str) -> str:
     for pattern in _PATTERNS:
         text = pattern.sub(rf"\g<keep>{HIDDEN}", text)
     return text
+
+
+def redact_source(patch: str, settings: bool) -> str:
+    """A patch without literal passwords and tokens; `settings`: of YAML and its like, without quotes too."""
+    for pattern in (_LITERAL, _TOKEN, *([_SETTING] if settings else [])):
+        patch = pattern.sub(rf"\g<keep>{HIDDEN}", patch)
+    return redact(patch)
 
 
 def _secret_values() -> list[str]:
@@ -83,7 +97,14 @@ class Redact(logging.Filter):
     """For the handlers of log files: conf/config.yaml names it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage()), ()
+        try:
+            record.msg, record.args = redact(record.getMessage()), ()
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+        ):  # arguments that do not fit: a library's slip, which ends no run
+            record.msg, record.args = redact(f"{record.msg} {record.args}"), ()
         if record.exc_info and not record.exc_text:
             record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
         return True

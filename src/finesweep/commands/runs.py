@@ -3,6 +3,7 @@
 import argparse
 import sys
 from dataclasses import asdict
+from typing import TextIO
 
 from finesweep.commands import print_json
 from finesweep.config import RunConfig, TrackingConfig
@@ -22,7 +23,8 @@ def reproduce(arguments: argparse.Namespace) -> None:
     past.check_finished()
     config = rebuild(past, overrides, tracking)
     pin(past.record.machine, config.trainer.threads)
-    changes = _check_ground(past, config, overrides)
+    is_answer = arguments.dry_run and not arguments.json
+    changes = _check_ground(past, config, overrides, sys.stdout if is_answer else sys.stderr)
     if arguments.dry_run:
         _print(arguments, {"run_id": past.run_id, "changes": [asdict(change) for change in changes]}, "")
     elif arguments.seeds:
@@ -46,8 +48,8 @@ def _which(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     return given[0], given[1:]
 
 
-def _check_ground(past: Past, config: RunConfig, overrides: list[str]) -> list[Change]:
-    """Reads data and model, and says on stderr what differs from the record, before anything is trained."""
+def _check_ground(past: Past, config: RunConfig, overrides: list[str], to: TextIO) -> list[Change]:
+    """Reads data and model, and says what differs from the record, before anything is trained."""
     from finesweep import preflight
 
     preflight.check(config)
@@ -60,7 +62,7 @@ def _check_ground(past: Past, config: RunConfig, overrides: list[str]) -> list[C
     device.prepare(config.trainer)
     now = collect(config, overrides, load_inputs(config))
     changes = [*store_differences(past), *differences(past.record, now)]
-    print(show.ground(changes), file=sys.stderr)
+    print(show.ground(changes), file=to)
     return changes
 
 

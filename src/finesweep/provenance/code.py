@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import finesweep
-from finesweep.redaction import SECRET_NAME, redact
+from finesweep.redaction import SECRET_NAME, redact_source
 
 MAX_PATCH = 1_000_000  # characters
 MAX_FILE = 100_000  # bytes of one that git does not know yet
-SOURCE = (".py", ".pyi", ".yaml", ".yml", ".toml", ".sh", ".cfg", ".md", ".txt")  # the rest may be data
+SOURCE = (".py", ".pyi")
+SETTINGS = (".yaml", ".yml", ".toml", ".cfg", ".sh")  # what has neither suffix may be data
+PLAIN = (
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)  # whatever git's config
 WRITTEN = {"mlruns", "outputs", "multirun", ".hydra"}  # folders that runs write
 
 
@@ -69,18 +77,24 @@ def _read(top: Path, commit: str) -> Checkout:
     new = _names(_git(top, "ls-files", "--others", "--exclude-standard", "-z"))
     new = [name for name in new if not WRITTEN & set(Path(name).parts)]
     told = [name for name in changed if _may_be_told(name)]
-    told += [name for name in new if _may_be_told(name) and (top / name).stat().st_size <= MAX_FILE]
-    patch = redact(_patch(top, told)) if told else ""
-    if len(patch) > MAX_PATCH:
+    told += [name for name in new if _may_be_told(name) and _is_small(top / name)]
+    parts = [[name for name in told if name.endswith(suffixes)] for suffixes in (SOURCE, SETTINGS)]
+    patch = "".join(redact_source(_patch(top, part), part is parts[1]) for part in parts if part)
+    if not patch or len(patch) > MAX_PATCH:
         patch, told = "", []
     left_out = [name for name in (*changed, *new) if name not in told]
     return Checkout(commit, patch, left_out[:100])
 
 
 def _may_be_told(name: str) -> bool:
-    path = Path(name)
-    secret = any(part.startswith(".env") or SECRET_NAME.fullmatch(Path(part).stem) for part in path.parts)
-    return not secret and (path.suffix in SOURCE or path.name == "Makefile")
+    parts = Path(name).parts
+    secret = any(part.startswith(".env") or SECRET_NAME.fullmatch(Path(part).stem) for part in parts)
+    return not secret and name.endswith((*SOURCE, *SETTINGS))
+
+
+def _is_small(path: Path) -> bool:
+    """Not so: what is gone by now, and links, such as an editor's locks."""
+    return path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_FILE
 
 
 def _patch(top: Path, names: list[str]) -> str:
@@ -92,7 +106,7 @@ def _patch(top: Path, names: list[str]) -> str:
             shutil.copyfile(top / own, index)
         environment = {"GIT_INDEX_FILE": str(index)}
         _git(top, "add", "--intent-to-add", "--", *(n for n in names if (top / n).exists()), **environment)
-        return _git(top, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", *names, **environment)
+        return _git(top, "diff", "HEAD", *PLAIN, "--", *names, **environment)
 
 
 def _names(listed: str) -> list[str]:

@@ -60,7 +60,7 @@ def _config(then: Provenance, now: Provenance, places: bool) -> Iterator[Change]
 
 def _data(then: Provenance, now: Provenance) -> Iterator[Change]:
     """As read, by column; as encoded only where the rows are equal: that is the tokenizer's doing."""
-    for split in then.data.keys() & now.data.keys():
+    for split in [name for name in then.data if name in now.data]:
         one, other = then.data[split], now.data[split]
         if one["rows"] != other["rows"]:
             yield Change("data", f"data {split}: rows", one["rows"], other["rows"])
@@ -86,13 +86,14 @@ def _code(then: Provenance, now: Provenance) -> Iterator[Change]:
 
 def _machine(then: Provenance, now: Provenance) -> Iterator[Change]:
     for change in _leaves("machine", "", then.machine, now.machine):
-        hint = change.what in ("platform", "cpu", "python")
+        hint = change.what in ("platform", "python")  # MKL chooses its kernels by the CPU's name
         yield Change("machine", change.what, change.then, change.now, not hint)
 
 
 def _packages(then: Provenance, now: Provenance) -> Iterator[Change]:
     for change in _leaves("packages", "", then.packages, now.packages):
-        yield Change("packages", f"package {change.what}", change.then, change.now, change.what in COMPUTING)
+        computes = change.what in COMPUTING or change.what.startswith("nvidia-")
+        yield Change("packages", f"package {change.what}", change.then, change.now, computes)
 
 
 def _leaves(section: str, prefix: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
@@ -107,8 +108,11 @@ def _leaves(section: str, prefix: str, then: Mapping[str, Any], now: Mapping[str
 def cause(changes: list[Change]) -> str:
     """What most likely made a result differ, for people."""
     matter = [change for change in changes if change.may_matter]
-    if not matter:
+    if not changes:
         return "no recorded difference"
+    if not matter:
+        also = ", ".join(change.what for change in changes[:3])
+        return f"no recorded difference that should matter; also different: {also}"
     shown = "; ".join(
         f"{change.what} ({brief(change.then)} then, {brief(change.now)} now)" for change in matter[:3]
     )

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import Distribution, distributions
 from typing import Any
@@ -44,7 +45,7 @@ def onednn_isa() -> str | None:
     """What oneDNN uses: the most that this CPU has, or less where the environment says so."""
     has = _capabilities()
     found = [isa for isa, flag in ONEDNN_ISAS.items() if has.get(flag)]
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     return limit if limit in found else next(reversed(found), None)
 
 
@@ -76,7 +77,10 @@ def packages() -> dict[str, str]:
     """Installed distributions and their versions, by name; the first on the path, as imports find them."""
     found: dict[str, str] = {}
     for distribution in distributions():
-        found.setdefault(_name(distribution), distribution.version)
+        with suppress(
+            Exception
+        ):  # what a broken uninstall left has no metadata; each version says so its own way
+            found.setdefault(_name(distribution), str(distribution.version))
     return dict(sorted(found.items()))
 
 

@@ -16,17 +16,21 @@ from finesweep.reproduce.past import RUN_FILE, Past
 from finesweep.tracking import TrackedRun, open_store
 
 PARTS = ("checkpoint", "submission", "git.diff")
+CONFIG = "run"  # not `config`, which would be the project's own
 
 
 def export(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
     """Writes `folder`, whole or not at all. Returns what the run has not kept, of `PARTS`.
 
-    Raises: OutputError if `folder` holds something already, or cannot be written; RunError for a folder.
+    Raises: OutputError if `folder` holds something already, or cannot be written; RunError for a folder, and
+    for a run that is not finished.
     """
+    past.check_finished()
+    folder = folder.resolve()
     if past.folder:
         raise RunError(f"{past.folder}: was exported already; legal: the id of a run in the MLflow store")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder}: is there already; legal: a new folder, or an empty one")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir()) or folder == Path.cwd()):
+        raise OutputError(f"{folder}: is there already; legal: a new folder, or an empty one elsewhere")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
@@ -46,7 +50,7 @@ def export(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
 def _write(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
     tracked = TrackedRun(open_store(tracking), past.run_id)
     missing = []
-    for part in PARTS:
+    for part in PARTS if past.record.code["patch_sha256"] else PARTS[:2]:
         try:
             tracked.download(part, folder)
         except ModelError:
@@ -56,7 +60,7 @@ def _write(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
         missing.append(f"checkpoint (it is damaged: {reason})")
     (folder / FILE).write_text(past.record.to_json(), encoding="utf-8")
     (folder / RUN_FILE).write_text(past.to_json(), encoding="utf-8")
-    (folder / "config.yaml").write_text(config_yaml(past), encoding="utf-8")
+    (folder / f"{CONFIG}.yaml").write_text(config_yaml(past), encoding="utf-8")
     (folder / "constraints.txt").write_text(past.record.constraints(), encoding="utf-8")
     (folder / "README.md").write_text(readme(past, missing), encoding="utf-8")
     return missing
@@ -67,7 +71,7 @@ def config_yaml(past: Past) -> str:
     config = dict(past.record.config)
     if "***" in config["tracking"]["uri"]:  # its password was left out
         del config["tracking"]
-    head = f"# Run {past.run_id} ({past.name}); python train.py --config-dir DIR --config-name FILE\n"
+    head = f"# Run {past.run_id} ({past.name}); python train.py --config-dir DIR --config-name NAME\n"
     return head + yaml.safe_dump({"defaults": ["config", "_self_"], **config}, sort_keys=False)
 
 
@@ -81,13 +85,9 @@ def readme(past: Past, missing: list[str]) -> str:
     needed = [f"data.path={config['data']['path']}"] if config["data"]["path"] else []
     if record.model["source"] == "folder":
         needed.append(f"model.name_or_path={config['model']['name_or_path']}")
-    diff = "" if "git.diff" in missing else " && git apply git.diff"
-    commit = record.code["commit"]
-    code = (
-        f"git checkout {commit}{diff}"
-        if commit
-        else "the code was in no git checkout; finesweep's version is above"
-    )
+    commit = record.code["commit"] or "COMMIT      # it was in no git checkout: any of about that time"
+    diff = "git apply DIR/git.diff\n" if record.code["patch_sha256"] and "git.diff" not in missing else ""
+    version = record.packages.get("finesweep", "")
     kept = "".join(f"- `{part}`: the run has not kept it\n" for part in missing)
     return f"""# Run {past.run_id}
 
@@ -97,10 +97,12 @@ Python {machine["python"]}, torch {record.packages["torch"]}.
 
 ## Make it again
 
+In a checkout of the code (finesweep {version}), with this folder as DIR:
+
 ```bash
-pip install -c constraints.txt finesweep       # the packages as they were
-# the code as it was: {code}
-finesweep reproduce . {shlex.join(needed)}
+git checkout {commit}
+{diff}pip install -c DIR/constraints.txt -e .
+finesweep reproduce DIR {shlex.join(needed)}
 ```
 
 The paths behind `=` are those of the machine where it ran: put yours there. finesweep checks that data and
@@ -110,7 +112,7 @@ model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERA
 
 - `provenance.json`: config, seeds, machine, packages, code, hashes of data, model and results
 - `run.json`: every metric at every step
-- `config.yaml`: the whole config, for `python train.py --config-dir . --config-name config` in a checkout
+- `{CONFIG}.yaml`: the whole config, for `python train.py --config-dir DIR --config-name {CONFIG}`
 - `checkpoint/`: the best evaluation's model; loads with `from_pretrained`
 - `submission/`: what it predicted of the test split, if it did
 - `constraints.txt`, `git.diff`: packages; what was not committed

@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 class Reseeded:
     seed: int
     run_id: str
-    value: float
+    value: float | None  # None if the training diverged
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Luck:
     metric: str
     value: float  # of the run itself
     seeds: list[Reseeded]
-    mean: float
+    mean: float | None  # of those that did not diverge
     std: float | None  # of the sample; None for a single seed
     interval: tuple[float, float] | None  # in which one more run would lie, 19 times of 20
     luck: bool | None  # whether the run's own value lies outside; None for a single seed
@@ -47,9 +47,8 @@ def reseed(past: Past, config: RunConfig, overrides: list[str], count: int, chan
         own = deepcopy(config)
         own.seed, own.predict = seed % 2**32, False
         now = rerun(past, own, [*overrides, f"seed={own.seed}"], kind="reseed")
-        assert now.value is not None
         found.append(Reseeded(own.seed, now.run_id, now.value))
-    values = [one.value for one in found]
+    values = [one.value for one in found if one.value is not None]
     sign = 1 if config.data.direction is Direction.maximize else -1
     interval = prediction_interval(values)
     return Luck(
@@ -57,8 +56,8 @@ def reseed(past: Past, config: RunConfig, overrides: list[str], count: int, chan
         past.record.config["data"]["metric"],
         past.value,
         found,
-        statistics.fmean(values),
-        statistics.stdev(values) if count > 1 else None,
+        statistics.fmean(values) if values else None,
+        statistics.stdev(values) if len(values) > 1 else None,
         interval,
         None if interval is None else not interval[0] <= past.value <= interval[1],
         sum(sign * value > sign * past.value for value in values),

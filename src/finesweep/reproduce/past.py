@@ -8,7 +8,7 @@ from typing import Any
 from finesweep.config import TrackingConfig
 from finesweep.errors import ModelError, RunError
 from finesweep.provenance.differences import Change
-from finesweep.provenance.record import FILE, Provenance, history_hash
+from finesweep.provenance.record import FILE, Provenance, history_hash, is_result
 
 RUN_FILE = "run.json"  # of an exported folder: what the MLflow store knows of the run
 FINISHED = ("COMPLETE", "PRUNED")
@@ -24,6 +24,10 @@ class Past:
     record: Provenance
     history: History
     folder: Path | None = None  # where it was exported to
+
+    @property
+    def error(self) -> str | None:
+        return self.tags.get("finesweep.error")
 
     @property
     def metric(self) -> str:
@@ -77,7 +81,8 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> Past:
         ) from error
     record = Provenance.from_json(text, f"run {run_id}: {FILE}")
     state = tags.get("finesweep.state", "")
-    names = record.results.get("metrics", [])  # others were logged by somebody else, later
+    # Others were logged by somebody else, later; a run that failed has no list of its own.
+    names = record.results.get("metrics", filter(is_result, run.data.metrics))
     return Past(run_id, str(run.info.run_name), state, tags, record, read_history(tracking, run, names))
 
 

@@ -23,16 +23,17 @@ def rebuild(past: Past, overrides: Sequence[str], tracking: TrackingConfig) -> R
         raise ConfigError(
             f"{wrong[0]}: not an override; legal: key=value, as data.path=DIR or trainer.threads=2"
         )
+    if places := [text for text in overrides if text.startswith("tracking.uri=")]:
+        raise ConfigError(f"{places[0]}: the new run goes to the store of --tracking-uri; give that instead")
     plain, machine = past.record.config, past.record.machine
     trainer = {key: machine[key] for key in ("threads", "precision", "device")}
     pinned: dict[str, Any] = {"trainer": trainer, "predict": predicts(past.record)}
     if commit := past.record.model.get("commit"):
         pinned["model"] = {"revision": commit}
     if past.folder:  # from another machine, whose places are not here
-        pinned["cache_dir"] = RunConfig().cache_dir
+        pinned |= {"cache_dir": RunConfig().cache_dir, "tracking": {"artifacts": TrackingConfig().artifacts}}
     config = from_dict(plain, pinned, overrides=overrides)
-    artifacts = TrackingConfig().artifacts if past.folder else config.tracking.artifacts
-    config.tracking = TrackingConfig(tracking.uri, artifacts, config.tracking.system_metrics)
+    config.tracking.uri = tracking.uri
     return config
 
 

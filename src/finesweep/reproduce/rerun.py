@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -61,7 +62,10 @@ class Reproduction:
 
 
 def rerun(past: Past, config: RunConfig, overrides: list[str], kind: str = "reproduction") -> Past:
-    """Trains, as `kind` reproduction or reseed, and returns the record. Raises what `run` raises."""
+    """Trains, as `kind` reproduction or reseed, and returns the record, also of one that diverges.
+
+    Raises what else `run` raises.
+    """
     from finesweep.run import run
 
     scored = predicts(past.record) or any(name.startswith("final_") for name, _ in past.history)
@@ -71,10 +75,12 @@ def rerun(past: Past, config: RunConfig, overrides: list[str], kind: str = "repr
     token = current_trial.set(trial)
     try:
         run(config, folder.resolve(), [*past.record.overrides, *overrides])
-    except TrialPruned:
-        pass
+    except (TrialPruned, ArithmeticError):
+        pass  # its state says so
     finally:
         current_trial.reset(token)
+    if kind == "reseed":
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # only its value is wanted
     return load_past(trial.run_id, TrackingConfig(config.tracking.uri))
 
 

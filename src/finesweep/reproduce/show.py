@@ -39,6 +39,7 @@ def verdict(found: Verdict) -> str:
     lines += [f"verdict: {found.verdict}"]
     if found.verdict != EXACT:
         lines += [f"tolerance: {found.tolerance:g}", f"likely cause: {found.cause}"]
+    lines += [f"it failed: {found.error}"] if found.error else []
     return "\n".join([*lines, f"run: {found.reproduction_run_id}"])
 
 
@@ -66,10 +67,12 @@ def _equal(pair: dict[str, str | None]) -> str:
 
 
 def luck(found: Luck) -> str:
-    rows = [(str(one.seed), f"{one.value:.4f}", one.run_id) for one in found.seeds]
+    values = ["diverged" if one.value is None else f"{one.value:.4f}" for one in found.seeds]
+    rows = [(str(one.seed), value, one.run_id) for one, value in zip(found.seeds, values, strict=True)]
     lines = [columns([("seed", found.metric, "run"), *rows]), ""]
     spread = "" if found.std is None else f", std {found.std:.4f}"
-    lines += [f"{len(rows)} new seeds: mean {found.mean:.4f}{spread}; the run itself: {found.value:.4f}"]
+    mean = "" if found.mean is None else f"mean {found.mean:.4f}"
+    lines += [f"{len(rows)} new seeds: {mean}{spread}; the run itself: {found.value:.4f}"]
     lines += [f"better than the run itself: {found.better} of {len(rows)}"]
     if found.interval is not None:
         low, high = found.interval

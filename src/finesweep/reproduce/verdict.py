@@ -45,6 +45,7 @@ class Verdict:
     predictions: dict[str, dict[str, str | None]]  # of each split or file, SHA-256 then and now
     tolerance: float
     cause: str | None  # None if EXACT
+    error: str | None = None  # of a training that diverged
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,14 +56,15 @@ def judge(then: Past, now: Past, changes: list[Change], tolerance: float) -> Ver
     weights = {"then": _weights(then), "now": _weights(now)}
     predictions = _predictions(then, now)
     same = weights["then"] == weights["now"] and all(p["then"] == p["now"] for p in predictions.values())
-    if same and all(row.then == row.now for row in rows):
+    if same and now.error is None and all(row.then == row.now for row in rows):
         verdict = EXACT
-    elif all(row.is_within(tolerance) for row in rows):
+    elif now.error is None and all(row.is_within(tolerance) for row in rows):
         verdict = WITHIN_TOLERANCE
     else:
         verdict = DIFFERENT
     why = None if verdict == EXACT else cause(changes)
-    return Verdict(verdict, then.run_id, now.run_id, rows, changes, weights, predictions, tolerance, why)
+    ids = then.run_id, now.run_id
+    return Verdict(verdict, *ids, rows, changes, weights, predictions, tolerance, why, now.error)
 
 
 def metric_rows(then: Past, now: Past) -> list[MetricRow]:
@@ -82,5 +84,6 @@ def _weights(past: Past) -> str | None:
 
 
 def _predictions(then: Past, now: Past) -> dict[str, dict[str, str | None]]:
+    """Of what the run recorded: one that was begun by an older finesweep lacks some."""
     one, other = (past.record.results.get("predictions", {}) for past in (then, now))
-    return {name: {"then": one.get(name), "now": other.get(name)} for name in sorted({**one, **other})}
+    return {name: {"then": one[name], "now": other.get(name)} for name in sorted(one) if one[name]}

@@ -1,6 +1,7 @@
 """A run that is over, read again."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -8,11 +9,16 @@ from mlflow.exceptions import MlflowException
 from finesweep.config import TrackingConfig
 from finesweep.errors import RunError
 from finesweep.redaction import redact_urls
-from finesweep.tracking.store import open_store
+from finesweep.tracking.store import SQLITE, open_store
 
 
 def find_run(config: TrackingConfig, run_id: str) -> Run:
     """Raises: RunError if the store has no such run, ConfigError if the store cannot be opened."""
+    if config.uri.startswith(SQLITE) and not Path(config.uri.removeprefix(SQLITE)).exists():
+        raise RunError(
+            f"run {run_id!r}: there is no {config.uri} here, and no folder of that name; go to where "
+            "train.py ran, or say where its runs are: --tracking-uri"
+        )
     try:
         return open_store(config).get_run(run_id)
     except MlflowException as error:
