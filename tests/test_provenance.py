@@ -13,7 +13,8 @@ from packaging.requirements import Requirement
 
 from finesweep.config import RunConfig
 from finesweep.errors import ConfigError
-from finesweep.provenance import FILE, Provenance
+from finesweep.inputs import load_inputs
+from finesweep.provenance import FILE, Provenance, collect
 from finesweep.provenance.code import find_checkout, sources
 from finesweep.provenance.content import column_hashes, model_content
 from finesweep.provenance.environment import packages
@@ -95,6 +96,14 @@ def test_a_record_of_another_version_is_refused(config: Compose, tmp_path: Path)
         Provenance.from_json(json.dumps({"schema_version": 2}), "here")
     with pytest.raises(ConfigError, match="here: no provenance that can be read"):
         Provenance.from_json("{", "here")
+
+
+@pytest.mark.parametrize("field", ["config", "machine", "packages", "code", "model", "data", "results"])
+def test_a_damaged_record_is_refused_by_the_field(config: Compose, tmp_path: Path, field: str) -> None:
+    record = json.loads(collect(config(), [], load_inputs(config())).to_json())
+    for value in (None, [], {"x": 1} if field != "results" else 5):
+        with pytest.raises(ConfigError, match=f"here: {field}.*the record is damaged"):
+            Provenance.from_json(json.dumps(record | {field: value}), "here")
 
 
 def test_content_is_hashed_by_column_however_it_is_cut() -> None:

@@ -17,13 +17,17 @@ CANARIES = [f"canary-{uuid.uuid4().hex}" for _ in range(4)]
 @pytest.mark.parametrize(
     ("text", "clean"),
     [
-        ("at http://bot:hunter2@mlflow:5000/x", "at http://bot:***@mlflow:5000/x"),
+        ("at http://bot:hunter2@mlflow:5000/x", "at http://***@mlflow:5000/x"),
         ("postgresql+psycopg://u:p%40w@h/db", "postgresql+psycopg://u:***@h/db"),
         ("https://glpat-123@git.example/x", "https://***@git.example/x"),
+        ("https://a-token:@git.example/x", "https://***@git.example/x"),
+        ("https://a-token:x-oauth-basic@git.example/x", "https://***@git.example/x"),
+        ("postgresql://bob:ab/cd==@h/db", "postgresql://bob:***@h/db"),
+        ("outputs/uri=http:/bob:pw@h:5/x", "outputs/uri=http:/***@h:5/x"),
         ("https://h/x?user=a&access_token=abc&b=1", "https://h/x?user=a&access_token=***&b=1"),
         ("postgresql://user@host/db", "postgresql://user@host/db"),
         ("sqlite:///mlruns/mlflow.db", "sqlite:///mlruns/mlflow.db"),
-        ("http://u:pa'ss@h and postgresql://u:p@ss@h/db", "http://u:***@h and postgresql://u:***@h/db"),
+        ("http://u:pa'ss@h and postgresql://u:p@ss@h/db", "http://***@h and postgresql://u:***@h/db"),
         ("a ratio of 3:4 @ noon", "a ratio of 3:4 @ noon"),
     ],
 )
@@ -52,7 +56,9 @@ def test_a_secret_argument_becomes_the_name_of_a_variable(
     monkeypatch.setattr("os.environ", {})
     from os import environ
 
-    assert hide([argument]) == [f"{argument.partition('=')[0]}=${{oc.env:{variable}}}"]
+    key = argument.partition("=")[0]
+    left_out = f"hydra.job.config.override_dirname.exclude_keys=[{key.lstrip('+')}]"
+    assert hide([argument]) == [f"{key}=${{oc.env:{variable}}}", left_out]
     assert environ[variable] == value
 
 
@@ -77,7 +83,7 @@ def test_logs_hold_no_secret_not_even_in_a_traceback(tmp_path: Path) -> None:
         handler.close()
     text = (tmp_path / "log").read_text()
     assert "hunter2" not in text
-    assert text.count("http://u:***@h") == 3  # the message, the line that raised, the exception
+    assert text.count("http://***@h") == 3  # the message, the line that raised, the exception
 
 
 def test_a_message_whose_arguments_do_not_fit_is_still_logged() -> None:
@@ -88,9 +94,15 @@ def test_a_message_whose_arguments_do_not_fit_is_still_logged() -> None:
 
 def test_what_hydra_wrote_of_a_job_is_cleaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "abcdefgh12345678")
-    (tmp_path / "hydra.yaml").write_text("env_set:\n  HF_TOKEN: abcdefgh12345678\n")
+    text = "hydra:\n  job:\n    env_set:\n      HF_TOKEN: abcdefgh12345678\n      INNOCENT: abcd\n"
+    (tmp_path / "hydra.yaml").write_text(text)
     redact_files(tmp_path)
-    assert (tmp_path / "hydra.yaml").read_text() == "env_set:\n  HF_TOKEN: '***'\n".replace("'", "")
+    clean = "hydra:\n  job:\n    env_set:\n      HF_TOKEN: ***\n      INNOCENT: ***\n"
+    assert (tmp_path / "hydra.yaml").read_text() == clean
+
+
+def leaked(text: str) -> list[str]:
+    return [canary for canary in CANARIES if canary in text]
 
 
 def run_result(folder: Path) -> str:
@@ -111,7 +123,8 @@ def test_canaries_of_environment_and_command_line_are_in_no_file(
             "hydra.job.env_copy=[HF_TOKEN]",
         )
         small = (*SMALL, "predict=false")
-        run = train(*small, *secret, cwd=tmp_path)
+        named = "hydra.run.dir=outputs/demo/${hydra.job.override_dirname}"
+        run = train(*small, *secret, named, cwd=tmp_path)
         assert run.returncode == 0, run.stderr
         failing = (
             "optimizer.learning_rate=choice(1e-3,1e30)",
@@ -127,6 +140,7 @@ def test_canaries_of_environment_and_command_line_are_in_no_file(
         uri_again = ("--tracking-uri", f"http://bot:{uri}@{server}")
         reproduced = finesweep("reproduce", again, *uri_again, "--json", cwd=tmp_path)
         assert json.loads(reproduced.stdout)["verdict"] == "EXACT"  # and nothing else stands there
+        assert leaked(reproduced.stdout + reproduced.stderr + run.stdout + run.stderr) == []
         gone = train(*small, f"tracking.uri=http://{user}@127.0.0.1:9", *secret[1:], cwd=tmp_path)
         assert gone.returncode == 2, gone.stderr
     written = [path for path in tmp_path.rglob("*") if path.is_file()]

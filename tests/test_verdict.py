@@ -13,12 +13,14 @@ from finesweep.config import RunConfig, TrackingConfig, to_dict
 from finesweep.errors import ConfigError, RunError
 from finesweep.provenance import Provenance
 from finesweep.provenance.differences import Change, cause, differences
+from finesweep.reproduce.export import export
 from finesweep.reproduce.luck import prediction_interval
 from finesweep.reproduce.past import Past, load_past, store_differences
 from finesweep.reproduce.rebuild import rebuild
 from finesweep.reproduce.rerun import Reproduction, rerun
 from finesweep.reproduce.verdict import judge
 from finesweep.run import run
+from finesweep.sweep import study as studies
 from finesweep.tracking import TrackedRun, open_store, record_run, start_run
 from finesweep.training import WholeCheckpointTrainer
 from finesweep.trial import TrialPruned, current_trial
@@ -92,7 +94,6 @@ def test_the_best_evaluation_may_be_another_one_and_the_best_value_is_still_comp
         ("config.optimizer.learning_rate", 1.0, "optimizer.learning_rate", True),
         ("data.train.rows", 3, "data train: rows", True),
         ("data.train.columns.label", "x", "data train: column label", True),
-        ("data.train.encoded.input_ids", "x", "data train, as encoded: input_ids", True),
         ("model.files.config|json", "x", "model files.config.json", True),
         ("code.files.finesweep/run|py", "x", "code finesweep/run.py", True),
         ("code.files.finesweep/cli|py", "x", "code finesweep/cli.py", False),
@@ -106,6 +107,11 @@ def test_the_best_evaluation_may_be_another_one_and_the_best_value_is_still_comp
 def test_each_difference_is_named_and_weighed(path: str, value: object, what: str, may_matter: bool) -> None:
     (change,) = differences(RECORD, changed(path, value))
     assert (change.what, change.now, change.may_matter) == (what, value, may_matter)
+
+
+def test_token_ids_that_differ_of_equal_rows_are_one_difference() -> None:
+    (change,) = differences(RECORD, changed("data.train.encoded", {"input_ids": "x", "length": "y"}))
+    assert change.what == "data train, as encoded: input_ids, length"
 
 
 @pytest.mark.parametrize("path", ["config.cache_dir", "config.tracking.uri", "config.trainer.threads"])
@@ -126,6 +132,7 @@ def test_the_cause_is_what_may_matter() -> None:
 
 def test_one_more_value_lies_in_the_interval_of_students_t() -> None:
     assert prediction_interval([0.5]) is None
+    assert prediction_interval([0.5, 0.5]) == (0.5, 0.5)
     low, high = prediction_interval([0.4, 0.5, 0.6]) or (0, 0)
     assert (low + high) / 2 == pytest.approx(0.5)
     assert (high - low) / 2 == pytest.approx(
@@ -237,6 +244,41 @@ def test_what_did_not_train_is_refused_with_what_to_name_instead(tmp_path: Path)
         load_past(bare.run_id, TRACKING)
     with pytest.raises(RunError, match="no folder that `finesweep export` made"):
         load_past(str(tmp_path), TRACKING)
+
+
+def test_an_exported_folder_that_was_touched_is_refused(config: Compose, tmp_path: Path) -> None:
+    result = run(config("predict=false"), tmp_path / "out")
+    folder = tmp_path / "exported"
+    assert export(load_past(str(result.run_id), TRACKING), folder, TRACKING) == ["submission"]
+    kept = json.loads((folder / "run.json").read_text())
+    for touched, said in (
+        ({"run_id": "/etc/passwd"}, "no folder that"),
+        ({"metrics": []}, "not those that provenance.json was written for"),
+        ({"state": 5}, "no folder that"),
+    ):
+        (folder / "run.json").write_text(json.dumps(kept | touched))
+        with pytest.raises(RunError, match=said):
+            load_past(str(folder), TRACKING)
+
+
+def test_damaged_weights_are_not_exported(config: Compose, tmp_path: Path) -> None:
+    result = run(config("predict=false"), tmp_path / "out")
+    (weights,) = Path("mlruns/artifacts").glob("*/*/artifacts/checkpoint/model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    missing = export(load_past(str(result.run_id), TRACKING), tmp_path / "exported", TRACKING)
+    assert missing[1].startswith("checkpoint (it is damaged: model.safetensors")
+    assert not (tmp_path / "exported/checkpoint").exists()
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    open_store(TRACKING)
+    studies.open_storage("sqlite:///mlruns/optuna.db")
+    with pytest.raises(ConfigError, match="but not MLflow's"):
+        open_store(TrackingConfig("sqlite:///mlruns/optuna.db"))
+    with pytest.raises(ConfigError, match="but not Optuna's"):
+        studies.open_storage("sqlite:///mlruns/mlflow.db")
 
 
 def test_what_the_run_found_out_is_pinned_and_overrides_win(config: Compose, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ RULES: dict[str, Rule] = {
     "data.name": NAME,
     "data.holdout": (_number(lambda value: 0 < value < 1), "a share between 0 and 1"),
     "data.demo_rows": (lambda value: value >= 100, "100 rows or more"),
+    "tracking.artifacts": (lambda value: "://" not in value, "a folder; a server keeps them where it wants"),
     "seed": (lambda value: 0 <= value < 2**32, "0 to 4294967295"),
 }
 

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from finesweep.errors import OutputError
@@ -36,6 +38,13 @@ def make_whole(path: Path, make: Callable[[Path], object]) -> None:
     new = path.with_name(f".{path.name}-new")
     make(new)
     os.replace(new, path)
+
+
+def has_table(path: Path, table: str) -> bool:
+    """Whether a SQLite file has it. Raises: sqlite3.Error for what is no such file."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
+        return found.fetchone() is not None
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

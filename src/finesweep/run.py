@@ -125,7 +125,9 @@ def _train(
     trained = train(trainer, observer, folder, resume)
     throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}
     tracked.log_metrics(throughput, step=trained.step)
-    log.info("best %s %.4f at step %d", config.data.metric, trained.value, trained.step)
+    log.info(
+        "run %s: best %s %.4f at step %d", tracked.run_id, config.data.metric, trained.value, trained.step
+    )
     return trained
 
 

@@ -7,15 +7,15 @@ from typing import TextIO
 
 from finesweep.commands import print_json
 from finesweep.config import RunConfig, TrackingConfig
-from finesweep.errors import ConfigError, NotReproduced
+from finesweep.errors import ConfigError, DataError, ModelError, NotReproduced
 from finesweep.provenance.differences import Change
 from finesweep.reproduce.past import Past, load_past, store_differences
+from finesweep.reproduce.rebuild import is_override, pin, rebuild
 
 
 def reproduce(arguments: argparse.Namespace) -> None:
     """Raises: NotReproduced if it came out otherwise; RunError, ConfigError, ... if it cannot be tried."""
     from finesweep.reproduce import show
-    from finesweep.reproduce.rebuild import pin, rebuild
 
     where, overrides = _which(arguments)
     tracking = TrackingConfig(arguments.tracking_uri)
@@ -39,12 +39,14 @@ def reproduce(arguments: argparse.Namespace) -> None:
 def _which(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     """The run's id or folder, and the overrides: with --best, the first argument is one of them already."""
     given = [text for text in (arguments.run, *arguments.overrides) if text]
+    if given and is_override(given[0]) == (arguments.best is None):
+        raise ConfigError(f"{given[0]}: legal: RUN_ID [key=value ...], or --best STUDY [key=value ...]")
     if arguments.best:
         from finesweep.sweep import report, study
 
         return report.best(study.load(arguments.best, arguments.storage)).run_id, given
     if not given:
-        raise ConfigError("nothing to reproduce; legal: a run's id, an exported folder, or --best STUDY")
+        raise ConfigError("nothing to reproduce; legal: RUN_ID, an exported folder, or --best STUDY")
     return given[0], given[1:]
 
 
@@ -52,7 +54,11 @@ def _check_ground(past: Past, config: RunConfig, overrides: list[str], to: TextI
     """Reads data and model, and says what differs from the record, before anything is trained."""
     from finesweep import preflight
 
-    preflight.check(config)
+    try:
+        preflight.check(config)
+    except (DataError, ModelError) as error:
+        hint = "where it is now goes behind the run: data.path=PLACE, model.name_or_path=PLACE"
+        raise type(error)(f"{error}; {hint}") from error
     from finesweep import device
     from finesweep.inputs import load_inputs
     from finesweep.provenance import collect

@@ -45,6 +45,7 @@ def _between(then: Provenance, now: Provenance, places: bool = False) -> list[Ch
         *_config(then, now, places),
         *_data(then, now),
         *_model(then, now),
+        *_encoded(then, now),
         *_code(then, now),
         *_machine(then, now),
         *_packages(then, now),
@@ -59,15 +60,26 @@ def _config(then: Provenance, now: Provenance, places: bool) -> Iterator[Change]
 
 
 def _data(then: Provenance, now: Provenance) -> Iterator[Change]:
-    """As read, by column; as encoded only where the rows are equal: that is the tokenizer's doing."""
-    for split in [name for name in then.data if name in now.data]:
+    for split in _shared_splits(then, now):
         one, other = then.data[split], now.data[split]
         if one["rows"] != other["rows"]:
             yield Change("data", f"data {split}: rows", one["rows"], other["rows"])
-        columns = list(_leaves("data", f"data {split}: column ", one["columns"], other["columns"]))
-        yield from columns
-        if not columns and "encoded" in one and "encoded" in other:
-            yield from _leaves("data", f"data {split}, as encoded: ", one["encoded"], other["encoded"])
+        yield from _leaves("data", f"data {split}: column ", one["columns"], other["columns"])
+
+
+def _encoded(then: Provenance, now: Provenance) -> Iterator[Change]:
+    """Where the rows are equal and their token ids are not: the tokenizer's doing."""
+    for split in _shared_splits(then, now):
+        one, other = then.data[split], now.data[split]
+        if one["columns"] == other["columns"] and "encoded" in one and "encoded" in other:
+            changed = list(_leaves("data", "", one["encoded"], other["encoded"]))
+            if changed:
+                names = ", ".join(change.what for change in changed)
+                yield replace(changed[0], what=f"data {split}, as encoded: {names}")
+
+
+def _shared_splits(then: Provenance, now: Provenance) -> list[str]:
+    return [split for split in then.data if split in now.data]
 
 
 def _model(then: Provenance, now: Provenance) -> Iterator[Change]:

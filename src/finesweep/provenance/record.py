@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from finesweep.config import RunConfig, to_dict
 from finesweep.errors import ConfigError
-from finesweep.redaction import redact_urls
+from finesweep.provenance.shape import check_shape
+from finesweep.redaction import redact_urls, redact_values
 
 if TYPE_CHECKING:
     from finesweep.inputs import Inputs
@@ -54,14 +55,13 @@ class Provenance:
         try:
             found = json.loads(text)
             version = found["schema_version"]
-            known = {key: value for key, value in found.items() if key in cls.__dataclass_fields__}
-            if version == SCHEMA_VERSION:
-                return cls(**known)
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"{where}: no provenance that can be read ({error})") from error
-        raise ConfigError.at(
-            f"{where}: schema_version", version, f"{SCHEMA_VERSION}; another finesweep wrote it"
-        )
+        if version != SCHEMA_VERSION:
+            legal = f"{SCHEMA_VERSION}; another finesweep wrote it"
+            raise ConfigError.at(f"{where}: schema_version", version, legal)
+        check_shape(found, where)
+        return cls(**{key: value for key, value in found.items() if key in cls.__dataclass_fields__})
 
 
 def collect(config: RunConfig, overrides: Sequence[str], inputs: "Inputs") -> Provenance:
@@ -70,9 +70,8 @@ def collect(config: RunConfig, overrides: Sequence[str], inputs: "Inputs") -> Pr
     from finesweep.provenance.content import model_content
     from finesweep.provenance.environment import machine, packages
 
-    plain: dict[str, Any] = json.loads(redact_urls(json.dumps(to_dict(config))))
     return Provenance(
-        config=plain,
+        config=redact_values(to_dict(config)),
         overrides=[redact_urls(text) for text in overrides],
         # The hold-out's is the same for all runs, so that trials share their rows.
         seeds={"seed": config.seed, "data.holdout": 0},
@@ -90,7 +89,7 @@ def is_result(name: str) -> bool:
 
 
 def history_hash(history: History) -> str:
-    rows = sorted((name, step, value) for (name, step), value in history.items() if is_result(name))
+    rows = sorted((name, step, float(value)) for (name, step), value in history.items() if is_result(name))
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 

@@ -55,7 +55,7 @@ def _write(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
             tracked.download(part, folder)
         except ModelError:
             missing.append(part)
-    if "checkpoint" not in missing and (reason := checkpoint.damage(folder / "checkpoint")):
+    if "checkpoint" not in missing and (reason := _damage(folder / "checkpoint", past)):
         shutil.rmtree(folder / "checkpoint")
         missing.append(f"checkpoint (it is damaged: {reason})")
     (folder / FILE).write_text(past.record.to_json(), encoding="utf-8")
@@ -64,6 +64,13 @@ def _write(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
     (folder / "constraints.txt").write_text(past.record.constraints(), encoding="utf-8")
     (folder / "README.md").write_text(readme(past, missing), encoding="utf-8")
     return missing
+
+
+def _damage(folder: Path, past: Past) -> str | None:
+    if reason := checkpoint.damage(folder):
+        return reason
+    recorded = past.record.results.get("weights_sha256")
+    return None if checkpoint.weights_sha256(folder) == recorded else "its weights are not the recorded ones"
 
 
 def config_yaml(past: Past) -> str:
@@ -79,7 +86,9 @@ def readme(past: Past, missing: list[str]) -> str:
     record = past.record
     machine, config = record.machine, record.config
     study = past.tags.get("finesweep.study")
+    repeats = past.tags.get("finesweep.reproduces")
     origin = f"trial {past.tags.get('finesweep.trial')} of study `{study}`" if study else "a run of its own"
+    origin = f"{past.tags['finesweep.kind']} of run {repeats}" if repeats else origin
     value = "pruned" if past.value is None else f"{config['data']['metric']} {past.value:.6f}"
     gpu = f", {machine['gpu']['name']}, CUDA {machine['gpu']['cuda']}" if machine["gpu"] else ""
     needed = [f"data.path={config['data']['path']}"] if config["data"]["path"] else []

@@ -13,6 +13,7 @@ from finesweep.reproduce.past import Past
 from finesweep.reproduce.rerun import rerun
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-9  # of the mean of equal values
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def reseed(past: Past, config: RunConfig, overrides: list[str], count: int, chan
         statistics.fmean(values) if values else None,
         statistics.stdev(values) if len(values) > 1 else None,
         interval,
-        None if interval is None else not interval[0] <= past.value <= interval[1],
+        None if interval is None else not interval[0] - ROUNDING <= past.value <= interval[1] + ROUNDING,
         sum(sign * value > sign * past.value for value in values),
         changes,
     )

@@ -1,6 +1,7 @@
 """A run as it was recorded: in the MLflow store, or in a folder that `finesweep export` made."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from finesweep.provenance.differences import Change
 from finesweep.provenance.record import FILE, Provenance, history_hash, is_result
 
 RUN_FILE = "run.json"  # of an exported folder: what the MLflow store knows of the run
+RUN_ID = re.compile("[0-9a-f]{32}")  # it names a folder
 FINISHED = ("COMPLETE", "PRUNED")
 History = dict[tuple[str, int], float]  # metric, step -> value
 
@@ -63,7 +65,7 @@ def load_past(where: str, tracking: TrackingConfig) -> Past:
 
 def store_differences(past: Past) -> list[Change]:
     """Whether the values in the store are still those that the run logged."""
-    then, now = past.record.results["metrics_sha256"], history_hash(past.history)
+    then, now = past.record.results.get("metrics_sha256"), history_hash(past.history)
     return [] if then == now else [Change("results", "metrics in the store", then, now)]
 
 
@@ -106,6 +108,11 @@ def _from_folder(folder: Path) -> Past:
         text = (folder / FILE).read_text(encoding="utf-8")
         history = {(row["name"], int(row["step"])): float(row["value"]) for row in found["metrics"]}
         known = found["run_id"], found["name"], found["state"], found["tags"]
+        if not RUN_ID.fullmatch(found["run_id"]) or not isinstance(found["state"], str):
+            raise ValueError(f"run_id {found['run_id']!r}, state {found['state']!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder}: no folder that `finesweep export` made ({error})") from error
-    return Past(*known, Provenance.from_json(text, str(folder / FILE)), history, folder)
+    past = Past(*known, Provenance.from_json(text, str(folder / FILE)), history, folder)
+    if past.record.results and store_differences(past):
+        raise RunError(f"{folder / RUN_FILE}: its metrics are not those that {FILE} was written for")
+    return past

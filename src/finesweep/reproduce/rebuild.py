@@ -1,6 +1,7 @@
 """From a record to a config and an environment in which the same run can be made again."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def rebuild(past: Past, overrides: Sequence[str], tracking: TrackingConfig) -> R
 
 
 def is_override(text: str) -> bool:
-    return "=" in text and not text.startswith(("-", "+", "~"))
+    return re.match(r"\w[\w.]*=", text) is not None
 
 
 def predicts(record: Provenance) -> bool:

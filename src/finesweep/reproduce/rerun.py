@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from finesweep.config import RunConfig, TrackingConfig
+from finesweep.errors import OutputError
 from finesweep.reproduce.past import Past, load_past
 from finesweep.reproduce.rebuild import predicts
 from finesweep.reproduce.verdict import Verdict
@@ -71,12 +72,19 @@ def rerun(past: Past, config: RunConfig, overrides: list[str], kind: str = "repr
     scored = predicts(past.record) or any(name.startswith("final_") for name, _ in past.history)
     trial = Reproduction(past, kind, kind == "reproduction" and scored)
     folder = OUTPUTS / past.run_id / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        where = "start it where you can write, and say where the run is: --tracking-uri"
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}); {where}") from error
     token = current_trial.set(trial)
     try:
         run(config, folder.resolve(), [*past.record.overrides, *overrides])
     except (TrialPruned, ArithmeticError):
         pass  # its state says so
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)  # nothing goes on from its checkpoints
+        raise
     finally:
         current_trial.reset(token)
     if kind == "reseed":

@@ -84,6 +84,10 @@ def _weights(past: Past) -> str | None:
 
 
 def _predictions(then: Past, now: Past) -> dict[str, dict[str, str | None]]:
-    """Of what the run recorded: one that was begun by an older finesweep lacks some."""
+    """Of what both have: one run was begun by an older finesweep, the other was told not to predict."""
     one, other = (past.record.results.get("predictions", {}) for past in (then, now))
-    return {name: {"then": one[name], "now": other.get(name)} for name in sorted(one) if one[name]}
+    return {
+        name: {"then": one[name], "now": other.get(name)}
+        for name in sorted(one)
+        if one[name] and name in other
+    }

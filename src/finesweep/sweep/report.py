@@ -8,6 +8,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.errors import StudyError
+from finesweep.redaction import VARIABLE
 from finesweep.sweep import study as studies
 from finesweep.sweep.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.sweep.config import ConfirmConfig
@@ -161,6 +162,7 @@ def lines(found: Best) -> list[str]:
         ("checkpoint", found.checkpoint or ""),
         ("submission", ", ".join(found.submissions)),
         ("run it again", found.command),
+        ("with", f"{VARIABLE}... set to what was given then" if VARIABLE in found.command else ""),
     ]
     return [f"{name + ':':14}{text}" for name, text in rows if text]
 

@@ -1,5 +1,6 @@
 """The study in its storage, and what its trials say of themselves."""
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config import Direction
 from finesweep.errors import ConfigError, StudyError
-from finesweep.files import make_whole
+from finesweep.files import has_table, make_whole
+from finesweep.redaction import redact_urls
 from finesweep.sweep.config import StudyConfig
 from finesweep.sweep.lock import SQLITE, check_storage, study_lock
 
@@ -50,10 +52,13 @@ def open_storage(url: str) -> RDBStorage:
         with study_lock(url, "create"):
             if not path.exists():
                 make_whole(path, _create_sqlite)
+        if not has_table(path, "studies"):  # Optuna would add its own tables to it
+            raise ConfigError(f"hydra.sweeper.study.storage: {path} is a database, but not Optuna's; "
+                              "legal: another file")  # fmt: skip
         return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
-    except (OSError, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+    except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         raise ConfigError(
-            f"hydra.sweeper.study.storage: cannot open {url!r}: {str(error).splitlines()[0]}"
+            f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {str(error).splitlines()[0]}"
         ) from error
 
 

@@ -16,10 +16,11 @@ from filelock import FileLock
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from finesweep.config import TrackingConfig
 from finesweep.errors import ConfigError
-from finesweep.files import make_whole
+from finesweep.files import has_table, make_whole
 from finesweep.redaction import redact_urls
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -51,14 +52,18 @@ def _client(uri: str) -> MlflowClient:
             with FileLock(f"{path}.lock"):
                 if not path.exists():
                     make_whole(path, _create_sqlite)
+            if not has_table(path, "experiments"):
+                raise ConfigError(
+                    f"tracking.uri: {path} is a database, but not MLflow's; legal: another file"
+                )
         client = MlflowClient(uri)
         with _few_retries():
             client.search_experiments(max_results=1)
         return client
-    except (MlflowException, OSError, sqlite3.Error) as error:
+    except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise ConfigError(
             f"tracking.uri: cannot open {redact_urls(uri)!r}: {str(error).splitlines()[0]}; legal: "
-            "sqlite:///FILE in a writable folder, or the http(s) address of a running MLflow server"
+            "sqlite:///FILE in a writable folder, the http(s) address of an MLflow server, or a database"
         ) from error
 
 
