@@ -8,6 +8,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.errors import StudyError
+from finesweep.provenance.record import is_result
 from finesweep.redaction import VARIABLE
 from finesweep.sweep import study as studies
 from finesweep.sweep.budget import budgets, busy_seconds, spent, train_steps
@@ -150,7 +151,7 @@ def lines(found: Best) -> list[str]:
     """`finesweep best` for people."""
     final = "  ".join(
         f"{key}={value:.4f}" for key, value in found.final_metrics.items()
-        if key.startswith("final_") and not key.endswith(("runtime", "per_second"))
+        if key.startswith("final_") and is_result(key)
     )  # fmt: skip
     rows = [
         ("best", f"{found.metric} {found.value:.4f} (trial {found.trial})"),
