@@ -19,7 +19,8 @@ from finesweep import device
 from finesweep.config import RunConfig, parse_config, register_schema
 from finesweep.inputs import load_inputs
 from finesweep.provenance.record import Provenance
-from finesweep.run import _log_provenance, _log_results, run
+from finesweep.recording import log_ground, log_results
+from finesweep.run import run
 from finesweep.tracking import start_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,8 +58,8 @@ def composed(overrides: list[str], scratch: Path) -> RunConfig:
 def recorded(config: RunConfig) -> float:
     tracked = start_run(config.tracking, config.data.name, "bench", {})
     started = time.perf_counter()
-    record: Provenance = _log_provenance(config, [], load_inputs(config), tracked)
-    _log_results(record, tracked, {"weights_sha256": "0" * 64})
+    record: Provenance = log_ground(config, [], load_inputs(config), tracked)
+    log_results(record, tracked, {"weights_sha256": "0" * 64})
     return time.perf_counter() - started
 
 

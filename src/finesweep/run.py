@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from finesweep import checkpoint, device
+from finesweep import checkpoint, device, recording
 from finesweep.config import RunConfig, to_dict
 from finesweep.files import write_text
 from finesweep.inputs import Inputs, load_inputs
@@ -18,10 +17,7 @@ from finesweep.model import load_model
 from finesweep.observer import Observer
 from finesweep.predict import score_and_predict
 from finesweep.preflight import check_folders
-from finesweep.provenance import FILE, Provenance, collect
-from finesweep.provenance.code import find_checkout
-from finesweep.provenance.differences import while_interrupted
-from finesweep.provenance.record import results, tags
+from finesweep.provenance import Provenance
 from finesweep.tracking import TrackedRun, open_run
 from finesweep.training import Trained, build_trainer, steps_per_epoch, train
 from finesweep.trial import TrialPruned, current_trial
@@ -57,11 +53,11 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
     result = RunResult(metric=config.data.metric)
     with _written(result, output_dir), open_run(config, overrides) as tracked:
         result.run_id = tracked.run_id
-        record = _log_provenance(config, overrides, inputs, tracked)
+        record = recording.log_ground(config, overrides, inputs, tracked)
         try:
             trained = _train(config, inputs, output_dir, tracked, record)
         except TrialPruned:
-            _log_results(record, tracked, {"pruned": True})
+            recording.log_results(record, tracked, {"pruned": True})
             raise
         result.value, result.metrics, result.checkpoint = (
             trained.value,
@@ -81,29 +77,10 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             result.submission = next(iter(result.submissions), None)
             predictions |= predicted.hashes
         weights = checkpoint.weights_sha256(trained.checkpoint)
-        _log_results(record, tracked, {"weights_sha256": weights, "predictions": predictions})
+        recording.log_results(record, tracked, {"weights_sha256": weights, "predictions": predictions})
         result.status = "FINISHED"
         _write(result, output_dir)  # before the run is closed: what is closed has its result.json
     return result
-
-
-def _log_provenance(
-    config: RunConfig, overrides: Sequence[str], inputs: Inputs, tracked: TrackedRun
-) -> Provenance:
-    """What the run is made of and with, before it trains: a run that fails has it too."""
-    record = collect(config, overrides, inputs)
-    tracked.log_text(record.to_json(), FILE)
-    tracked.log_text(record.constraints(), "constraints.txt")
-    if patch := find_checkout().patch:
-        tracked.log_text(patch, "git.diff")
-    tracked.set_tags(tags(record))
-    return record
-
-
-def _log_results(record: Provenance, tracked: TrackedRun, found: dict[str, Any]) -> None:
-    record.results = results(tracked.history, found)
-    tracked.log_text(record.to_json(), FILE)
-    tracked.set_tags(tags(record))
 
 
 def _train(
@@ -121,7 +98,7 @@ def _train(
     folder = output_dir / "training"
     trainer = build_trainer(config, model, inputs, compute_metrics, folder, observer)
     resume = checkpoint.claim(folder, _training_identity(config))
-    _note_ground(record, folder / FILE)
+    recording.note_ground(record, folder, resumes=resume is not None)
     trained = train(trainer, observer, folder, resume)
     throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}
     tracked.log_metrics(throughput, step=trained.step)
@@ -129,14 +106,6 @@ def _train(
         "run %s: best %s %.4f at step %d", tracked.run_id, config.data.metric, trained.value, trained.step
     )
     return trained
-
-
-def _note_ground(record: Provenance, file: Path) -> None:
-    """Leaves the record beside the checkpoints: whoever goes on from them says what has changed since."""
-    if file.is_file():
-        earlier = Provenance.from_json(file.read_text(encoding="utf-8"), str(file))
-        record.mixed = while_interrupted(earlier, record)
-    write_text(file, record.to_json())
 
 
 def _training_identity(config: RunConfig) -> str:
