@@ -106,17 +106,15 @@ def test_a_person_reads_the_ground_then_a_table_then_the_verdict(folder: Path) -
     rows = [line.split() for line in done.stdout.splitlines()]
     assert rows[0] == ["metric", "step", "then", "now", "difference"]
     assert ["epoch", "19", "1", "1"] in rows
+    assert "verdict: WITHIN_TOLERANCE" in done.stdout
     assert "likely cause: threads (1 then, 2 now)" in done.stdout
 
 
-def test_another_thread_count_is_named(folder: Path) -> None:
-    found = reproduce(folder, run_id(folder), "trainer.threads=2")
-    assert found["verdict"] == "WITHIN_TOLERANCE"
-    assert causes(found) == ["threads"]
-    assert found["cause"] == "threads (1 then, 2 now)"
+def test_another_thread_count_is_different_where_nothing_is_tolerated(folder: Path) -> None:
     found = reproduce(folder, run_id(folder), "trainer.threads=2", "--tolerance", "0", code=1)
     assert found["verdict"] == "DIFFERENT"
     assert causes(found) == ["threads"]
+    assert found["cause"] == "threads (1 then, 2 now)"
 
 
 def test_less_of_a_cpu_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
