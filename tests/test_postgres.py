@@ -6,10 +6,12 @@ import pwd
 import shutil
 import socket
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import SMALL, train
 from test_study import SPACE, hand_back, hold, run_out
 
 from finesweep.config import Direction
@@ -93,3 +95,18 @@ def test_its_lock_is_free_again_when_the_holder_is_killed(storage: str) -> None:
     holder.kill()
     with study_lock(storage, "s"):
         pass
+
+
+@pytest.mark.slow
+def test_a_sweep_there_writes_no_password(storage: str, tmp_path: Path) -> None:
+    """Not in Hydra's files, not in MLflow; two joblib workers, who get it through their environment."""
+    canary = f"canary%2F{uuid.uuid4().hex}"
+    secret = storage.replace("sweeper@", f"sweeper:{canary}@")
+    small = [*SMALL, "hydra.sweeper.study.n_trials=2", "predict=false", "trainer.num_train_epochs=1"]
+    done = train("-m", *small, f"hydra.sweeper.study.storage={secret}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 trials finished" in done.stdout
+    assert canary not in done.stdout + done.stderr
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any("FINESWEEP_SECRET" in path.read_text(errors="replace") for path in written)
+    assert not [path for path in written if canary.encode() in path.read_bytes()]
