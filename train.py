@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from finesweep import preflight
 from finesweep.config import parse_config, register_schema
 from finesweep.entry import guarded
-from finesweep.redaction import redact_files
+from finesweep.redaction import protect
 
 register_schema()
 
@@ -23,7 +23,7 @@ register_schema()
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> object:
     job = HydraConfig.get()
-    redact_files(Path(job.runtime.output_dir, job.output_subdir or "."))
+    protect(Path(job.runtime.output_dir, job.output_subdir or "."))
     config = parse_config(cfg)
     preflight.check(config)  # before torch is imported: what cannot work answers at once
     from finesweep.run import run

@@ -6,10 +6,12 @@ import uuid
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import SMALL, finesweep, train
 from serving import mlflow_server
 
-from finesweep.redaction import Redact, hide, redact, redact_files, redact_urls
+from finesweep.errors import ConfigError
+from finesweep.redaction import EXCLUDED, Redact, hide, holds_secret, protect, redact, redact_urls
 
 CANARIES = [f"canary-{uuid.uuid4().hex}" for _ in range(4)]
 
@@ -57,7 +59,7 @@ def test_a_secret_argument_becomes_the_name_of_a_variable(
     from os import environ
 
     key = argument.partition("=")[0]
-    left_out = f"hydra.job.config.override_dirname.exclude_keys=[{key.lstrip('+')}]"
+    left_out = f"{EXCLUDED}=[{key.lstrip('+')}]"
     assert hide([argument]) == [f"{key}=${{oc.env:{variable}}}", left_out]
     assert environ[variable] == value
 
@@ -67,6 +69,50 @@ def test_a_secret_argument_becomes_the_name_of_a_variable(
 )
 def test_other_arguments_stay_as_they_are(argument: str) -> None:
     assert hide([argument]) == [argument]
+
+
+def test_folders_are_not_named_after_secrets_and_options_may_stand_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.environ", {})
+    given = f"{EXCLUDED}=[seed]"
+    assert hide([given, "tracking.uri=http://u:p@h", "seed=4", "-m"]) == [
+        "tracking.uri=${oc.env:FINESWEEP_SECRET_TRACKING_URI}",
+        f"{EXCLUDED}=[tracking.uri,seed]",
+        "seed=4",
+        "-m",
+    ]
+
+
+def test_hydras_escapes_are_undone_and_a_secret_inside_of_braces_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.environ", {})
+    from os import environ
+
+    hide(["tracking.uri=postgresql://u:p@h/db?sslmode\\=require"])
+    assert environ["FINESWEEP_SECRET_TRACKING_URI"] == "postgresql://u:p@h/db?sslmode=require"
+    for argument in ('tracking={uri: "http://u:pw@h"}', "hydra.job.env_set={A_TOKEN: abcdefgh}"):
+        with pytest.raises(ConfigError, match="give it by itself"):
+            hide([argument])
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "holds"),
+    [
+        ('+API_KEY = "abcdefgh"\n', False, True),
+        ('+{"auth_token": "abcdefgh"}\n', False, True),
+        ("+db_password: abcdefgh\n", True, True),
+        ('+x = "hf_abcdefghijklmnop"\n', False, True),
+        ("+token: SomeClass = make(hf_token)\n", False, False),
+        ('+job_dir_key="hydra.sweep.dir", pad_token="[PAD]", sort_key="name"\n', False, False),
+        ("+max_tokens: 5120000000\n+url: ${oc.env:TOKEN}\n", True, False),
+        ('+B = "' + "a1-_." * 40_000 + '"\n' + "+token_" * 10_000, True, False),
+    ],
+    ids=["literal", "key", "yaml", "looks", "annotation", "names", "settings", "long lines in no time"],
+)
+def test_source_that_holds_a_secret_is_known(source: str, settings: bool, holds: bool) -> None:
+    assert holds_secret(source, settings) is holds
 
 
 def test_logs_hold_no_secret_not_even_in_a_traceback(tmp_path: Path) -> None:
@@ -89,16 +135,16 @@ def test_logs_hold_no_secret_not_even_in_a_traceback(tmp_path: Path) -> None:
 def test_a_message_whose_arguments_do_not_fit_is_still_logged() -> None:
     record = logging.LogRecord("lib", logging.WARNING, "file", 1, "deprecated", (FutureWarning,), None)
     assert Redact().filter(record)
-    assert record.getMessage() == "deprecated (<class 'FutureWarning'>,)"
+    assert record.getMessage() == "deprecated"
 
 
 def test_what_hydra_wrote_of_a_job_is_cleaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "abcdefgh12345678")
     text = "hydra:\n  job:\n    env_set:\n      HF_TOKEN: abcdefgh12345678\n      INNOCENT: abcd\n"
     (tmp_path / "hydra.yaml").write_text(text)
-    redact_files(tmp_path)
-    clean = "hydra:\n  job:\n    env_set:\n      HF_TOKEN: ***\n      INNOCENT: ***\n"
-    assert (tmp_path / "hydra.yaml").read_text() == clean
+    protect(tmp_path)
+    clean = {"hydra": {"job": {"env_set": {"HF_TOKEN": "***", "INNOCENT": "***"}}}}
+    assert yaml.safe_load((tmp_path / "hydra.yaml").read_text()) == clean
 
 
 def leaked(text: str) -> list[str]:

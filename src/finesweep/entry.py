@@ -40,11 +40,11 @@ def guarded(main: Callable[[], object]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = (
         "1"  # Hydra hands exceptions on instead of printing them and exiting with 1
     )
-    sys.argv[1:] = redaction.hide(sys.argv[1:])
     pins.deterministic_cublas()
     signal.signal(signal.SIGTERM, _terminate)
     logging.captureWarnings(True)
     try:
+        sys.argv[1:] = redaction.hide(sys.argv[1:])
         main()
     except FinesweepError as error:
         print(f"error: {redaction.redact(str(error))}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import finesweep
-from finesweep.redaction import SECRET_NAME, redact_source
+from finesweep.redaction import SECRET_NAME, holds_secret
 
 MAX_PATCH = 1_000_000  # characters
 MAX_FILE = 100_000  # bytes of one that git does not know yet
@@ -76,14 +77,13 @@ def _read(top: Path, commit: str) -> Checkout:
     changed = _names(_git(top, "diff", "HEAD", "--name-only", "-z"))
     new = _names(_git(top, "ls-files", "--others", "--exclude-standard", "-z"))
     new = [name for name in new if not WRITTEN & set(Path(name).parts)]
-    told = [name for name in changed if _may_be_told(name)]
-    told += [name for name in new if _may_be_told(name) and _is_small(top / name)]
-    parts = [[name for name in told if name.endswith(suffixes)] for suffixes in (SOURCE, SETTINGS)]
-    patch = "".join(redact_source(_patch(top, part), part is parts[1]) for part in parts if part)
-    if not patch or len(patch) > MAX_PATCH:
-        patch, told = "", []
+    candidates = [name for name in changed if _may_be_told(name)]
+    candidates += [name for name in new if _may_be_told(name) and _is_small(top / name)]
+    told = {name: part for name, part in _patches(top, candidates).items() if _is_harmless(name, part)}
+    if sum(map(len, told.values())) > MAX_PATCH:
+        told = {}
     left_out = [name for name in (*changed, *new) if name not in told]
-    return Checkout(commit, patch, left_out[:100])
+    return Checkout(commit, "".join(told.values()), left_out[:100])
 
 
 def _may_be_told(name: str) -> bool:
@@ -97,8 +97,14 @@ def _is_small(path: Path) -> bool:
     return path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_FILE
 
 
-def _patch(top: Path, names: list[str]) -> str:
-    """With the files that git does not know yet, by way of an index of our own."""
+def _is_harmless(name: str, patch: str) -> bool:
+    return len(patch) <= MAX_PATCH and not holds_secret(patch, settings=name.endswith(SETTINGS))
+
+
+def _patches(top: Path, names: list[str]) -> dict[str, str]:
+    """By file, with those that git does not know yet, by way of an index of our own."""
+    if not names:
+        return {}
     with tempfile.TemporaryDirectory() as scratch:
         index = Path(scratch) / "index"
         own = _git(top, "rev-parse", "--git-path", "index").strip()
@@ -106,7 +112,10 @@ def _patch(top: Path, names: list[str]) -> str:
             shutil.copyfile(top / own, index)
         environment = {"GIT_INDEX_FILE": str(index)}
         _git(top, "add", "--intent-to-add", "--", *(n for n in names if (top / n).exists()), **environment)
-        return _git(top, "diff", "HEAD", *PLAIN, "--", *names, **environment)
+        listed = _names(_git(top, "diff", "HEAD", *PLAIN, "--name-only", "-z", "--", *names, **environment))
+        whole = _git(top, "diff", "HEAD", *PLAIN, "--", *names, **environment)
+    parts = [f"diff --git {part}" for part in re.split(r"(?m)^diff --git ", whole)[1:]]
+    return dict(zip(listed, parts, strict=True)) if len(listed) == len(parts) else {}
 
 
 def _names(listed: str) -> list[str]:

@@ -1,12 +1,16 @@
 """Whether a record that somebody has kept, or edited, is whole."""
 
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 from finesweep.errors import ConfigError
 
+MISSING = object()
 # What is read of a record again.
-SHAPE: dict[str, type] = {
+SHAPE: dict[str, type | tuple[type, ...]] = {
+    "config.data.metric": str, "machine.onednn.isa": (str, NoneType), "machine.gpu": (dict, NoneType),
+    "code.commit": (str, NoneType), "code.patch_sha256": (str, NoneType), "data.train.sha256": str,
     "config.model": dict, "config.data": dict, "config.trainer": dict, "config.tracking.uri": str,
     "overrides": list, "mixed": list, "seeds": dict,
     "machine.python": str, "machine.platform": str, "machine.cpu": str, "machine.threads": int,
@@ -22,6 +26,9 @@ def check_shape(found: Mapping[str, Any], where: str) -> None:
     for path, kind in SHAPE.items():
         node: Any = found
         for key in path.split("."):
-            node = node.get(key) if isinstance(node, Mapping) else None
+            node = node.get(key, MISSING) if isinstance(node, Mapping) else MISSING
         if not isinstance(node, kind):
-            raise ConfigError.at(f"{where}: {path}", node, f"a {kind.__name__}; the record is damaged")
+            got = "nothing" if node is MISSING else f"{str(node)[:60]!r}"
+            raise ConfigError(
+                f"{where}: {path}: got {got}; the record is damaged; take it from its source again"
+            )

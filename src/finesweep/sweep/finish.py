@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 from finesweep import checkpoint, device
 from finesweep.config import RunConfig, TrackingConfig, parse_config
-from finesweep.errors import RunError
+from finesweep.errors import ConfigError, RunError
 from finesweep.inputs import load_inputs
 from finesweep.predict import Predicted, score_and_predict
 from finesweep.provenance.record import FILE, results
@@ -83,9 +83,9 @@ def _submit(worker: "Worker", best: FrozenTrial, config: RunConfig, folder: Path
 def _tell_winner(tracked: TrackedRun, predicted: Predicted, config: TrackingConfig) -> None:
     """The winner's run gets the submission, and its record the predictions: to be made again, equal."""
     tracked.log_metrics(predicted.metrics, step=0)
-    with suppress(RunError):  # a trial of an older finesweep has no record
+    with suppress(RunError, ConfigError):  # a trial of an older finesweep has no record, or another one
         past = load_past(tracked.run_id, config)
-        past.record.results["predictions"] |= predicted.hashes
+        past.record.results.setdefault("predictions", {}).update(predicted.hashes)
         scores = {(name, 0): value for name, value in predicted.metrics.items()}
         past.record.results = results(past.history | scores, past.record.results)
         tracked.log_text(past.record.to_json(), FILE)

@@ -24,7 +24,7 @@ from finesweep import tracking
 from finesweep.config import TrackingConfig
 from finesweep.errors import OutputError
 from finesweep.files import has_no_room
-from finesweep.redaction import redact_files
+from finesweep.redaction import protect, redact_urls
 from finesweep.sweep import study as studies
 from finesweep.sweep.clean import in_clean_process
 from finesweep.sweep.config import SweepConfig
@@ -64,7 +64,7 @@ class Worker:
         """Returns how many trials this worker ended."""
         logging.captureWarnings(True)  # into the log: several workers share one terminal
         job = HydraConfig.get()
-        redact_files(Path(job.runtime.output_dir, job.output_subdir or "."))
+        protect(Path(job.runtime.output_dir, job.output_subdir or "."))
         self.tags = self.placement.take(int(job.job.num))
         with stop.listening(self.command):
             ended, out_of_memory = self.work()
@@ -156,7 +156,7 @@ class Worker:
         config = self.compose(trial.number, own)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
         running.note(studies.FOLDER, str(folder))
-        running.note(studies.OVERRIDES, [text for text in own if not text.startswith("hydra.")])
+        running.note(studies.OVERRIDES, [redact_urls(text) for text in own if not text.startswith("hydra.")])
         batch, accumulation = (
             config.trainer.per_device_train_batch_size,
             config.trainer.gradient_accumulation_steps,
