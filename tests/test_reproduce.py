@@ -13,9 +13,15 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT, finesweep, train
+from omegaconf.errors import OmegaConfBaseException
 
+from finesweep import cli
 from finesweep.config import DataConfig, TrackingConfig
 from finesweep.data import load_splits
+from finesweep.errors import FinesweepError, OutputError
+from finesweep.reproduce.beside import beside, lines
+from finesweep.reproduce.export import export
+from finesweep.reproduce.past import load_past
 from finesweep.tracking import open_store
 
 ON_TABLE = (
@@ -76,8 +82,12 @@ def causes(found: dict[str, Any]) -> list[str]:
     return [change["what"] for change in found["changes"] if change["may_matter"]]
 
 
+def store(folder: Path) -> TrackingConfig:
+    return TrackingConfig(f"sqlite:///{folder}/mlruns/mlflow.db")
+
+
 def runs(folder: Path) -> dict[str, Any]:
-    client = open_store(TrackingConfig(f"sqlite:///{folder}/mlruns/mlflow.db"))
+    client = open_store(store(folder))
     found = client.search_runs([e.experiment_id for e in client.search_experiments()])
     return {run.info.run_id: run for run in found}
 
@@ -108,13 +118,6 @@ def test_a_person_reads_the_ground_then_a_table_then_the_verdict(folder: Path) -
     assert ["epoch", "19", "1", "1"] in rows
     assert "verdict: WITHIN_TOLERANCE" in done.stdout
     assert "likely cause: threads (1 then, 2 now)" in done.stdout
-
-
-def test_another_thread_count_is_different_where_nothing_is_tolerated(folder: Path) -> None:
-    found = reproduce(folder, run_id(folder), "trainer.threads=2", "--tolerance", "0", code=1)
-    assert found["verdict"] == "DIFFERENT"
-    assert causes(found) == ["threads"]
-    assert found["cause"] == "threads (1 then, 2 now)"
 
 
 def test_less_of_a_cpu_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,20 +191,6 @@ def test_another_patch_of_a_package_is_named(folder: Path, tmp_path: Path) -> No
     assert found["cause"] == f"package accelerate ({accelerate.__version__} then, {later} now)"
 
 
-def test_new_seeds_say_whether_it_was_luck(folder: Path) -> None:
-    done = finesweep("reproduce", run_id(folder), "--seeds", "2", "--json", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    values = [one["value"] for one in found["seeds"]]
-    assert [one["seed"] for one in found["seeds"]] == [43, 44]
-    assert found["mean"] == pytest.approx(sum(values) / 2)
-    assert found["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
-    low, high = found["interval"]
-    assert found["luck"] is not (low <= found["value"] <= high)
-    made_now = [runs(folder)[one["run_id"]] for one in found["seeds"]]
-    assert {run.data.tags["finesweep.kind"] for run in made_now} == {"reseed"}
-
-
 @pytest.fixture
 def no_rows(folder: Path) -> Iterator[None]:
     (folder / "rows").rename(folder / "elsewhere")
@@ -209,34 +198,39 @@ def no_rows(folder: Path) -> Iterator[None]:
     (folder / "elsewhere").rename(folder / "rows")
 
 
-def test_a_training_that_diverges_is_different(folder: Path) -> None:
-    wild = ("optimizer.learning_rate=1e30", "optimizer.max_grad_norm=0", "optimizer.warmup_steps=0")
-    found = reproduce(folder, run_id(folder), *wild, code=1)
-    assert found["verdict"] == "DIFFERENT"
-    assert "LossNotFinite" in found["error"]
-    assert runs(folder)[found["reproduction_run_id"]].info.status == "FAILED"
-
-
-def test_what_cannot_be_tried_says_why(folder: Path, no_rows: None) -> None:
+def test_what_cannot_be_tried_says_why_with_exit_code_2(folder: Path, no_rows: None) -> None:
     before = len(runs(folder))
-    for arguments, said in (
-        ((run_id(folder),), "data.path: rows is not there"),
-        (("0" * 32,), "not in sqlite:///mlruns/mlflow.db"),
-        ((run_id(folder), "trainer.threds=2"), "did you mean trainer.threads?"),
-        ((run_id(folder), "data.path=elsewhere", "model.name_or_path=nowhere/at/all"), "no such folder"),
-        ((), "nothing to reproduce"),
-        (("--best", "nothing"), "study 'nothing'"),
-        ((run_id(folder), "--seeds", "0"), "a whole number, 1 or more"),
-        ((run_id(folder), "data.labels=[a,b"), "data.labels=[a,b: "),
-        ((run_id(folder), "optimizer=sgd"), "optimizer=sgd: "),
-        ((run_id(folder), "tracking.uri=sqlite:///x.db"), "give that instead"),
-        ((run_id(folder), "--tracking-uri", "sqlite:///no.db"), "there is no sqlite:///no.db here"),
-    ):
-        done = finesweep("reproduce", *arguments, cwd=folder)
-        assert done.returncode == 2, done.stderr
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
+    done = finesweep("reproduce", run_id(folder), cwd=folder)
+    assert done.returncode == 2
+    assert "data.path: rows is not there" in done.stderr
+    assert "data.path=PLACE" in done.stderr
+    assert "Traceback" not in done.stderr
     assert len(runs(folder)) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("0" * 32,), "not in sqlite:///mlruns/mlflow.db"),
+        (("RUN", "trainer.threds=2"), "trainer.threds"),
+        (("RUN", "data.labels=[a,b"), "data.labels=[a,b: "),
+        (("RUN", "optimizer=sgd"), "optimizer=sgd: "),
+        (("RUN", "tracking.uri=sqlite:///x.db"), "give that instead"),
+        (("RUN", "--tracking-uri", "sqlite:///no.db"), "there is no sqlite:///no.db here"),
+        (("RUN", "--best", "quickstart"), "legal: RUN_ID"),
+        (("seed=3", "RUN"), "legal: RUN_ID"),
+        ((), "nothing to reproduce"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_what_does(
+    folder: Path, arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    given = [run_id(folder) if text == "RUN" else text for text in arguments]
+    parsed = cli._parser().parse_args(["reproduce", *given])
+    with pytest.raises((FinesweepError, OmegaConfBaseException)) as caught:
+        parsed.verb(parsed)
+    assert said in str(caught.value)
     assert not (folder / "no.db").exists()
 
 
@@ -261,9 +255,8 @@ def test_an_exported_run_is_made_again_elsewhere(folder: Path, tmp_path: Path) -
     record = json.loads((exported / "provenance.json").read_text())
     assert yaml.safe_load(cfg.stdout) == record["config"]
 
-    again = finesweep("export", run_id(folder), str(exported), cwd=folder)
-    assert again.returncode == 2
-    assert "is there already" in again.stderr
+    with pytest.raises(OutputError, match="is there already"):
+        export(load_past(run_id(folder), store(folder)), exported, store(folder))
 
 
 def test_two_runs_side_by_side(folder: Path) -> None:
@@ -279,6 +272,7 @@ def test_two_runs_side_by_side(folder: Path) -> None:
         ("machine", "threads"): (1, 2),
     }
     assert {"eval_accuracy", "weights"} <= {row["what"] for row in found["results"]}
-    text = finesweep("diff", run_id(folder), other, cwd=folder).stdout
+    pair = [load_past(run, store(folder)) for run in (run_id(folder), other)]
+    text = lines(beside(*pair), ("one", "other"))
     assert "data: the same" in text
     assert "packages: the same" in text

@@ -13,8 +13,9 @@ from finesweep.config import RunConfig, TrackingConfig, to_dict
 from finesweep.errors import ConfigError, RunError
 from finesweep.provenance import Provenance
 from finesweep.provenance.differences import Change, cause, differences
+from finesweep.reproduce import show
 from finesweep.reproduce.export import export
-from finesweep.reproduce.luck import prediction_interval
+from finesweep.reproduce.luck import prediction_interval, reseed
 from finesweep.reproduce.past import Past, load_past, store_differences
 from finesweep.reproduce.rebuild import rebuild
 from finesweep.reproduce.rerun import Reproduction, rerun
@@ -180,6 +181,35 @@ def test_the_final_score_is_compared_too(config: Compose, tmp_path: Path) -> Non
     verdict = judge(then, rerun(then, rebuild(then, [], TRACKING), []), [], 0.0)
     assert verdict.verdict == "EXACT"
     assert "final_accuracy" in {row.name for row in verdict.metrics}
+
+
+def test_a_training_that_diverges_is_different(config: Compose, tmp_path: Path) -> None:
+    result = run(config("predict=false"), tmp_path / "out")
+    then = load_past(str(result.run_id), TRACKING)
+    wild = ["optimizer.learning_rate=1e30", "optimizer.max_grad_norm=0", "optimizer.warmup_steps=0"]
+    now = rerun(then, rebuild(then, wild, TRACKING), wild)
+    verdict = judge(then, now, differences(then.record, now.record), 0.02)
+    assert verdict.verdict == "DIFFERENT"
+    assert "LossNotFinite" in str(verdict.error)
+    assert str(verdict.cause).startswith("optimizer.learning_rate")
+    assert now.state == "FAIL"
+
+
+def test_new_seeds_say_whether_it_was_luck(config: Compose, tmp_path: Path) -> None:
+    result = run(config("predict=false", "optimizer.learning_rate=1e-3"), tmp_path / "out")
+    then = load_past(str(result.run_id), TRACKING)
+    found = reseed(then, rebuild(then, [], TRACKING), [], 2, [])
+    values = [one.value for one in found.seeds if one.value is not None]
+    assert [one.seed for one in found.seeds] == [43, 44]
+    assert found.mean == pytest.approx(sum(values) / 2)
+    assert found.std == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert found.value == result.value
+    assert found.better == sum(value > found.value for value in values)
+    assert found.interval is not None
+    assert found.luck is not (found.interval[0] - 1e-9 <= found.value <= found.interval[1] + 1e-9)
+    again = load_past(found.seeds[0].run_id, TRACKING)
+    assert (again.tags["finesweep.kind"], again.record.config["seed"]) == ("reseed", 43)
+    assert "2 new seeds: mean" in show.luck(found)
 
 
 def test_metrics_that_somebody_logs_later_are_none_of_the_runs(config: Compose, tmp_path: Path) -> None:
