@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from finesweep.errors import OutputError
-from finesweep.files import write_text
+from finesweep.files import umask, write_text
 
 REMEDY = (
     "make it writable (chmod, chown), or choose another folder: hydra.run.dir=DIR, for a sweep "
@@ -49,13 +49,11 @@ def save(write: Callable[[Path], None], parent: Path, step: int) -> Path:
 
 def seal(folder: Path) -> None:
     """Sets modes by the umask, syncs every file, and writes the manifest last."""
-    umask = os.umask(0)
-    os.umask(umask)
-    folder.chmod(0o777 & ~umask)
+    folder.chmod(0o777 & ~umask())
     (folder / MANIFEST).unlink(missing_ok=True)
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        path.chmod(0o666 & ~umask)
+        path.chmod(0o666 & ~umask())
         _sync(path)
         files[str(path.relative_to(folder))] = {"size": path.stat().st_size, "sha256": sha256(path)}
     (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=1) + "\n")

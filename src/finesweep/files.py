@@ -13,15 +13,20 @@ from finesweep.errors import OutputError
 FULL = ("No space left on device", "disk is full", "PytorchStreamWriter failed")  # safetensors, SQLite, torch
 
 
+def umask() -> int:
+    """Of this process; temporary files and folders, and safetensors', are made for their owner alone."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes `text` beside `path`, then renames it into place; mode as the umask says."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
+        os.chmod(name, 0o666 & ~umask())
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

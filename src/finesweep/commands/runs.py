@@ -33,7 +33,7 @@ def reproduce(arguments: argparse.Namespace) -> None:
         luck = reseed(past, config, overrides, arguments.seeds, changes)
         _print(arguments, asdict(luck), show.luck(luck))
     else:
-        _repeat(arguments, past, config, overrides)
+        _repeat(arguments, past, config, overrides, changes)
 
 
 def _which(arguments: argparse.Namespace) -> tuple[str, list[str]]:
@@ -72,15 +72,14 @@ def _check_ground(past: Past, config: RunConfig, overrides: list[str], to: TextI
     return changes
 
 
-def _repeat(arguments: argparse.Namespace, past: Past, config: RunConfig, overrides: list[str]) -> None:
-    from finesweep.provenance.differences import differences
+def _repeat(
+    arguments: argparse.Namespace, past: Past, config: RunConfig, overrides: list[str], changes: list[Change]
+) -> None:
     from finesweep.reproduce import show
     from finesweep.reproduce.rerun import record_verdict, rerun
     from finesweep.reproduce.verdict import DIFFERENT, judge
 
-    now = rerun(past, config, overrides)
-    changes = [*store_differences(past), *differences(past.record, now.record)]
-    found = judge(past, now, changes, arguments.tolerance)
+    found = judge(past, rerun(past, config, overrides), changes, arguments.tolerance)
     record_verdict(found, config.tracking)
     _print(arguments, found.to_dict(), show.verdict(found))
     if found.verdict == DIFFERENT:

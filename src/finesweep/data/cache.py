@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from finesweep.errors import OutputError
+from finesweep.files import umask
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def _publish(folder: Path, build: Callable[[Path], None]) -> None:
         build(temporary)
         sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
         (temporary / _CHECKSUMS).write_text(json.dumps(sums))
-        temporary.chmod(0o777 & ~_umask())  # mkdtemp's 0700 would keep other users of a shared cache out
+        temporary.chmod(0o777 & ~umask())  # mkdtemp's 0700 would keep other users of a shared cache out
         try:
             os.rename(temporary, folder)
         except OSError:
@@ -104,9 +105,3 @@ def _remove_abandoned(parent: Path) -> None:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

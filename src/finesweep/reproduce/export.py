@@ -1,6 +1,5 @@
 """A run as a folder: enough to make it again on another machine that has the data and the base model."""
 
-import os
 import shlex
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ import yaml
 from finesweep import checkpoint
 from finesweep.config import TrackingConfig
 from finesweep.errors import ModelError, OutputError, RunError
+from finesweep.files import umask
 from finesweep.provenance.record import FILE
 from finesweep.reproduce.past import RUN_FILE, Past
 from finesweep.tracking import TrackedRun, open_store
@@ -38,9 +38,7 @@ def export(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
         raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
     try:
         missing = _write(past, staging, tracking)
-        umask = os.umask(0)
-        os.umask(umask)
-        staging.chmod(0o777 & ~umask)
+        staging.chmod(0o777 & ~umask())
         staging.replace(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -44,15 +44,14 @@ def verdict(found: Verdict) -> str:
 
 
 def _metric(row: MetricRow) -> tuple[str, ...]:
-    known = row.then is not None and row.now is not None
-    difference = f"{row.now - row.then:.3g}" if known and row.now != row.then else "" if known else "missing"  # type: ignore[operator]
-    return (
-        row.name,
-        "" if row.step is None else str(row.step),
-        _number(row.then),
-        _number(row.now),
-        difference,
-    )
+    step = "" if row.step is None else str(row.step)
+    return row.name, step, _number(row.then), _number(row.now), _difference(row.then, row.now)
+
+
+def _difference(then: float | None, now: float | None) -> str:
+    if then is None or now is None:
+        return "missing"
+    return "" if then == now else f"{now - then:.3g}"
 
 
 def _number(value: float | None) -> str:
