@@ -25,13 +25,13 @@ sweep: $(STAMP)  ## run the quickstart sweep: python train.py -m $(ARGS)
 	$(PY) train.py -m $(ARGS)
 
 reproduce: sweep  ## make every trial of the quickstart sweep again, each in a fresh process: 90 seconds
-	$(PY) tests/every_trial.py quickstart
+	$(PY) tests/support/every_trial.py quickstart
 
 test: $(STAMP)  ## run the tests: pytest $(ARGS)
 	$(PY) -m pytest $(ARGS)
 
-lint: $(STAMP)  ## ruff check and mypy, both even when the first fails
-	@failed=0; $(PY) -m ruff check . || failed=1; $(PY) -m mypy || failed=1; exit $$failed
+lint: $(STAMP)  ## ruff check, ruff format --check and mypy, all even when the first fails
+	@failed=0; $(PY) -m ruff check . || failed=1; $(PY) -m ruff format --check . || failed=1; $(PY) -m mypy || failed=1; exit $$failed
 
 bench: $(STAMP)  ## run each benchmarks/bench_*.py in turn
 	@for script in benchmarks/bench_*.py; do \
@@ -39,7 +39,7 @@ bench: $(STAMP)  ## run each benchmarks/bench_*.py in turn
 		echo "[bench] $$script"; $(PY) "$$script" $(ARGS); done
 
 campaign: $(STAMP)  ## kill a sweep 40 times, and prove that nothing is lost: 15 minutes
-	$(PY) tests/campaign.py $(ARGS)
+	$(PY) tests/support/campaign.py $(ARGS)
 
 clean:  ## remove .venv, caches and build products; mlruns/ and outputs/ stay, they hold your studies
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info

@@ -12,10 +12,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from finesweep import preflight
-from finesweep.config import parse_config, register_schema
-from finesweep.entry import guarded
-from finesweep.redaction import protect
+from finesweep.cli.entry import guarded
+from finesweep.config.parse import parse_config, register_schema
+from finesweep.io.redaction import protect
+from finesweep.training import preflight
 
 register_schema()
 
@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> object:
     protect(Path(job.runtime.output_dir, job.output_subdir or "."))
     config = parse_config(cfg)
     preflight.check(config)  # before torch is imported: what cannot work answers at once
-    from finesweep.run import run
+    from finesweep.training.run import run
 
     return run(config, Path(job.runtime.output_dir), list(job.overrides.task))
 

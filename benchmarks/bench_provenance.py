@@ -15,13 +15,14 @@ from tempfile import TemporaryDirectory
 
 from hydra import compose, initialize_config_dir
 
-from finesweep import device
-from finesweep.config import RunConfig, parse_config, register_schema
-from finesweep.inputs import load_inputs
+from finesweep.config.parse import parse_config, register_schema
+from finesweep.config.run import RunConfig
+from finesweep.machine import device
 from finesweep.provenance.record import Provenance
-from finesweep.recording import log_ground, log_results
-from finesweep.run import run
 from finesweep.tracking import start_run
+from finesweep.training.inputs import load_inputs
+from finesweep.training.recording import log_provenance, log_results
+from finesweep.training.run import run
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["tracking.system_metrics=false", "trainer.threads=1", "predict=false"]
@@ -58,7 +59,7 @@ def composed(overrides: list[str], scratch: Path) -> RunConfig:
 def recorded(config: RunConfig) -> float:
     tracked = start_run(config.tracking, config.data.name, "bench", {})
     started = time.perf_counter()
-    record: Provenance = log_ground(config, [], load_inputs(config), tracked)
+    record: Provenance = log_provenance(config, [], load_inputs(config), tracked)
     log_results(record, tracked, {"weights_sha256": "0" * 64})
     return time.perf_counter() - started
 

@@ -33,7 +33,7 @@ def sweep(arguments: list[str], seed: int, pruner: str, options: str) -> dict[st
         command.append(f"+hydra.sweeper.study.pruner_options={options}")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        ask = [sys.executable, "-m", "finesweep.cli", "status", "pruning", "--json"]
+        ask = [sys.executable, "-m", "finesweep.cli.main", "status", "pruning", "--json"]
         found = json.loads(subprocess.run(ask, cwd=folder, check=True, capture_output=True).stdout)
     summary = {"seed": seed, "pruner": pruner, "steps": found["train_steps"], "seconds": found["seconds"],
                "best": round(found["best"]["value"], 4), "pruned": found["states"]["PRUNED"]}  # fmt: skip

@@ -21,11 +21,11 @@ import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from finesweep.config import Direction
-from finesweep.sweep import study as studies
-from finesweep.sweep.config import Sampler, StudyConfig
-from finesweep.sweep.ledger import Ledger, Outcome
-from finesweep.sweep.space import Dimension, Space
+from finesweep.config.run import Direction
+from finesweep.config.study import Sampler, StudyConfig
+from finesweep.study import storage as studies
+from finesweep.study.queue import Outcome, TrialQueue
+from finesweep.study.space import Dimension, Space
 
 SPACE: Space = (
     Dimension("optimizer.learning_rate", "optimizer.learning_rate", FloatDistribution(1e-5, 1e-3, log=True)),
@@ -74,15 +74,15 @@ def seconds(function: object, *arguments: object) -> float:
     return round(time.perf_counter() - start, 3)
 
 
-def ask(ledger: Ledger) -> None:
-    trial = ledger.next_trial()
+def ask(queue: TrialQueue) -> None:
+    trial = queue.next_trial()
     assert trial is not None
-    ledger.sign_off(trial.number, Outcome("COMPLETE", [0.5]))
-    ledger.tell(trial.number)
+    queue.sign_off(trial.number, Outcome("COMPLETE", [0.5]))
+    queue.tell(trial.number)
 
 
 def status(config: StudyConfig) -> None:
-    command = [sys.executable, "-m", "finesweep.cli", "status", "s", "--storage", config.storage]
+    command = [sys.executable, "-m", "finesweep.cli.main", "status", "s", "--storage", config.storage]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -95,9 +95,9 @@ def main() -> None:
         config = build(arguments.trials, Path(folder))
         cold, warm = [], []
         for _ in range(arguments.repeats):
-            ledger = Ledger(config, SPACE)
-            cold.append(seconds(ledger.next_trial))
-            warm += [seconds(ask, ledger) for _ in range(3)]
+            queue = TrialQueue(config, SPACE)
+            cold.append(seconds(queue.next_trial))
+            warm += [seconds(ask, queue) for _ in range(3)]
         found = {"ask_cold": cold, "ask_and_tell": warm}
         found["status"] = [seconds(status, config) for _ in range(arguments.repeats)]
     print(json.dumps({"trials": arguments.trials} | found))

@@ -29,8 +29,8 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
-from finesweep.config import RunConfig
-from finesweep.training import training_arguments
+from finesweep.config.run import RunConfig
+from finesweep.training.trainer import training_arguments
 
 VOCABULARY = 30522
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from joblib import Parallel, delayed
 from optuna.trial import FrozenTrial
 
-from finesweep.sweep import study as studies
+from finesweep.study import storage as studies
 
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 Span = tuple[float, float]  # start and end, seconds

@@ -6,6 +6,6 @@ train = encode(splits.train, tokenizer, config.data.text_columns, 128, Path("mlr
 
 from finesweep.data.encode import encode
 from finesweep.data.fingerprint import fingerprint
-from finesweep.data.load import Splits, load_splits
+from finesweep.data.load import Splits, load_splits, read_splits
 
-__all__ = ["Splits", "encode", "fingerprint", "load_splits"]
+__all__ = ["Splits", "encode", "fingerprint", "load_splits", "read_splits"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from finesweep.errors import OutputError
-from finesweep.files import umask
+from finesweep.io.atomic import umask
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from datasets import Dataset, DatasetInfo, Features, Value
 from finesweep.data.glue import DIAGNOSTIC, Task, has_labels
 from finesweep.data.source import LABEL
 from finesweep.errors import DataError
-from finesweep.hub import ensure_reachable_or_offline
+from finesweep.io.hub import ensure_reachable_or_offline
 
 REPOSITORY = "nyu-mll/glue"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from datasets import Dataset
 
-from finesweep.config import DataConfig, ProblemType
+from finesweep.config.run import DataConfig, ProblemType
 from finesweep.data.source import LABEL, Source, make_dataset
 from finesweep.data.split import Part
 from finesweep.errors import ConfigError, DataError

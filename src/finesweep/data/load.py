@@ -6,7 +6,8 @@ from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets
 
-from finesweep.config import GLUE_TASKS, DataConfig, ProblemType
+from finesweep.config.rules import check_rules
+from finesweep.config.run import GLUE_TASKS, DataConfig, DataSource, ProblemType
 from finesweep.data.demo import Demo
 from finesweep.data.glue import TASKS, GlueFiles
 from finesweep.data.glue_hub import GlueHub
@@ -59,6 +60,19 @@ def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Spli
     return Splits(train, selecting, final, _unlabelled(config, parts) if test else {}, names)
 
 
+_read: dict[str, Splits] = {}  # the last data set only
+
+
+def read_splits(config: DataConfig, *, test: bool = True) -> Splits:
+    """Loads the splits once per process. Raises: as `load_splits`."""
+    key = repr((config, test))
+    if key not in _read:
+        splits = load_splits(config, test=test)
+        _read.clear()
+        _read[key] = splits
+    return _read[key]
+
+
 def _unlabelled(config: DataConfig, parts: Parts) -> dict[str, Dataset]:
     if config.test_split is None:
         return {}
@@ -76,20 +90,26 @@ def _join(parts: list[Dataset], columns: Sequence[str]) -> Dataset:
 
 def _source(config: DataConfig) -> Source:
     path = Path(config.path).expanduser() if config.path is not None else None
-    if config.glue_task is not None:
-        task = TASKS[config.glue_task]
-        _check_columns(config, list(task.text))
-        if (task.names is None) != (config.problem_type is ProblemType.regression):
-            legal = "regression" if task.names is None else "classification"
-            raise ConfigError.at("data.problem_type", config.problem_type.value, f"{legal} for {task.folder}")
-        return GlueFiles(task, path) if path is not None else GlueHub(task)
-    if path is not None:
+    if config.source is DataSource.glue:
+        return _glue(config, path)
+    if config.source is DataSource.table:
+        if path is None:
+            raise ConfigError.at("data.path", None, "a CSV, TSV, JSON or parquet file, or a folder of them")
         return Tables(config, path)
-    if config.name != "demo":
-        raise ConfigError.at("data.path", None, "a CSV, TSV, JSON or parquet file, or a folder of them")
     demo = Demo(config.demo_rows)
     _check_columns(config, demo.text_columns)
     return demo
+
+
+def _glue(config: DataConfig, path: Path | None) -> Source:
+    if config.glue_task is None:
+        raise ConfigError.at("data.glue_task", None, ", ".join(GLUE_TASKS))
+    task = TASKS[config.glue_task]
+    _check_columns(config, list(task.text))
+    if (task.names is None) != (config.problem_type is ProblemType.regression):
+        legal = "regression" if task.names is None else "classification"
+        raise ConfigError.at("data.problem_type", config.problem_type.value, f"{legal} for {task.folder}")
+    return GlueFiles(task, path) if path is not None else GlueHub(task)
 
 
 def _check_columns(config: DataConfig, available: Sequence[str]) -> None:
@@ -103,6 +123,7 @@ def _check_columns(config: DataConfig, available: Sequence[str]) -> None:
 
 
 def _check(config: DataConfig) -> None:
+    check_rules(config, "data.")
     columns = config.text_columns
     if len(columns) not in (1, 2) or len(set(columns)) < len(columns) or not all(columns):
         raise ConfigError.at("data.text_columns", columns, "one column, or a pair of two different ones")
@@ -112,10 +133,6 @@ def _check(config: DataConfig) -> None:
             columns,
             f"columns other than {LABEL!r} and data.label_column={config.label_column!r}",
         )
-    if config.glue_task is not None and config.glue_task not in GLUE_TASKS:
-        raise ConfigError.at("data.glue_task", config.glue_task, ", ".join(GLUE_TASKS))
-    if config.holdout is not None and not 0 < config.holdout < 1:
-        raise ConfigError.at("data.holdout", config.holdout, "a number between 0 and 1")
     if config.eval_split is None and config.holdout is None:
         raise ConfigError.at("data.eval_split", None, "a split, or null together with data.holdout=0.2")
     if config.problem_type is ProblemType.regression and config.labels is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from finesweep.config import DataConfig, ProblemType
+from finesweep.config.run import DataConfig, ProblemType
 from finesweep.data.source import make_dataset
 from finesweep.data.table_file import EXTENSIONS, TableFile, read_table
 from finesweep.errors import ConfigError, DataError

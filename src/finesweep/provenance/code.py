@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import finesweep
-from finesweep.redaction import SECRET_NAME, holds_secret
+from finesweep.io.redaction import SECRET_NAME, holds_secret
 
 MAX_PATCH = 1_000_000  # characters
 MAX_FILE = 100_000  # bytes of one that git does not know yet

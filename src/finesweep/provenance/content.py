@@ -9,11 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from finesweep import checkpoint
-from finesweep.config import ModelConfig
+from finesweep.config.run import ModelConfig
 from finesweep.data import Splits, fingerprint
-from finesweep.hub import model_commit
-from finesweep.preflight import WEIGHTS
+from finesweep.io import checkpoint
+from finesweep.io.hub import WEIGHTS, model_commit
 
 MODEL_FILES = (*WEIGHTS, "*.json", "*.txt", "*.model")  # weights, sizes, and every kind of tokenizer
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from finesweep import device
-from finesweep.config import TrainerConfig
-from finesweep.pins import GPU_VARIABLES, VARIABLES
+from finesweep.config.run import TrainerConfig
+from finesweep.machine import device
+from finesweep.machine.determinism import GPU_VARIABLES, VARIABLES
 
 # What oneDNN calls the instruction sets that its float32 and bfloat16 kernels differ by, lowest first.
 ONEDNN_ISAS = {

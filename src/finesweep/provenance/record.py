@@ -4,15 +4,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from finesweep.config import RunConfig, to_dict
+from finesweep.config.parse import to_dict
+from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
+from finesweep.io.redaction import redact_urls, redact_values
 from finesweep.provenance.shape import check_shape
-from finesweep.redaction import redact_urls, redact_values
-
-if TYPE_CHECKING:
-    from finesweep.inputs import Inputs
 
 FILE = "provenance.json"
 SCHEMA_VERSION = 1  # raised when a field changes its meaning; fields may be added
@@ -46,8 +44,8 @@ class Provenance:
         The build (`+cpu`) is the package index's choice; finesweep is on none.
         """
         head = f"# Python {self.machine['python']}, {self.machine['platform']}\n"
-        pins = (f"{name}=={version.partition('+')[0]}\n" for name, version in self.packages.items())
-        return head + "".join(pin for pin in pins if not pin.startswith("finesweep=="))
+        determinism = (f"{name}=={version.partition('+')[0]}\n" for name, version in self.packages.items())
+        return head + "".join(pin for pin in determinism if not pin.startswith("finesweep=="))
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Provenance":
@@ -64,8 +62,11 @@ class Provenance:
         return cls(**{key: value for key, value in found.items() if key in cls.__dataclass_fields__})
 
 
-def collect(config: RunConfig, overrides: Sequence[str], inputs: "Inputs") -> Provenance:
-    """Of this process, after `device.prepare`. The costly parts are read once per process."""
+def collect(config: RunConfig, overrides: Sequence[str], data: dict[str, Any]) -> Provenance:
+    """Records this process, after `device.prepare`. The costly parts are read once per process.
+
+    data: hashes of every split, as `content.all_splits` gives them.
+    """
     from finesweep.provenance.code import code
     from finesweep.provenance.content import model_content
     from finesweep.provenance.environment import machine, packages
@@ -79,7 +80,7 @@ def collect(config: RunConfig, overrides: Sequence[str], inputs: "Inputs") -> Pr
         packages=packages(),
         code=code(),
         model=model_content(config.model),
-        data=inputs.content,
+        data=data,
     )
 
 

@@ -7,28 +7,28 @@ from pathlib import Path
 
 import yaml
 
-from finesweep import checkpoint
-from finesweep.config import TrackingConfig
+from finesweep.config.run import TrackingConfig
 from finesweep.errors import ModelError, OutputError, RunError
-from finesweep.files import umask
+from finesweep.io import checkpoint
+from finesweep.io.atomic import umask
 from finesweep.provenance.record import FILE
-from finesweep.reproduce.past import RUN_FILE, Past
+from finesweep.reproduce.recorded_run import RUN_FILE, RecordedRun
 from finesweep.tracking import TrackedRun, open_store
 
 PARTS = ("checkpoint", "submission", "git.diff")
 CONFIG = "run"  # not `config`, which would be the project's own
 
 
-def export(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
+def export(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> list[str]:
     """Writes `folder`, whole or not at all. Returns what the run has not kept, of `PARTS`.
 
     Raises: OutputError if `folder` holds something already, or cannot be written; RunError for a folder, and
     for a run that is not finished.
     """
-    past.check_finished()
+    recorded.check_finished()
     folder = folder.resolve()
-    if past.folder:
-        raise RunError(f"{past.folder}: was exported already; legal: the id of a run in the MLflow store")
+    if recorded.folder:
+        raise RunError(f"{recorded.folder}: was exported already; legal: the id of a run in the MLflow store")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir()) or folder == Path.cwd()):
         raise OutputError(f"{folder}: is there already; legal: a new folder, or an empty one elsewhere")
     try:
@@ -37,7 +37,7 @@ def export(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
     try:
-        missing = _write(past, staging, tracking)
+        missing = _write(recorded, staging, tracking)
         staging.chmod(0o777 & ~umask())
         staging.replace(folder)
     finally:
@@ -45,49 +45,51 @@ def export(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
     return missing
 
 
-def _write(past: Past, folder: Path, tracking: TrackingConfig) -> list[str]:
-    tracked = TrackedRun(open_store(tracking), past.run_id)
+def _write(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> list[str]:
+    tracked = TrackedRun(open_store(tracking), recorded.run_id)
     missing = []
-    for part in PARTS if past.record.code["patch_sha256"] else PARTS[:2]:
+    for part in PARTS if recorded.record.code["patch_sha256"] else PARTS[:2]:
         try:
             tracked.download(part, folder)
         except ModelError:
             missing.append(part)
-    if "checkpoint" not in missing and (reason := _damage(folder / "checkpoint", past)):
+    if "checkpoint" not in missing and (reason := _damage(folder / "checkpoint", recorded)):
         shutil.rmtree(folder / "checkpoint")
         missing.append(f"checkpoint (it is damaged: {reason})")
-    (folder / FILE).write_text(past.record.to_json(), encoding="utf-8")
-    (folder / RUN_FILE).write_text(past.to_json(), encoding="utf-8")
-    (folder / f"{CONFIG}.yaml").write_text(config_yaml(past), encoding="utf-8")
-    (folder / "constraints.txt").write_text(past.record.constraints(), encoding="utf-8")
-    (folder / "README.md").write_text(readme(past, missing), encoding="utf-8")
+    (folder / FILE).write_text(recorded.record.to_json(), encoding="utf-8")
+    (folder / RUN_FILE).write_text(recorded.to_json(), encoding="utf-8")
+    (folder / f"{CONFIG}.yaml").write_text(config_yaml(recorded), encoding="utf-8")
+    (folder / "constraints.txt").write_text(recorded.record.constraints(), encoding="utf-8")
+    (folder / "README.md").write_text(readme(recorded, missing), encoding="utf-8")
     return missing
 
 
-def _damage(folder: Path, past: Past) -> str | None:
+def _damage(folder: Path, recorded: RecordedRun) -> str | None:
     if reason := checkpoint.damage(folder):
         return reason
-    recorded = past.record.results.get("weights_sha256")
-    return None if checkpoint.weights_sha256(folder) == recorded else "its weights are not the recorded ones"
+    weights = recorded.record.results.get("weights_sha256")
+    return None if checkpoint.weights_sha256(folder) == weights else "its weights are not the recorded ones"
 
 
-def config_yaml(past: Past) -> str:
+def config_yaml(recorded: RecordedRun) -> str:
     """What `python train.py --config-dir DIR --config-name NAME` makes the same run of."""
-    config = dict(past.record.config)
+    config = dict(recorded.record.config)
     if "***" in config["tracking"]["uri"]:  # its password was left out
         del config["tracking"]
-    head = f"# Run {past.run_id} ({past.name}); python train.py --config-dir DIR --config-name NAME\n"
+    head = f"# Run {recorded.run_id} ({recorded.name}); python train.py --config-dir DIR --config-name NAME\n"
     return head + yaml.safe_dump({"defaults": ["config", "_self_"], **config}, sort_keys=False)
 
 
-def readme(past: Past, missing: list[str]) -> str:
-    record = past.record
+def readme(recorded: RecordedRun, missing: list[str]) -> str:
+    record = recorded.record
     machine, config = record.machine, record.config
-    study = past.tags.get("finesweep.study")
-    repeats = past.tags.get("finesweep.reproduces")
-    origin = f"trial {past.tags.get('finesweep.trial')} of study `{study}`" if study else "a run of its own"
-    origin = f"{past.tags['finesweep.kind']} of run {repeats}" if repeats else origin
-    value = "pruned" if past.value is None else f"{config['data']['metric']} {past.value:.6f}"
+    study = recorded.tags.get("finesweep.study")
+    repeats = recorded.tags.get("finesweep.reproduces")
+    origin = (
+        f"trial {recorded.tags.get('finesweep.trial')} of study `{study}`" if study else "a run of its own"
+    )
+    origin = f"{recorded.tags['finesweep.kind']} of run {repeats}" if repeats else origin
+    value = "pruned" if recorded.value is None else f"{config['data']['metric']} {recorded.value:.6f}"
     gpu = f", {machine['gpu']['name']}, CUDA {machine['gpu']['cuda']}" if machine["gpu"] else ""
     needed = [f"data.path={config['data']['path']}"] if config["data"]["path"] else []
     if record.model["source"] == "folder":
@@ -96,9 +98,9 @@ def readme(past: Past, missing: list[str]) -> str:
     diff = "git apply DIR/git.diff\n" if record.code["patch_sha256"] and "git.diff" not in missing else ""
     version = record.packages.get("finesweep", "")
     kept = "".join(f"- `{part}`: the run has not kept it\n" for part in missing)
-    return f"""# Run {past.run_id}
+    return f"""# Run {recorded.run_id}
 
-`{past.name}`, {origin}: {value}. Made with `{shlex.join(["python", "train.py", *record.overrides])}`
+`{recorded.name}`, {origin}: {value}. Made with `{shlex.join(["python", "train.py", *record.overrides])}`
 on {machine["platform"]}, {machine["cpu"]}, {machine["threads"]} threads, {machine["cpu_capability"]}{gpu};
 Python {machine["python"]}, torch {record.packages["torch"]}.
 

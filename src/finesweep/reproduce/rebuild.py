@@ -5,17 +5,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finesweep import pins
-from finesweep.config import RunConfig, TrackingConfig, from_dict
+from finesweep.config.parse import from_dict
+from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError
+from finesweep.machine import determinism
 from finesweep.provenance.record import Provenance
-from finesweep.reproduce.past import Past
+from finesweep.reproduce.recorded_run import RecordedRun
 
 # Of what each library can be held down to, lowest first.
 ATEN = ("DEFAULT", "AVX2", "AVX512")
 
 
-def rebuild(past: Past, overrides: Sequence[str], tracking: TrackingConfig) -> RunConfig:
+def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingConfig) -> RunConfig:
     """The recorded config with what the run found out filled in; `overrides`, ``key=value``, win.
 
     Raises: ConfigError for an override that is none.
@@ -26,12 +27,12 @@ def rebuild(past: Past, overrides: Sequence[str], tracking: TrackingConfig) -> R
         )
     if places := [text for text in overrides if text.startswith("tracking.uri=")]:
         raise ConfigError(f"{places[0]}: the new run goes to the store of --tracking-uri; give that instead")
-    plain, machine = past.record.config, past.record.machine
+    plain, machine = recorded.record.config, recorded.record.machine
     trainer = {key: machine[key] for key in ("threads", "precision", "device")}
-    pinned: dict[str, Any] = {"trainer": trainer, "predict": predicts(past.record)}
-    if commit := past.record.model.get("commit"):
+    pinned: dict[str, Any] = {"trainer": trainer, "predict": predicts(recorded.record)}
+    if commit := recorded.record.model.get("commit"):
         pinned["model"] = {"revision": commit}
-    if past.folder:  # from another machine, whose places are not here
+    if recorded.folder:  # from another machine, whose places are not here
         pinned |= {"cache_dir": RunConfig().cache_dir, "tracking": {"artifacts": TrackingConfig().artifacts}}
     config = from_dict(plain, pinned, overrides=overrides)
     config.tracking.uri = tracking.uri
@@ -53,8 +54,8 @@ def pin(machine: Mapping[str, Any], threads: int | None) -> None:
     Instruction sets are only ever lowered: torch believes what it is told, and would die of an illegal
     instruction. What a person has set here stays, and is named as a difference.
     """
-    pins.as_recorded(machine["variables"])
-    pins.threads(threads or machine["threads"])
+    determinism.as_recorded(machine["variables"])
+    determinism.threads(threads or machine["threads"])
     import torch  # computes nothing yet; ATen reads its variable when it first does
 
     has_avx2, has_avx512 = torch.cpu._is_avx2_supported(), torch.cpu._is_avx512_supported()

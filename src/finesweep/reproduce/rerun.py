@@ -8,36 +8,38 @@ import sys
 import time
 from pathlib import Path
 
-from finesweep.config import RunConfig, TrackingConfig
+from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import OutputError
-from finesweep.reproduce.past import Past, load_past
+from finesweep.hooks import TrialPruned, current_hooks
 from finesweep.reproduce.rebuild import predicts
+from finesweep.reproduce.recorded_run import RecordedRun, load_recorded_run
 from finesweep.reproduce.verdict import Verdict
-from finesweep.trial import TrialPruned, current_trial
 
 OUTPUTS = Path("outputs/reproductions")
 
 
 class Reproduction:
-    """`finesweep.trial.Trial`: what a run may ask of the run that it repeats."""
+    """`finesweep.hooks.Trial`: what a run may ask of the run that it repeats."""
 
     stopping = False
 
-    def __init__(self, past: Past, kind: str, predict: bool) -> None:
-        self.past, self.predicts, self.kind = past, predict, kind
+    def __init__(self, recorded: RecordedRun, kind: str, predict: bool) -> None:
+        self.recorded, self.predicts, self.kind = recorded, predict, kind
         self.run_id = ""
         self._evaluations = 0
-        self._then = [value for (name, _), value in sorted(past.history.items()) if name == past.metric]
+        self._then = [
+            value for (name, _), value in sorted(recorded.history.items()) if name == recorded.metric
+        ]
 
     @property
     def run_name(self) -> str:
-        return f"{self.kind}-{self.past.name}"
+        return f"{self.kind}-{self.recorded.name}"
 
     @property
     def tags(self) -> dict[str, str]:
-        linked = {"finesweep.kind": self.kind, "finesweep.reproduces": self.past.run_id}
+        linked = {"finesweep.kind": self.kind, "finesweep.reproduces": self.recorded.run_id}
         # MLflow's UI then shows it under the original; a run of another store it could not show.
-        return linked | ({} if self.past.folder else {"mlflow.parentRunId": self.past.run_id})
+        return linked | ({} if self.recorded.folder else {"mlflow.parentRunId": self.recorded.run_id})
 
     def check(self) -> None: ...
 
@@ -50,9 +52,9 @@ class Reproduction:
         """Raises: TrialPruned where the original was."""
         self._evaluations += 1
         then = self._then[self._evaluations - 1] if self._evaluations <= len(self._then) else math.nan
-        told = f"{self.past.metric} {value:.6g}, then {then:.6g}"
+        told = f"{self.recorded.metric} {value:.6g}, then {then:.6g}"
         print(f"{progress:4.0%} trained: {told}", file=sys.stderr, flush=True)
-        repeats = self.kind == "reproduction" and self.past.state == "PRUNED"
+        repeats = self.kind == "reproduction" and self.recorded.state == "PRUNED"
         if repeats and self._evaluations == len(self._then):
             raise TrialPruned
 
@@ -62,34 +64,36 @@ class Reproduction:
         return state
 
 
-def rerun(past: Past, config: RunConfig, overrides: list[str], kind: str = "reproduction") -> Past:
+def rerun(
+    recorded: RecordedRun, config: RunConfig, overrides: list[str], kind: str = "reproduction"
+) -> RecordedRun:
     """Trains, as `kind` reproduction or reseed, and returns the record, also of one that diverges.
 
     Raises what else `run` raises.
     """
-    from finesweep.run import run
+    from finesweep.training.run import run
 
-    scored = predicts(past.record) or any(name.startswith("final_") for name, _ in past.history)
-    trial = Reproduction(past, kind, kind == "reproduction" and scored)
-    folder = OUTPUTS / past.run_id / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
+    scored = predicts(recorded.record) or any(name.startswith("final_") for name, _ in recorded.history)
+    trial = Reproduction(recorded, kind, kind == "reproduction" and scored)
+    folder = OUTPUTS / recorded.run_id / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         where = "start it where you can write, and say where the run is: --tracking-uri"
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); {where}") from error
-    token = current_trial.set(trial)
+    token = current_hooks.set(trial)
     try:
-        run(config, folder.resolve(), [*past.record.overrides, *overrides])
+        run(config, folder.resolve(), [*recorded.record.overrides, *overrides])
     except (TrialPruned, ArithmeticError):
         pass  # its state says so
     except KeyboardInterrupt:
         shutil.rmtree(folder, ignore_errors=True)  # nothing goes on from its checkpoints
         raise
     finally:
-        current_trial.reset(token)
+        current_hooks.reset(token)
     if kind == "reseed":
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # only its value is wanted
-    return load_past(trial.run_id, TrackingConfig(config.tracking.uri))
+    return load_recorded_run(trial.run_id, TrackingConfig(config.tracking.uri))
 
 
 def record_verdict(found: Verdict, tracking: TrackingConfig) -> None:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from finesweep.provenance.differences import Change, cause
-from finesweep.reproduce.past import Past
+from finesweep.reproduce.recorded_run import RecordedRun
 
 EXACT, WITHIN_TOLERANCE, DIFFERENT = "EXACT", "WITHIN_TOLERANCE", "DIFFERENT"
 # Other threads or instruction sets moved losses and scores by up to 0.013 (10 comparisons, 1 to 5 epochs of
@@ -51,7 +51,7 @@ class Verdict:
         return asdict(self)
 
 
-def judge(then: Past, now: Past, changes: list[Change], tolerance: float) -> Verdict:
+def judge(then: RecordedRun, now: RecordedRun, changes: list[Change], tolerance: float) -> Verdict:
     rows = metric_rows(then, now)
     weights = {"then": _weights(then), "now": _weights(now)}
     predictions = _predictions(then, now)
@@ -67,25 +67,25 @@ def judge(then: Past, now: Past, changes: list[Change], tolerance: float) -> Ver
     return Verdict(verdict, *ids, rows, changes, weights, predictions, tolerance, why, now.error)
 
 
-def metric_rows(then: Past, now: Past) -> list[MetricRow]:
+def metric_rows(then: RecordedRun, now: RecordedRun) -> list[MetricRow]:
     """Every metric that either run logged, at each step, in the order of the training."""
     one, other = _comparable(then), _comparable(now)
     keys = sorted({**one, **other}, key=lambda key: (key[1] is None, key[1] or 0, key[0]))
     return [MetricRow(name, step, one.get((name, step)), other.get((name, step))) for name, step in keys]
 
 
-def _comparable(past: Past) -> dict[tuple[str, int | None], float]:
-    return {(name, None if name == ONCE else step): value for (name, step), value in past.history.items()}
+def _comparable(recorded: RecordedRun) -> dict[tuple[str, int | None], float]:
+    return {(name, None if name == ONCE else step): value for (name, step), value in recorded.history.items()}
 
 
-def _weights(past: Past) -> str | None:
-    found = past.record.results.get("weights_sha256")
+def _weights(recorded: RecordedRun) -> str | None:
+    found = recorded.record.results.get("weights_sha256")
     return str(found) if found else None
 
 
-def _predictions(then: Past, now: Past) -> dict[str, dict[str, str | None]]:
+def _predictions(then: RecordedRun, now: RecordedRun) -> dict[str, dict[str, str | None]]:
     """Of what both have: one run was begun by an older finesweep, the other was told not to predict."""
-    one, other = (past.record.results.get("predictions", {}) for past in (then, now))
+    one, other = (recorded.record.results.get("predictions", {}) for recorded in (then, now))
     return {
         name: {"then": one[name], "now": other.get(name)}
         for name in sorted(one)

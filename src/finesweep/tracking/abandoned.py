@@ -6,7 +6,7 @@ import socket
 import psutil
 from mlflow.entities import Run
 
-from finesweep.config import TrackingConfig
+from finesweep.config.run import TrackingConfig
 from finesweep.tracking.store import open_store
 from finesweep.tracking.tracked import TrackedRun
 

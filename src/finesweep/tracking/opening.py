@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from finesweep.config import RunConfig, TrackingConfig, flat, to_yaml
-from finesweep.redaction import redact_urls
+from finesweep.config.parse import flat, to_yaml
+from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.hooks import Trial, TrialLost, TrialPruned, current_hooks
+from finesweep.io.redaction import redact_urls
 from finesweep.tracking.abandoned import kill_abandoned_runs, process_identity
 from finesweep.tracking.store import absolute, experiment_id, open_store
 from finesweep.tracking.tracked import TrackedRun
-from finesweep.trial import Trial, TrialLost, TrialPruned, current_trial
 
 # Params of every run, so that runs can be compared; whatever was overridden comes on top.
 COMPARED = ("model.name", "optimizer.name", "optimizer.learning_rate", "trainer.num_train_epochs",
@@ -23,7 +24,7 @@ COMPARED = ("model.name", "optimizer.name", "optimizer.learning_rate", "trainer.
 @contextmanager
 def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun]:
     """A run of the current trial, or a plain one. Ends FINISHED, KILLED (pruned, interrupted) or FAILED."""
-    trial = current_trial.get()
+    trial = current_hooks.get()
     name = trial.run_name if trial else f"{config.model.name}-{time.strftime('%m%d-%H%M%S')}"
     tags = {"finesweep.kind": "run"} if trial is None else {"finesweep.kind": "trial"} | trial.tags
     kill_abandoned_runs(config.tracking)

@@ -6,9 +6,9 @@ from pathlib import Path
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from finesweep.config import TrackingConfig
+from finesweep.config.run import TrackingConfig
 from finesweep.errors import RunError
-from finesweep.redaction import redact_urls
+from finesweep.io.redaction import redact_urls
 from finesweep.tracking.store import SQLITE, open_store
 
 
@@ -29,11 +29,11 @@ def find_run(config: TrackingConfig, run_id: str) -> Run:
         ) from error
 
 
-def read_history(config: TrackingConfig, run: Run, names: Iterable[str]) -> dict[tuple[str, int], float]:
-    """Every value of these metrics, by metric and step."""
+def read_history(config: TrackingConfig, run_id: str, names: Iterable[str]) -> dict[tuple[str, int], float]:
+    """Reads every value of these metrics, by metric and step."""
     client = open_store(config)
     return {
         (name, metric.step): float(metric.value)
         for name in names
-        for metric in client.get_metric_history(run.info.run_id, name)
+        for metric in client.get_metric_history(run_id, name)
     }  # fmt: skip

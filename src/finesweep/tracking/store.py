@@ -18,10 +18,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from finesweep.config import TrackingConfig
+from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError
-from finesweep.files import has_table, make_whole
-from finesweep.redaction import redact_urls
+from finesweep.io.atomic import has_table, make_whole
+from finesweep.io.redaction import redact_urls
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)

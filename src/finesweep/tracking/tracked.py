@@ -13,7 +13,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 
 from finesweep.errors import ModelError
-from finesweep.redaction import redact
+from finesweep.io.redaction import redact
 
 # How a training ended -> the status of its MLflow run.
 STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "INTERRUPTED": "KILLED", "FAIL": "FAILED"}

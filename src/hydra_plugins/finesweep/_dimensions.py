@@ -11,12 +11,12 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from finesweep.config import parse_config
+from finesweep.config.parse import parse_config
+from finesweep.config.study import Branch, SweepConfig
 from finesweep.errors import ConfigError
-from finesweep.preflight import check_model
-from finesweep.sweep.config import Branch, SweepConfig
-from finesweep.sweep.grammar import choices, distribution, ends
-from finesweep.sweep.space import Dimension, Space
+from finesweep.study.grammar import choices, distribution, ends
+from finesweep.study.space import Dimension, Space
+from finesweep.training.preflight import check_model
 
 GRAMMAR = "interval(a, b), tag(log, interval(a, b)), range(a, b), choice(a, b, ...)"
 

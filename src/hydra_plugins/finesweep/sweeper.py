@@ -17,9 +17,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from finesweep.config import parse_config
+from finesweep.config.parse import parse_config
+from finesweep.config.study import SweepConfig, check_sweep
 from finesweep.errors import SweepFailed
-from finesweep.sweep.config import SweepConfig, check_sweep
 
 ConfigStore.instance().store(group="hydra/sweeper", name="finesweep", node=SweepConfig, provider="finesweep")
 
@@ -39,8 +39,8 @@ class FinesweepSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Checks the ground, starts the workers, and says how it went. Raises: FinesweepError."""
-        from finesweep.sweep.asked import Sweep
-        from finesweep.sweep.launch import conclude, prepare
+        from finesweep.study.request import SweepRequest
+        from finesweep.worker.launch import conclude, prepare
         from hydra_plugins.finesweep._dimensions import Dimensions
 
         sweep_config = OmegaConf.to_object(self.sweep_node)
@@ -53,7 +53,7 @@ class FinesweepSweeper(Sweeper):
         base = self._compose(fixed)
         config = parse_config(base)
         space = Dimensions(self.loader, base, fixed, self._compose).read(sweep_config, given)
-        sweep = Sweep(config, sweep_config, space, fixed, str(base.hydra.sweep.dir))
+        sweep = SweepRequest(config, sweep_config, space, fixed, str(base.hydra.sweep.dir))
         prepared = prepare(sweep, parallel=self._is_parallel(base))
         self._launch(sweep, prepared)
         conclude(sweep, prepared)
@@ -82,9 +82,9 @@ class FinesweepSweeper(Sweeper):
         return "basic_launcher" not in str(config.hydra.launcher._target_)
 
     def _launch(self, sweep: Any, prepared: Any) -> None:
-        from finesweep.sweep.progress import watching
-        from finesweep.sweep.stopping import this_command
-        from finesweep.sweep.worker import Worker
+        from finesweep.monitor.progress import watching
+        from finesweep.study.signals import this_command
+        from finesweep.worker.worker import Worker
 
         worker = Worker(
             self.task_function,
@@ -110,7 +110,7 @@ class FinesweepSweeper(Sweeper):
     @staticmethod
     def _survive(launcher: Launcher, jobs: list[list[str]], prepared: Any) -> Sequence[JobReturn]:
         """A launcher gives up all workers when one of its processes is killed; they are started again."""
-        from finesweep.sweep.stopping import stop
+        from finesweep.study.signals import stop
 
         for _ in range(MAX_RESTARTS):
             try:

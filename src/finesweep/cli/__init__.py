@@ -1,0 +1,1 @@
+"""The `finesweep` command; one file a verb."""

@@ -1,0 +1,121 @@
+"""From an exception to what a person reads and the exit code: one clear error, no traceback, exit code 2."""
+
+import dataclasses
+import difflib
+import errno
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from finesweep.errors import (
+    EXIT_DONE,
+    EXIT_NO,
+    EXIT_UNUSABLE,
+    FinesweepError,
+    NotReproduced,
+    NotValid,
+    SweepFailed,
+)
+from finesweep.io import redaction
+from finesweep.io.atomic import has_no_room
+from finesweep.io.checkpoint import REMEDY, user
+from finesweep.machine import determinism
+
+# What the machine refuses, rather than the program.
+ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS, errno.ENOSPC)
+INTERRUPTED = 130  # the shell's code for Ctrl-C
+
+
+def guarded(main: Callable[[], object]) -> int:
+    """Runs `main` and returns the process's exit code; what nobody foresaw keeps its traceback.
+
+    SIGTERM ends a run like Ctrl-C does, so that it is closed in MLflow as KILLED.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # Hydra hands exceptions on instead of printing them and exiting with 1
+    )
+    determinism.deterministic_cublas()
+    signal.signal(signal.SIGTERM, _terminate)
+    logging.captureWarnings(True)
+    try:
+        sys.argv[1:] = redaction.hide(sys.argv[1:])
+        main()
+    except FinesweepError as error:
+        print(f"error: {redaction.redact(str(error))}", file=sys.stderr)
+        return EXIT_NO if isinstance(error, (NotReproduced, NotValid, SweepFailed)) else EXIT_UNUSABLE
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        return EXIT_UNUSABLE
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except OSError as error:  # Hydra's own folders, a disk that filled up
+        if error.errno not in ENVIRONMENT:
+            raise
+        where = error.filename or "a file"
+        print(
+            f"error: {where}: user {user()} cannot write here ({error.strerror}); {REMEDY}", file=sys.stderr
+        )
+        return EXIT_UNUSABLE
+    except Exception as error:
+        if not has_no_room(error):
+            raise
+        first = str(error).strip().partition("\n")[0]
+        print(f"error: {first}; make room on the disk, and start the same command again", file=sys.stderr)
+        return EXIT_UNUSABLE
+    except KeyboardInterrupt:
+        goes_on = "; the same command goes on from here" if {"-m", "--multirun"} & set(sys.argv) else ""
+        print(f"interrupted{goes_on}", file=sys.stderr)
+        return INTERRUPTED
+    return EXIT_DONE
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def explain(error: Exception) -> str:
+    """Hydra's or OmegaConf's message, with the legal keys where one was misspelt."""
+    if isinstance(error, OverrideParseException):
+        return _unparsed(error.override, str(error.message).splitlines()[0])
+    cause: BaseException = error
+    while cause.__cause__ is not None and not isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__
+    if not isinstance(cause, OmegaConfBaseException):
+        return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    text = str(cause).splitlines()[0]
+    key = cause.full_key or _overridden(error)
+    if dataclasses.is_dataclass(cause.object_type) and " not in " in text:
+        return f"{key}: no such key; {_legal(key, [f.name for f in dataclasses.fields(cause.object_type)])}"
+    if text.endswith("is not in struct"):
+        return f"{key}: not there yet; to add it, write +{key}=..."
+    return f"{key}: {text}" if key else text
+
+
+def _unparsed(override: str, message: str) -> str:
+    key, _, value = override.partition("=")
+    if not value or '"' in value:
+        return f"{override}: not in Hydra's grammar ({message})"
+    remedy = f"a value with brackets, spaces or commas is quoted for Hydra too: '{key}=\"{value}\"'"
+    return f"{override}: not in Hydra's grammar ({message}); {remedy}"
+
+
+def _overridden(error: Exception) -> str:
+    match = re.search(
+        r"Could not (?:override|append to config\. An item is already at) '([^']+)'", str(error)
+    )
+    return match.group(1) if match else ""
+
+
+def _legal(key: str, names: list[str]) -> str:
+    prefix, _, name = key.rpartition(".")
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {f'{prefix}.' if prefix else ''}{close[0]}? " if close else ""
+    return f"{hint}legal: {', '.join(names)}"

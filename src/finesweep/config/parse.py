@@ -1,0 +1,89 @@
+"""From Hydra's config, or from a record, to dataclasses and back. Nothing else reads a `DictConfig`."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import ValidationError
+from yaml import YAMLError
+
+from finesweep.config.rules import check_rules
+from finesweep.config.run import RunConfig
+from finesweep.errors import ConfigError
+
+
+def register_schema() -> None:
+    """Makes `RunConfig` the base of `conf/config.yaml`."""
+    ConfigStore.instance().store(name="run_config", node=RunConfig)
+
+
+def parse_config(cfg: DictConfig) -> RunConfig:
+    """Turns Hydra's config into plain dataclasses and checks every value.
+
+    Raises: ConfigError, naming the key, its value and what is legal.
+    """
+    cfg = copy.deepcopy(cfg)
+    with flag_override(cfg, ["struct", "readonly"], False):
+        cfg.pop("hydra", None)
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise ConfigError(f"{missing[0]}: no value; set it on the command line, {missing[0]}=...")
+    return _checked(cfg)
+
+
+def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """Builds a RunConfig from dictionaries (later ones win), then applies ``key=value`` overrides.
+
+    Raises: ConfigError, or OmegaConf's own error for a key that there is not.
+    """
+    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *map(_of_today, plain))
+    for text in overrides:
+        try:
+            merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([text]))
+        except (ValidationError, YAMLError) as error:
+            problem = str(error).splitlines()[0]
+            raise ConfigError(f"{text}: {problem}; legal: one key and its value, as seed=43") from error
+    return _checked(merged)
+
+
+def _of_today(plain: dict[str, Any]) -> dict[str, Any]:
+    """Adds what version 0.1 left to be inferred: the source of the data, and whose F1 it scored."""
+    data = plain.get("data", {})
+    if not data or "source" in data:
+        return plain
+    source = "glue" if data.get("glue_task") else "table" if data.get("path") else "demo"
+    labels = data.get("labels") or []
+    positive = labels[1] if len(labels) == 2 else None  # it scored the label of id 1
+    return {**plain, "data": {**data, "source": source, "positive_label": positive}}
+
+
+def _checked(cfg: Any) -> RunConfig:
+    config = OmegaConf.to_object(cfg)
+    assert isinstance(config, RunConfig)
+    check_rules(config)
+    return config
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """Gives the resolved config as plain nested values, for YAML and JSON."""
+    container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def to_yaml(config: RunConfig) -> str:
+    return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """Gives the resolved config under dotted keys: ``{"optimizer.learning_rate": 1e-4, ...}``."""
+
+    def walk(prefix: str, node: dict[str, Any]) -> dict[str, Any]:
+        leaves: dict[str, Any] = {}
+        for key, value in node.items():
+            leaves |= walk(f"{prefix}{key}.", value) if isinstance(value, dict) else {prefix + key: value}
+        return leaves
+
+    return walk("", to_dict(config))

@@ -1,0 +1,61 @@
+"""Rules for config values: each stands beside its field, and one walk over the fields checks them all."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from finesweep.errors import ConfigError
+
+RULE = "rule"  # its key in a field's metadata
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which values of a field are legal."""
+
+    allows: Callable[[Any], object]
+    legal: str  # says so to a person
+    allows_null: bool = True  # where the field's type allows null at all
+
+
+def ruled(default: Any, rule: Rule) -> Any:
+    """Declares a dataclass field with its default and its rule."""
+    return dataclasses.field(default=default, metadata={RULE: rule})
+
+
+def _finite(allows: Callable[[float], bool]) -> Callable[[float], bool]:
+    return lambda value: math.isfinite(value) and allows(value)
+
+
+POSITIVE = Rule(_finite(lambda value: value > 0), "a number above 0")
+NOT_NEGATIVE = Rule(_finite(lambda value: value >= 0), "0 or more")
+BELOW_ONE = Rule(_finite(lambda value: 0 <= value < 1), "0 or more, below 1")
+SHARE = Rule(_finite(lambda value: 0 < value < 1), "a number between 0 and 1")
+COUNT = Rule(lambda value: value >= 1, "a whole number, 1 or more")
+WHOLE = Rule(lambda value: value >= 0, "a whole number, 0 or more")
+NAME = Rule(re.compile(r"[A-Za-z0-9][\w.-]{0,63}").fullmatch, "up to 64 letters, digits, '.', '_' and '-'")
+
+
+def one_of(*values: str) -> Rule:
+    return Rule(values.__contains__, ", ".join(values))
+
+
+def matching(pattern: str, legal: str) -> Rule:
+    return Rule(re.compile(pattern).fullmatch, legal)
+
+
+def check_rules(config: Any, prefix: str = "") -> None:
+    """Checks every field that has a rule, in nested dataclasses too. `prefix` is said before each key.
+
+    Raises: ConfigError for the first value that its rule does not allow.
+    """
+    for field in dataclasses.fields(config):
+        value, key = getattr(config, field.name), f"{prefix}{field.name}"
+        rule: Rule | None = field.metadata.get(RULE)
+        if dataclasses.is_dataclass(value):
+            check_rules(value, f"{key}.")
+        elif rule and not (rule.allows_null if value is None else rule.allows(value)):
+            raise ConfigError.at(key, value, rule.legal)

@@ -1,0 +1,65 @@
+"""How long yet: a trial, a study. A guess for a person, in seconds; None while there is nothing to go by."""
+
+import statistics
+from collections.abc import Iterator
+
+from optuna.trial import FrozenTrial
+
+from finesweep.monitor.snapshot import Snapshot
+from finesweep.study import storage as studies
+from finesweep.study.budget import busy_seconds, train_steps
+
+FRESH_S = 10.0  # a worker that was heard of in the last five beats is at work, even between two trials
+
+
+def of_trial(snapshot: Snapshot, trial: FrozenTrial) -> float | None:
+    """From the steps left, at its mean speed since it started; loading and evaluations included."""
+    live, beat = trial.user_attrs.get(studies.LIVE, {}), trial.user_attrs.get(studies.BEAT)
+    if not live.get("trained_steps") or beat is None or trial.datetime_start is None:
+        return None
+    per_step = (beat - trial.datetime_start.timestamp()) / live["trained_steps"]
+    left: float = (live["max_steps"] - live["step"]) * per_step - (snapshot.now - beat)
+    return max(0.0, left)
+
+
+def of_study(snapshot: Snapshot) -> float | None:
+    """Trials left, at the mean duration of those that trained, over the workers that are there."""
+    finished = [trial for trial in snapshot.search if trial.state in studies.FINISHED]
+    trained = [trial for trial in finished if studies.REUSED_OF not in trial.user_attrs]
+    durations = [trial.duration.total_seconds() for trial in trained if trial.duration]
+    if not durations or not (workers := _count_workers(snapshot)):
+        return None
+    mean = statistics.fmean(durations)
+    begun = [_left(snapshot, trial, mean) for trial in snapshot.running if not snapshot.is_gone(trial)]
+    by_trials = max([(_count_not_begun(snapshot) * mean + sum(begun)) / workers, *begun])
+    return max(0.0, min([by_trials, *_until_budget(snapshot)]))
+
+
+def _count_workers(snapshot: Snapshot) -> int:
+    heard = (t for t in snapshot.trials if snapshot.now - t.user_attrs.get(studies.BEAT, 0.0) < FRESH_S)
+    return len({trial.user_attrs.get(studies.OWNER) for trial in heard})
+
+
+def _count_not_begun(snapshot: Snapshot) -> int:
+    if snapshot.search_is_over:
+        return snapshot.unconfirmed
+    running = sum(studies.CONFIRMS not in trial.user_attrs for trial in snapshot.running)
+    return max(0, snapshot.n_trials - snapshot.finished - running) + snapshot.unconfirmed
+
+
+def _left(snapshot: Snapshot, trial: FrozenTrial, mean: float) -> float:
+    own = of_trial(snapshot, trial)
+    if own is None and trial.datetime_start is not None:
+        return max(0.0, mean - (snapshot.now - trial.datetime_start.timestamp()))
+    return mean if own is None else own
+
+
+def _until_budget(snapshot: Snapshot) -> Iterator[float]:
+    """Until another budget than n_trials ends the search, if nothing comes after it."""
+    if snapshot.search_is_over or snapshot.unconfirmed:
+        return
+    config, busy, steps = snapshot.budgets, busy_seconds(snapshot.search), train_steps(snapshot.search)
+    if config.timeout_s is not None:
+        yield config.timeout_s - busy
+    if config.max_train_steps is not None and steps:
+        yield busy * (config.max_train_steps / steps - 1)

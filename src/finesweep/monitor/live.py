@@ -1,0 +1,96 @@
+"""Looks at a study again and again: a table that is drawn over on a terminal, plain lines elsewhere."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from optuna.study import Study
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from finesweep.monitor.events import beginning, ending
+from finesweep.monitor.snapshot import Snapshot, take_snapshot
+from finesweep.monitor.table import live_table
+from finesweep.study.signals import stop
+
+STOPPING = "stopping: running trials save and are handed back; Ctrl-C again ends them now"
+
+
+class Watcher:
+    """Looks at a study until `is_over`, which also waits from one look to the next."""
+
+    def __init__(self, study: Study, ended: set[int], is_over: Callable[[Snapshot | None], bool]) -> None:
+        """`is_over` gets the last look, or None if it could not be taken."""
+        self.study, self.is_over = study, is_over
+        self.console = Console(stderr=True, highlight=False)
+        self.ended, self.begun = set(ended), set[int]()
+        self.snapshot: Snapshot | None = None  # the last one that could be taken
+        self.notes: dict[str, str] = {}  # under the table
+        self.told = False  # the workers, to stop
+
+    def say(self, text: str) -> None:
+        self.console.print(Text(text), soft_wrap=True)
+
+    def watch(self) -> None:
+        with self._screen() as show:
+            while True:
+                self.glance(show)
+                if self.is_over(None if "storage" in self.notes else self.snapshot):
+                    break
+        self.glance(lambda: None)
+
+    @contextmanager
+    def _screen(self) -> Iterator[Callable[[], None]]:
+        """What shows the table; nothing where it could not be drawn over."""
+        if not self.console.is_interactive:
+            yield lambda: None
+            return
+        live = Live(
+            console=self.console, transient=True, auto_refresh=False,
+            redirect_stdout=sys.stdout.isatty(),  # else stdout is a file, and stays one
+        )  # fmt: skip
+        with live:
+            yield lambda: live.update(self._drawn(), refresh=True)
+
+    def _drawn(self) -> RenderableType:
+        notes = list(self.notes.values())
+        return live_table(self.snapshot, self.console, notes) if self.snapshot else Text("\n".join(notes))
+
+    def glance(self, show: Callable[[], None]) -> None:
+        """A storage that is away for a moment is said once; what was seen last stays on the screen."""
+        try:
+            if stop.asked:
+                self._tell_stop()
+            snapshot = take_snapshot(self.study)
+            self._say_events(snapshot)
+            self.snapshot = snapshot
+            self.notes.pop("storage", None)
+            show()
+        except Exception as error:
+            first = str(error).partition("\n")[0]
+            self._note("storage", f"the study cannot be read just now: {type(error).__name__}: {first}")
+            with suppress(Exception):
+                show()
+
+    def _tell_stop(self) -> None:
+        self._note("stop", STOPPING)
+        if not self.told:
+            stop.tell(self.study)
+            self.told = True
+
+    def _note(self, about: str, text: str) -> None:
+        if about not in self.notes and not self.console.is_interactive:
+            self.say(text)
+        self.notes[about] = text
+
+    def _say_events(self, snapshot: Snapshot) -> None:
+        """Says what has begun or ended since the last look."""
+        for trial in snapshot.running:
+            if trial.number not in self.begun and not self.console.is_interactive:
+                self.say(beginning(trial))
+            self.begun.add(trial.number)
+        for trial in snapshot.trials:
+            if trial.state.is_finished() and trial.number not in self.ended:
+                self.ended.add(trial.number)
+                self.say(ending(snapshot, trial))

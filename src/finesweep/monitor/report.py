@@ -1,0 +1,221 @@
+"""A study in numbers: what `status` and `best` print, and the summary at the end of a sweep."""
+
+import shlex
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from finesweep.config.study import ConfirmConfig
+from finesweep.errors import StudyError
+from finesweep.io.redaction import VARIABLE
+from finesweep.provenance.record import is_result
+from finesweep.study import storage as studies
+from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
+from finesweep.study.confirm import confirmed_candidates, is_within_noise, winner
+from finesweep.study.space import params_of
+
+STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
+
+
+@dataclass
+class Confirmed:
+    """A candidate over new seeds; the value that it was chosen for is not among them."""
+
+    trial: int
+    mean: float
+    std: float | None  # of the sample; null for a single seed
+    n: int
+
+
+@dataclass
+class Best:
+    """`finesweep best --json`; fields may be added, these stay."""
+
+    study: str
+    metric: str
+    direction: str
+    value: float
+    trial: int
+    run_id: str
+    params: dict[str, Any]
+    command: str  # re-runs it without the sweep
+    submission: str | None  # the first of `submissions`
+    submissions: list[str] = field(default_factory=list)
+    checkpoint: str | None = None
+    final_metrics: dict[str, float] = field(default_factory=dict)
+    confirmed: list[Confirmed] = field(default_factory=list)  # best mean first; empty without `confirm`
+    within_noise: bool | None = None  # whether the lead over the second of `confirmed` may be chance
+    pareto: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # with several objectives, by the first of them
+
+
+@dataclass
+class Status:
+    """`finesweep status --json`; fields may be added, these stay."""
+
+    study: str
+    n_trials: int
+    finished: int  # of the search; trials that confirm a winner come on top
+    states: dict[str, int]  # all trials
+    best: dict[str, Any] | None
+    metric: str = ""
+    failures: list[str] = field(default_factory=list)
+    ended_by: str | None = None  # the budget that is used up
+    seconds: float = 0.0  # in which trials ran
+    train_steps: int = 0
+    reused: int = 0  # trials whose point was known
+    confirming: int = 0  # finished trials that confirm another one
+    importances: dict[str, float] = field(default_factory=dict)  # of the finish step; shares that sum to 1
+    commands: list[dict[str, Any]] = field(default_factory=list)  # what the study was worked on with
+
+
+def describe(study: Study) -> Status:
+    """Raises: StudyError for a study that finesweep did not make."""
+    if "n_trials" not in study.user_attrs:
+        raise StudyError(f"study {study.study_name!r}: not made by finesweep, or cut off while it was made")
+    trials = study.get_trials(deepcopy=False)
+    search = studies.searching(trials)
+    states = {name: sum(trial.state is TrialState[name] for trial in trials) for name in STATES}
+    return Status(
+        study=study.study_name,
+        n_trials=study.user_attrs["n_trials"],
+        finished=studies.count_finished(search),
+        states=states,
+        best=asdict(best(study)) if studies.best_first(study) else None,
+        metric=study.user_attrs["metric"],
+        failures=[f"trial {t.number}: {t.user_attrs[studies.ERROR]}" for t in studies.failures(trials)],
+        ended_by=spent(trials, budgets(study.user_attrs)),
+        seconds=round(busy_seconds(trials), 1),
+        train_steps=train_steps(trials),
+        reused=sum(studies.REUSED_OF in trial.user_attrs for trial in trials),
+        confirming=studies.count_finished(trials) - studies.count_finished(search),
+        importances=study.user_attrs.get(studies.CONCLUSION, {}).get("importances", {}),
+        commands=study.user_attrs.get(studies.HISTORY, []),
+    )
+
+
+def best(study: Study) -> Best:
+    """Raises: StudyError if no trial is complete yet."""
+    config = ConfirmConfig(**study.user_attrs.get("confirm", {}))
+    first = winner(study, config)
+    if first is None:
+        raise StudyError(
+            f"study {study.study_name!r}: no trial is complete yet; see: finesweep status {study.study_name}"
+        )
+    # The submission belongs to the finish step's winner; a later, better trial has none yet.
+    found = study.user_attrs.get(studies.CONCLUSION, {})
+    mine = found if found.get("best") == first.number else {}
+    submissions = mine.get("submissions", [])
+    confirmed = confirmed_candidates(study, config)
+    return Best(
+        study=study.study_name,
+        metric=study.user_attrs["metric"],
+        direction=study.directions[0].name.lower(),
+        value=first.values[0],
+        trial=first.number,
+        run_id=first.user_attrs[studies.RUN_ID],
+        params=params_of(first),
+        command=command(first),
+        submission=next(iter(submissions), None),
+        submissions=submissions,
+        checkpoint=first.user_attrs.get(studies.CHECKPOINT),
+        final_metrics=mine.get("metrics", {}),
+        confirmed=[Confirmed(s.trial.number, s.mean, s.std, len(s.values)) for s in confirmed],
+        within_noise=is_within_noise(*confirmed[:2]) if len(confirmed) > 1 else None,
+        pareto=pareto(study) if len(study.directions) > 1 else [],
+    )
+
+
+def pareto(study: Study) -> list[dict[str, Any]]:
+    names = list(study.user_attrs["objectives"])
+    return [
+        {
+            "trial": trial.number,
+            "run_id": trial.user_attrs[studies.RUN_ID],
+            "values": dict(zip(names, trial.values, strict=True)),
+            "params": params_of(trial),
+        }
+        for trial in studies.pareto_front(study)
+    ]
+
+
+def command(trial: FrozenTrial) -> str:
+    """Runs this trial again, alone."""
+    return shlex.join(["python", "train.py", *trial.user_attrs[studies.OVERRIDES]])
+
+
+def lines(found: Best) -> list[str]:
+    """`finesweep best` for people."""
+    final = "  ".join(
+        f"{key}={value:.4f}" for key, value in found.final_metrics.items()
+        if key.startswith("final_") and is_result(key)
+    )  # fmt: skip
+    rows = [
+        ("best", f"{found.metric} {found.value:.4f} (trial {found.trial})"),
+        *(("confirmed", text) for text in _confirmed(found)),
+        *(("pareto front", _point(point)) for point in found.pareto),
+        ("parameters", _pairs(found.params)),
+        ("final score", final),
+        ("run", found.run_id),
+        ("checkpoint", found.checkpoint or ""),
+        ("submission", ", ".join(found.submissions)),
+        ("run it again", found.command),
+        ("with", f"{VARIABLE}... set to what was given then" if VARIABLE in found.command else ""),
+    ]
+    return [f"{name + ':':14}{text}" for name, text in rows if text]
+
+
+def _confirmed(found: Best) -> list[str]:
+    rows = [
+        f"trial {one.trial}: mean {one.mean:.4f}, "
+        f"std {'-' if one.std is None else f'{one.std:.4f}'}, n={one.n} new seeds"
+        for one in found.confirmed
+    ]
+    if found.within_noise is not None:
+        lead = abs(found.confirmed[0].mean - found.confirmed[1].mean)
+        verdict = "WITHIN NOISE: take either" if found.within_noise else "beyond noise"
+        rows.append(
+            f"lead of {lead:.4f} over trial {found.confirmed[1].trial} is {verdict} (paired t-test, 5%)"
+        )
+    return rows
+
+
+def _point(point: dict[str, Any]) -> str:
+    return f"trial {point['trial']}: {_pairs(point['values'])}  at {_pairs(point['params'])}"
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    return "  ".join(f"{key}={_short(value)}" for key, value in values.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_summary(status: Status) -> None:
+    # Tries that were handed on to another trial are FAIL in Optuna, but nothing failed.
+    handed_on = status.states["FAIL"] - len(status.failures)
+    shown = status.states | {"FAIL": len(status.failures), "handed on": handed_on}
+    counts = "  ".join(f"{name} {count}" for name, count in shown.items() if count)
+    print(f"\nstudy {status.study}: {status.finished} of {status.n_trials} trials finished ({counts})")
+    if status.ended_by:
+        spent = f"{status.seconds:.0f} s, {status.train_steps:,} training steps"
+        print(f"{'ended by:':14}{status.ended_by}; {spent}")
+    if status.reused:
+        print(f"{'reused:':14}{status.reused} trials whose point had been evaluated before")
+    for failure in status.failures:
+        print(f"  failed: {failure}")
+    if status.best:
+        print("\n".join(lines(_best(status.best))))
+    if status.importances:
+        print(
+            f"{'importance:':14}{_pairs({key: round(share, 2) for key, share in status.importances.items()})}"
+        )
+    print(f"{'compare:':14}finesweep ui   (filter: tags.`finesweep.study` = '{status.study}')")
+
+
+def _best(plain: dict[str, Any]) -> Best:
+    return Best(**plain | {"confirmed": [Confirmed(**one) for one in plain["confirmed"]]})

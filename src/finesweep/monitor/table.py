@@ -1,0 +1,116 @@
+"""The table of a study's running trials, with the study's totals below it."""
+
+import socket
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from finesweep.monitor import eta
+from finesweep.monitor.events import best_so_far, marks, number, point
+from finesweep.monitor.snapshot import Snapshot, take_snapshot
+from finesweep.study import storage as studies
+
+STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
+OTHER_LINES = 8  # heading, totals and notes, which must stay on the screen when there are many workers
+NARROW = 100  # columns
+WIDE = 160  # columns of a table that goes into a file or a pipe
+
+
+def print_running(study: Study) -> None:
+    """The table of running trials on stdout; nothing when none runs."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(WIDE, console.width)
+    snapshot = take_snapshot(study)
+    if not snapshot.running:
+        return
+    with console.capture() as drawn:
+        console.print(running_table(snapshot, console.width))
+    print("\n".join(["", *(line.rstrip() for line in drawn.get().splitlines())]))
+
+
+def live_table(snapshot: Snapshot, console: Console, notes: list[str]) -> RenderableType:
+    """Running trials as far as there is room for them, totals, and what else is to be said just now."""
+    rows = max(1, console.height - OTHER_LINES)
+    table = (
+        running_table(snapshot, console.width, rows) if snapshot.running else Text(_nothing_runs(snapshot))
+    )
+    more = [f"... and {len(snapshot.running) - rows} more"] if len(snapshot.running) > rows else []
+    lines = [Text(line) for line in (*more, *totals(snapshot))]
+    return Group(table, *lines, *(Text(note, style="bold yellow") for note in notes))
+
+
+def _nothing_runs(snapshot: Snapshot) -> str:
+    if snapshot.is_starting:
+        return "the workers are starting"
+    if snapshot.search_is_over and snapshot.confirmed == snapshot.to_confirm:
+        return "no trial is running; at the end the best one predicts, and the plots are drawn"
+    return "no trial is running"
+
+
+def running_table(snapshot: Snapshot, width: int, rows: int | None = None) -> Table:
+    table = _columns(snapshot.watched, width)
+    for trial in snapshot.running[:rows]:
+        table.add_row(*map(Text, _row(snapshot, trial, width)))
+    return table
+
+
+def _columns(metric: str, width: int) -> Table:
+    between = 2 if width >= NARROW else 1
+    table = Table(box=None, pad_edge=False, padding=(0, between, 0, 0), expand=True)
+    table.add_column("worker", no_wrap=True)
+    for heading in ("trial", "epoch", "step", "examples/s" if width >= NARROW else "ex/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(metric, justify="right", no_wrap=True, max_width=max(8, width // 10))
+    table.add_column("ETA", justify="right", no_wrap=True)
+    table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=1)  # what is left
+    return table
+
+
+def _row(snapshot: Snapshot, trial: FrozenTrial, width: int) -> tuple[str, ...]:
+    live = trial.user_attrs.get(studies.LIVE, {})
+    gone = snapshot.is_gone(trial)
+    return (
+        _worker(trial.user_attrs[studies.OWNER], 12 if width >= NARROW else 6),
+        str(trial.number),
+        f"{live['epoch']:.2f}" if "epoch" in live else "-",
+        f"{live['step']}/{live['max_steps']}" if "step" in live else "-",
+        f"{live['examples_per_s']:.0f}" if "examples_per_s" in live else "-",
+        number(live["value"]) if "value" in live else "-",
+        "-" if gone else clock(eta.of_trial(snapshot, trial)),
+        "its worker is gone" if gone else _about(trial),
+    )
+
+
+def _worker(owner: str, room: int) -> str:
+    """The pid; on another host also the end of its name, which tells hosts apart, as far as there is room."""
+    host, pid, _ = owner.split("|")
+    return pid if host == socket.gethostname() else f"{host.partition('.')[0][-room:]}:{pid}"
+
+
+def _about(trial: FrozenTrial) -> str:
+    return ": ".join(filter(None, [marks(trial, noun=""), point(trial)]))
+
+
+def totals(snapshot: Snapshot) -> list[str]:
+    counts = (f"{state.name} {sum(trial.state is state for trial in snapshot.trials)}" for state in STATES)
+    parts = [f"{snapshot.finished}/{snapshot.n_trials} finished"]
+    if snapshot.to_confirm:
+        parts.append(f"{snapshot.confirmed}/{snapshot.to_confirm} confirming")
+    parts.append(best_so_far(snapshot) or "no result yet")
+    times = f"elapsed {clock(snapshot.elapsed_s)} | ETA {clock(eta.of_study(snapshot))}"
+    return ["  ".join(counts), " | ".join(parts), times]
+
+
+def clock(seconds: float | None) -> str:
+    """0:07, 12:07, 3:12:07, 2d 03:12; - for unknown."""
+    if seconds is None:
+        return "-"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24}d {hours % 24:02}:{minute:02}"
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -1,0 +1,120 @@
+"""A run as it was recorded: in the MLflow store, or in a folder that `finesweep export` made."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finesweep.config.run import TrackingConfig
+from finesweep.errors import ModelError, RunError
+from finesweep.provenance.differences import Change
+from finesweep.provenance.record import FILE, Provenance, history_hash, is_result
+
+RUN_FILE = "run.json"  # of an exported folder: what the MLflow store knows of the run
+RUN_ID = re.compile("[0-9a-f]{32}")  # it names a folder
+FINISHED = ("COMPLETE", "PRUNED")
+History = dict[tuple[str, int], float]  # metric, step -> value
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    run_id: str
+    name: str
+    state: str  # COMPLETE, PRUNED, INTERRUPTED, FAIL; empty while it runs
+    tags: dict[str, str]
+    record: Provenance
+    history: History
+    folder: Path | None = None  # where it was exported to
+
+    @property
+    def error(self) -> str | None:
+        return self.tags.get("finesweep.error")
+
+    @property
+    def metric(self) -> str:
+        return f"eval_{self.record.config['data']['metric']}"
+
+    @property
+    def value(self) -> float | None:
+        """Of the best evaluation."""
+        return next((value for (name, _), value in self.history.items() if name == "best_value"), None)
+
+    def check_finished(self) -> None:
+        """Raises: RunError for a run that has nothing to compare with."""
+        if self.state not in FINISHED:
+            state = {"": "still running, or killed", "FAIL": "failed"}.get(self.state, self.state.lower())
+            raise RunError(
+                f"run {self.run_id}: not finished ({state}); legal: a run that is complete, or pruned"
+            )
+        if not self.record.results:
+            raise RunError(f"run {self.run_id}: its {FILE} holds no results")
+
+    def to_json(self) -> str:
+        """For `RUN_FILE`."""
+        metrics = [{"name": n, "step": s, "value": v} for (n, s), v in sorted(self.history.items())]
+        kept = {"run_id": self.run_id, "name": self.name, "state": self.state, "tags": self.tags}
+        return json.dumps(kept | {"metrics": metrics}, indent=1) + "\n"
+
+
+def load_recorded_run(where: str, tracking: TrackingConfig) -> RecordedRun:
+    """`where`: a run's id, or an exported folder. Raises: RunError, ConfigError."""
+    folder = Path(where)
+    return _from_folder(folder) if folder.is_dir() else _from_store(where, tracking)
+
+
+def store_differences(recorded: RecordedRun) -> list[Change]:
+    """Whether the values in the store are still those that the run logged."""
+    then, now = recorded.record.results.get("metrics_sha256"), history_hash(recorded.history)
+    return [] if then == now else [Change("results", "metrics in the store", then, now)]
+
+
+def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
+    from finesweep.tracking import TrackedRun, find_run, open_store, read_history
+
+    run = find_run(tracking, run_id)
+    tags = {key: value for key, value in run.data.tags.items() if key.startswith("finesweep.")}
+    _refuse_what_did_not_train(run_id, tags)
+    try:
+        text = TrackedRun(open_store(tracking), run_id).read_text(FILE)
+    except ModelError as error:
+        raise RunError(
+            f"run {run_id}: it has no {FILE}: it failed before it trained, or is of an older finesweep"
+        ) from error
+    record = Provenance.from_json(text, f"run {run_id}: {FILE}")
+    state = tags.get("finesweep.state", "")
+    # Others were logged by somebody else, later; a run that failed has no list of its own.
+    names = record.results.get("metrics", filter(is_result, run.data.metrics))
+    return RecordedRun(
+        run_id, str(run.info.run_name), state, tags, record, read_history(tracking, run_id, names)
+    )
+
+
+def _refuse_what_did_not_train(run_id: str, tags: dict[str, str]) -> None:
+    study = tags.get("finesweep.study")
+    if tags.get("finesweep.kind") == "study":
+        raise RunError(
+            f"run {run_id}: the parent of study {study!r}, which did not train; legal: --best {study}"
+        )
+    if "finesweep.reused_of" in tags:
+        twin = tags["finesweep.reused_of"]
+        raise RunError(
+            f"run {run_id}: it did not train, but took its value from trial {twin} of study {study!r}; "
+            "legal: the id of that trial's run"
+        )
+
+
+def _from_folder(folder: Path) -> RecordedRun:
+    try:
+        found: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        text = (folder / FILE).read_text(encoding="utf-8")
+        history = {(row["name"], int(row["step"])): float(row["value"]) for row in found["metrics"]}
+        known = found["run_id"], found["name"], found["state"], found["tags"]
+        if not RUN_ID.fullmatch(found["run_id"]) or not isinstance(found["state"], str):
+            raise ValueError(f"run_id {found['run_id']!r}, state {found['state']!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder}: no folder that `finesweep export` made ({error})") from error
+    recorded = RecordedRun(*known, Provenance.from_json(text, str(folder / FILE)), history, folder)
+    if recorded.record.results and store_differences(recorded):
+        raise RunError(f"{folder / RUN_FILE}: its metrics are not those that {FILE} was written for")
+    return recorded

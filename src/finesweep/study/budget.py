@@ -1,0 +1,66 @@
+"""How much of a study's budget is used up. Budgets bound the search; confirming its winners comes on top."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from finesweep.config.study import Sampler, StudyConfig
+from finesweep.study.storage import BEAT, HISTORY, LIVE, RETRY_OF, count_finished, searching
+
+
+def spent(trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool = False) -> str | None:
+    """Which budget of the search is used up, for a person to read; None if something is left of each.
+
+    `spoken_for`: trials that are still running count as finished.
+    """
+    search = searching(trials)
+    running = sum(trial.state is TrialState.RUNNING for trial in search)
+    if count_finished(search) + (running if spoken_for else 0) >= config.n_trials:
+        return f"n_trials={config.n_trials}"
+    if any(trial.state is TrialState.WAITING and RETRY_OF in trial.user_attrs for trial in search):
+        return None  # what was begun within the budget goes on to its end
+    if config.timeout_s is not None and (seconds := busy_seconds(search)) >= config.timeout_s:
+        return f"timeout_s={config.timeout_s:g} ({seconds:.0f} s)"
+    if config.max_train_steps is not None and (steps := train_steps(search)) >= config.max_train_steps:
+        return f"max_train_steps={config.max_train_steps} ({steps} steps)"
+    waiting = any(trial.state is TrialState.WAITING for trial in search)
+    if config.sampler is Sampler.grid and not waiting and (spoken_for or not running):
+        return "all points of the grid"
+    return None
+
+
+def budgets(attrs: dict[str, Any]) -> StudyConfig:
+    """As the last command gave them, from the study's attributes."""
+    last = attrs.get(HISTORY, [{}])[-1]
+    bounds = {key: last.get(key) for key in ("timeout_s", "max_train_steps")}
+    return StudyConfig(n_trials=attrs["n_trials"], sampler=Sampler(last.get("sampler", "tpe")), **bounds)
+
+
+def train_steps(trials: Sequence[FrozenTrial]) -> int:
+    """Optimizer steps that were taken; what a resumed trial found done counts where it was done."""
+    return sum(int(trial.user_attrs.get(LIVE, {}).get("trained_steps", 0)) for trial in trials)
+
+
+def busy_seconds(trials: Sequence[FrozenTrial]) -> float:
+    """Seconds in which at least one trial ran; the night between a kill and the next start does not count."""
+    spans = sorted(filter(None, map(_span, trials)))
+    total, until = 0.0, 0.0
+    for start, end in spans:
+        total += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return total
+
+
+def _span(trial: FrozenTrial) -> tuple[float, float] | None:
+    if trial.datetime_start is None:
+        return None
+    start = trial.datetime_start.timestamp()
+    if trial.datetime_complete is None:
+        end = float(trial.user_attrs.get(BEAT, time.time()))
+    else:
+        end = trial.datetime_complete.timestamp()
+        if trial.state is TrialState.FAIL:  # found dead, perhaps much later
+            end = min(end, float(trial.user_attrs.get(BEAT, end)))
+    return start, max(start, end)

@@ -1,0 +1,94 @@
+"""Whether the winner is more than the luckiest seed: the best few again, each with the same new seeds."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from finesweep.config.study import ConfirmConfig
+from finesweep.study.storage import CONFIRMS, ERROR, SEED, best_first
+
+NOISE = 0.05  # a lead with a greater p-value is within noise
+
+
+@dataclass(frozen=True)
+class ConfirmedCandidate:
+    """A candidate, confirmed. The value that it was chosen for is not counted: it was the highest of many."""
+
+    trial: FrozenTrial
+    values: dict[int, float]  # by seed
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values.values())
+
+    @property
+    def std(self) -> float | None:
+        """Of the sample; None for a single value."""
+        return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
+
+
+def missing(study: Study, config: ConfirmConfig, base_seed: int) -> list[tuple[FrozenTrial, int]]:
+    """Candidate and seed of what is to be trained, seed by seed: half of it is a comparison too."""
+    candidates = best_first(study)[: config.top_k]
+    tries = _tries(study.get_trials(deepcopy=False))
+    wanted = [(trial, base_seed + offset) for offset in range(1, config.seeds + 1) for trial in candidates]
+    return [
+        (trial, seed)
+        for trial, seed in wanted
+        if not any(map(_is_settled, tries.get((trial.number, seed), [])))
+    ]
+
+
+def last_try(trials: Sequence[FrozenTrial], candidate: int, seed: int) -> FrozenTrial | None:
+    """The try to go on from, whose worker died or was interrupted."""
+    return next(reversed(_tries(trials).get((candidate, seed), [])), None)
+
+
+def _tries(trials: Sequence[FrozenTrial]) -> dict[tuple[int, int], list[FrozenTrial]]:
+    tries: dict[tuple[int, int], list[FrozenTrial]] = {}
+    for trial in trials:
+        if CONFIRMS in trial.user_attrs:
+            tries.setdefault((trial.user_attrs[CONFIRMS], trial.user_attrs[SEED]), []).append(trial)
+    return tries
+
+
+def _is_settled(trial: FrozenTrial) -> bool:
+    return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or ERROR in trial.user_attrs
+
+
+def confirmed_candidates(study: Study, config: ConfirmConfig) -> list[ConfirmedCandidate]:
+    """The candidates that were confirmed, best mean first; after them those of which seeds failed."""
+    found = []
+    tries = _tries(study.get_trials(deepcopy=False))
+    for trial in best_first(study)[: config.top_k]:
+        complete = {
+            seed: other.values[0]
+            for (candidate, seed), others in tries.items() if candidate == trial.number
+            for other in others if other.state is TrialState.COMPLETE
+        }  # fmt: skip
+        if complete:
+            found.append(ConfirmedCandidate(trial, complete))
+    sign = -1 if study.directions[0] is StudyDirection.MAXIMIZE else 1
+    return sorted(found, key=lambda standing: (-len(standing.values), sign * standing.mean))
+
+
+def is_within_noise(first: ConfirmedCandidate, second: ConfirmedCandidate) -> bool:
+    """Whether a paired t-test over the seeds they share cannot tell the two apart (p > 0.05, two-sided)."""
+    seeds = sorted(first.values.keys() & second.values.keys())
+    differences = [first.values[seed] - second.values[seed] for seed in seeds]
+    if len(differences) < 2:
+        return True
+    if len(set(differences)) == 1:  # no spread at all, which the test cannot divide by
+        return differences[0] == 0
+    from scipy import stats  # half a second, and `status` seldom needs it
+
+    return bool(stats.ttest_1samp(differences, 0.0).pvalue > NOISE)
+
+
+def winner(study: Study, config: ConfirmConfig) -> FrozenTrial | None:
+    """The best mean of those that were confirmed; without any, the best trial."""
+    confirmed = confirmed_candidates(study, config)
+    return confirmed[0].trial if confirmed else next(iter(best_first(study)), None)

@@ -1,0 +1,61 @@
+"""Which parameters mattered in a study."""
+
+import warnings
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from finesweep.study import storage as studies
+
+if TYPE_CHECKING:
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+MIN_TRIALS = 10  # complete ones; with fewer, the first is the right one hardly more often than by chance
+
+
+def importances(study: Study) -> dict[str, float]:
+    """Each parameter's share in reaching the best trials, or the Pareto front; greatest first.
+
+    Keys are Optuna's names. Empty while there are too few trials, and where all are equal.
+    """
+    return shares(searched(study))
+
+
+def shares(search: Study) -> dict[str, float]:
+    """PED-ANOVA, for a study of search trials alone."""
+    complete = search.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < MIN_TRIALS or len({tuple(trial.values) for trial in complete}) < 2:
+        return {}
+    from optuna.importance import get_param_importances  # and with it scikit-learn: a second
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that some values of a parameter were tried once only
+        found = get_param_importances(search, evaluator=evaluator(search))
+    # Optuna's way to say that there is nothing to tell the best from the others by.
+    return {} if len(found) > 1 and len(set(found.values())) == 1 else found
+
+
+def evaluator(search: Study) -> "PedAnovaImportanceEvaluator":
+    """What tells the best tenth of many trials from the others, or five of fewer.
+
+    Optuna's documentation asks for five; of a single one, all that it has of an interval seems to matter.
+    """
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    complete = len(search.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+    return PedAnovaImportanceEvaluator(target_quantile=max(0.1, min(0.5, 5 / max(1, complete))))
+
+
+def searched(study: Study) -> Study:
+    """A copy in memory of the trials that searched and trained. Numbers stay; the others count as failed."""
+    copy = optuna.create_study(directions=study.directions)
+    for trial in study.get_trials(deepcopy=False):
+        copy.add_trial(trial if _counts(trial) else create_trial(state=TrialState.FAIL))
+    return copy
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    others = (studies.CONFIRMS, studies.REUSED_OF)
+    return trial.state in studies.FINISHED and not any(key in trial.user_attrs for key in others)

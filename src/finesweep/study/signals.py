@@ -1,0 +1,63 @@
+"""The first Ctrl-C or SIGTERM asks: running trials save and are handed back. The second one ends it."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from optuna.study import Study
+
+from finesweep.study.liveness import this_owner
+
+ATTR = "stop"  # of the study: the commands that were asked to stop
+
+
+def this_command() -> str:
+    """Names the launching process to its workers, wherever they are; no later process has the name."""
+    return this_owner()
+
+
+class Stop:
+    """One for each process, set by its signals, or by what the launching process wrote into the study."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._command: str | None = None  # whose workers listen here
+
+    @property
+    def asked(self) -> bool:
+        return self._asked.is_set()
+
+    @contextmanager
+    def listening(self, command: str) -> Iterator[None]:
+        """Done once in a process: with the basic launcher, the worker is the launching process."""
+        if self._command is not None:
+            yield
+            return
+        self._command = command
+        self._asked.clear()
+        before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            self._command = None
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self._asked.set()
+
+    def tell(self, study: Study) -> None:
+        """Lets the workers of this command know, wherever they are."""
+        commands = study.user_attrs.get(ATTR, [])
+        study.set_user_attr(ATTR, [*commands[-9:], self._command])
+
+    def hear_of(self, study: Study) -> None:
+        if self._command in study.user_attrs.get(ATTR, []):
+            self._asked.set()
+
+
+stop = Stop()

@@ -1,0 +1,149 @@
+"""The study in its storage, and what its trials say of themselves."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from finesweep.config.run import Direction
+from finesweep.config.study import StudyConfig
+from finesweep.errors import ConfigError, StudyError
+from finesweep.io.atomic import has_table, make_whole
+from finesweep.io.redaction import redact_urls
+from finesweep.study.lock import SQLITE, check_storage, study_lock
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.disable_default_handler()
+optuna.logging.enable_propagation()
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+# Names of the attributes that a trial carries.
+OWNER, BEAT, ORDINAL, RETRY_OF, ERROR, RUN_ID = "owner", "beat", "ordinal", "retry_of", "error", "run_id"
+CHECKPOINT, FOLDER, OVERRIDES = "checkpoint", "folder", "overrides"
+LIVE = "live"  # for a person watching: epoch, step, examples/s; and trained_steps, which budgets count
+WORKER_DEATHS = "deaths"  # of the workers of this trial and of the tries before it
+OUTCOME = "outcome"  # how the run ended, written before MLflow and Optuna are told; see `ledger.Outcome`
+RETRY_OVERRIDES = "extra"  # overrides on top of the point: the smaller batch after an out-of-memory
+REUSED_OF = "reused_of"  # the trial that evaluated the same point before
+CONFIRMS, SEED = "confirms", "seed"  # the trial whose point this one trains again, and with which seed
+# And the study.
+CONCLUSION = "conclusion"  # what its last finish step found
+HISTORY = "history"  # of the commands that worked on it: what each was started with
+
+
+def open_storage(url: str) -> RDBStorage:
+    """The storage of all studies; a SQLite file is created by one process alone, the others wait.
+
+    Raises: ConfigError if it cannot be opened.
+    """
+    check_storage(url)
+    try:
+        if not url.startswith(SQLITE):
+            with study_lock(url, "create"):
+                return RDBStorage(url)
+        path = Path(url.removeprefix(SQLITE))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with study_lock(url, "create"):
+            if not path.exists():
+                make_whole(path, _create_sqlite)
+        if not has_table(path, "studies"):  # Optuna would add its own tables to it
+            raise ConfigError(f"hydra.sweeper.study.storage: {path} is a database, but not Optuna's; "
+                              "legal: another file")  # fmt: skip
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        raise ConfigError(
+            f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _create_sqlite(path: Path) -> None:
+    engine = RDBStorage(f"{SQLITE}{path}").engine
+    with engine.connect() as connection:  # readers do not wait for writers; kept in the file
+        connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
+    engine.dispose()
+
+
+def create(
+    config: StudyConfig,
+    objectives: Mapping[str, Direction],
+    points: Sequence[dict[str, Any]],
+    attrs: dict[str, Any],
+) -> Study:
+    """Finds the study, or makes it with its enqueued points and attributes; under the study's lock."""
+    assert config.name is not None
+    study = optuna.create_study(
+        storage=open_storage(config.storage),
+        study_name=config.name,
+        directions=[direction.value for direction in objectives.values()],
+        load_if_exists=True,
+    )
+    for point in points:
+        study.enqueue_trial(point, skip_if_exists=True)
+    for key, value in attrs.items():
+        study.set_user_attr(key, value)
+    return study
+
+
+def load(name: str, storage: str) -> Study:
+    """Raises: StudyError, listing the studies there are."""
+    if storage.startswith(SQLITE) and not Path(storage.removeprefix(SQLITE)).exists():
+        raise StudyError(f"study {name!r}: there is no {storage} here; start a study with python train.py -m")
+    opened = open_storage(storage)
+    try:
+        return optuna.load_study(study_name=name, storage=opened)
+    except KeyError:
+        names = sorted(optuna.get_all_study_names(opened))
+        raise StudyError(
+            f"study {name!r}: not in {storage}; there: {', '.join(names) or 'none'}; "
+            "start one with python train.py -m"
+        ) from None
+
+
+def searching(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Without those that only confirm another one."""
+    return [trial for trial in trials if CONFIRMS not in trial.user_attrs]
+
+
+def failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials that failed for good; one that was enqueued again is none."""
+    return [trial for trial in trials if trial.state is TrialState.FAIL and ERROR in trial.user_attrs]
+
+
+def count_finished(trials: Sequence[FrozenTrial]) -> int:
+    return sum(trial.state in FINISHED for trial in trials)
+
+
+def is_running(trials: Sequence[FrozenTrial]) -> bool:
+    return any(trial.state is TrialState.RUNNING for trial in trials)
+
+
+def best_first(study: Study) -> list[FrozenTrial]:
+    """The complete trials of the search, best first; of equals, the earlier one.
+
+    With several objectives: the Pareto front by the first objective, then the others.
+    """
+    ranked = sorted(_trained(study), key=lambda trial: (_loss(study, trial), trial.number))
+    front = {trial.number for trial in pareto_front(study)} if len(study.directions) > 1 else set()
+    return sorted(ranked, key=lambda trial: trial.number not in front)  # stable
+
+
+def _trained(study: Study) -> list[FrozenTrial]:
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [trial for trial in searching(complete) if REUSED_OF not in trial.user_attrs]
+
+
+def _loss(study: Study, trial: FrozenTrial) -> float:
+    """The first objective; less is better."""
+    return float(trial.values[0]) * (-1 if study.directions[0] is StudyDirection.MAXIMIZE else 1)
+
+
+def pareto_front(study: Study) -> list[FrozenTrial]:
+    """Complete trials that no other one beats in all objectives, by the first of them."""
+    front = [trial for trial in searching(study.best_trials) if REUSED_OF not in trial.user_attrs]
+    return sorted(front, key=lambda trial: (_loss(study, trial), trial.number))

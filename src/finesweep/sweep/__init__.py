@@ -1,1 +1,0 @@
-"""Which run is next: Optuna's study, its workers, and what happens when one of them dies."""

@@ -1,0 +1,217 @@
+"""The one callback of a training: when to evaluate, what to remember of it, when to stop."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from finesweep.config.run import Direction, RunConfig
+from finesweep.hooks import Trial
+from finesweep.io import checkpoint
+
+CARRIED = "observer.json"  # in each checkpoint: what a resumed training must not lose
+
+
+class MetricLog(Protocol):
+    """Where metrics go."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int, epoch: float) -> None: ...
+
+
+class TrainingCallback(TrainerCallback):
+    """Evaluates and saves at equal shares of an epoch, logs both, and keeps only what is still needed."""
+
+    def __init__(
+        self, config: RunConfig, steps_per_epoch: int, log: MetricLog, trial: Trial | None, objective: str
+    ) -> None:
+        self.config, self.log, self.trial = config, log, trial
+        self.steps_per_epoch = steps_per_epoch
+        self.objective = objective  # as the Trainer names it: eval_accuracy
+        self.sign = 1 if config.data.direction is Direction.maximize else -1
+        self.history: list[
+            tuple[int, float, dict[str, float]]
+        ] = []  # step, value, metrics of each evaluation
+        self.predictions: dict[int, str] = {}  # by the step of an evaluation, a hash of what was predicted
+        self._predicted = ""
+        self._loss, self._loss_steps = 0.0, 0  # summed since the last evaluation
+        self._started = time.monotonic()
+        self._seconds_before = 0.0  # of the tries that this one goes on from
+        self.steps = 0  # optimizer steps, over all tries
+
+    @property
+    def best(self) -> tuple[int, float, dict[str, float]]:
+        """The first of the best evaluations."""
+        return max(self.history, key=lambda entry: self.sign * entry[1])
+
+    @property
+    def seconds(self) -> float:
+        """Of training, evaluations and saving included; over all tries."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    @property
+    def epochs(self) -> float:
+        """Trained, over all tries: fewer than configured after an early stop."""
+        return self.steps / self.steps_per_epoch
+
+    def best_checkpoint(self, folder: Path) -> Path:
+        best = folder / f"step-{self.best[0]:06d}"
+        if reason := checkpoint.damage(best):
+            raise OSError(f"the best checkpoint is damaged: {best}: {reason}")
+        return best
+
+    def carry(self, folder: Path) -> None:
+        """Writes what `resume` reads into a checkpoint that is being made."""
+        carried = {"loss": self._loss, "steps": self._loss_steps, "seconds": self.seconds,
+                   "predictions": self.predictions}  # fmt: skip
+        (folder / CARRIED).write_text(json.dumps(carried))
+
+    def resume(self, folder: Path) -> bool:
+        """Takes over what the checkpoint's training had seen, and logs it: the run then has all of it.
+
+        Returns False, and takes nothing, if the best evaluation's checkpoint beside it is not whole.
+        """
+        state = json.loads((folder / "trainer_state.json").read_text())
+        seen = [entry for entry in state["log_history"] if self.objective in entry]
+        best = max(seen, key=lambda entry: self.sign * entry[self.objective], default=None)
+        if best and checkpoint.damage(folder.with_name(f"step-{int(best['step']):06d}")):
+            return False
+        carried = json.loads((folder / CARRIED).read_text())
+        self._loss, self._loss_steps = carried["loss"], carried["steps"]
+        self._seconds_before, self.steps = carried["seconds"], state["global_step"]
+        self.predictions = {int(step): found for step, found in carried.get("predictions", {}).items()}
+        for entry in state["log_history"]:
+            metrics = {key: float(value) for key, value in entry.items() if key not in ("epoch", "step")}
+            self.log.log_metrics(metrics, step=int(entry["step"]), epoch=entry["epoch"])
+            if self.objective in entry:
+                self._remember(int(entry["step"]), metrics, state["max_steps"])
+        return True
+
+    def watching(
+        self, compute_metrics: Callable[[EvalPrediction], dict[str, float]]
+    ) -> Callable[[EvalPrediction], dict[str, float]]:
+        """The same metrics; the predictions that they are of are remembered."""
+
+        def computed(evaluated: EvalPrediction) -> dict[str, float]:
+            self._predicted = predictions_hash(evaluated.predictions)
+            return compute_metrics(evaluated)
+
+        return computed
+
+    def add_loss(self, loss: float) -> None:
+        """Of one batch, already divided by the accumulation steps."""
+        self._loss += loss
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        per_epoch = self.config.trainer.evals_per_epoch
+        evaluations = range(1, math.ceil(state.max_steps / self.steps_per_epoch * per_epoch) + 1)
+        due = (max(1, round(i * self.steps_per_epoch / per_epoch)) for i in evaluations)
+        self.due = {step for step in due if step < state.max_steps} | {state.max_steps}
+        self._started = time.monotonic()
+        self._first_step = self.steps = state.global_step
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.steps = state.global_step
+        self._loss_steps += 1
+        if state.global_step in self.due:
+            control.should_log = control.should_evaluate = control.should_save = True
+        if self.trial:
+            self.trial.check()
+            control.should_save = control.should_save or self.trial.stopping
+            steps = state.global_step - self._first_step
+            rows = steps * args.train_batch_size * args.gradient_accumulation_steps
+            self.trial.progress(
+                step=state.global_step,
+                max_steps=state.max_steps,
+                epoch=round(state.epoch or 0, 2),
+                examples_per_s=round(rows / (time.monotonic() - self._started), 1),
+                trained_steps=steps,
+            )
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self.trial:
+            self.trial.check()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        metrics = {key: float(value) for key, value in (logs or {}).items() if key != "epoch"}
+        if "loss" in metrics:  # the Trainer's own forgets, on a resume, what came before it
+            metrics["loss"] = state.log_history[-1]["loss"] = self._loss / max(1, self._loss_steps)
+            self._loss, self._loss_steps = 0.0, 0
+        if "train_runtime" not in metrics:  # of this try alone; see `training.train`
+            self.log.log_metrics(metrics, step=state.global_step, epoch=state.epoch or 0.0)
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        metrics = metrics or {}
+        if self.objective not in metrics:
+            return  # a final evaluation of other rows
+        if not math.isfinite(metrics[self.objective]):
+            raise ArithmeticError(
+                f"{self.objective} is {metrics[self.objective]} at step {state.global_step}"
+            )
+        self.predictions[state.global_step] = self._predicted
+        self._remember(state.global_step, metrics, state.max_steps)
+        if self.patience_is_over:
+            control.should_training_stop = True
+
+    def _remember(self, step: int, metrics: dict[str, float], max_steps: int) -> None:
+        """Raises: TrialPruned if the sweep gives this run up."""
+        value = float(metrics[self.objective])
+        evaluation = {key: float(value) for key, value in metrics.items() if key.startswith("eval_")}
+        self.history.append((step, value, evaluation))
+        if self.trial:
+            self.trial.evaluated(value, step / max_steps)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        folder = Path(str(args.output_dir))
+        newest = folder / f"step-{state.global_step:06d}"
+        best = {folder / f"step-{self.best[0]:06d}"} if self.history else set()
+        if reason := checkpoint.damage(newest):
+            raise OSError(f"the checkpoint that was just written is damaged: {newest}: {reason}")
+        checkpoint.keep_only(folder, best | {newest})
+        if self.trial and self.trial.stopping:
+            raise KeyboardInterrupt
+
+    @property
+    def patience_is_over(self) -> bool:
+        patience = self.config.trainer.early_stopping_patience
+        if patience is None or not self.history:
+            return False
+        since_best = len(self.history) - 1 - [entry[0] for entry in self.history].index(self.best[0])
+        return since_best >= patience
+
+
+def predictions_hash(predictions: Any) -> str:
+    """SHA-256 of the predicted label ids, or scores.
+
+    `predictions`: logits [rows, outputs], or a tuple that begins with them.
+    """
+    logits = np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
+    predicted = logits.argmax(axis=1).astype(np.int64) if logits.ndim == 2 and logits.shape[1] > 1 else logits
+    return hashlib.sha256(np.ascontiguousarray(predicted).tobytes()).hexdigest()

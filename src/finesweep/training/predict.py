@@ -1,0 +1,110 @@
+"""What a chosen checkpoint is for: the final score and the submission files."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer
+from transformers.trainer_callback import PrinterCallback
+
+from finesweep.config.run import RunConfig
+from finesweep.errors import ModelError
+from finesweep.io import checkpoint
+from finesweep.io.atomic import write_text
+from finesweep.provenance.content import column_hashes
+from finesweep.tasks.glue_submission import write_submission
+from finesweep.tasks.metrics import metrics_for
+from finesweep.tracking import TrackedRun
+from finesweep.training.inputs import Inputs, encoded
+from finesweep.training.preflight import submission_problem
+from finesweep.training.trainer import predict, training_arguments
+
+
+@dataclass(frozen=True)
+class Predicted:
+    metrics: dict[str, float]  # final_* of data.final_eval_split; empty without one
+    submissions: list[Path]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each submission file."""
+        return {path.name: checkpoint.sha256(path) for path in self.submissions}
+
+
+def score_and_predict(
+    config: RunConfig, inputs: Inputs, folder: Path, output_dir: Path, tracked: TrackedRun
+) -> Predicted:
+    """Scores `data.final_eval_split`, predicts `data.test_split`, and logs the submission with its source.
+
+    `folder` is the published checkpoint; it is verified first. Files go under `output_dir`/submission.
+    Raises: ModelError for a damaged checkpoint, SubmissionError for a test split that is not official.
+    """
+    if reason := checkpoint.damage(folder):
+        raise ModelError(f"{folder}: the checkpoint is damaged: {reason}")
+    with TemporaryDirectory() as scratch:
+        trainer = _predictor(config, inputs, folder, Path(scratch))
+        metrics = _final_metrics(config, inputs, trainer)
+        logits = {
+            split: predict(trainer, _encoded(config, inputs, f"test {split}", rows))
+            for split, rows in (inputs.splits.test if config.predict else {}).items()
+        }
+    paths = [_write(config, inputs, split, values, output_dir) for split, values in logits.items()]
+    if metrics:
+        tracked.log_metrics(metrics, step=0)
+    if paths:
+        _log(paths, folder, tracked)
+    return Predicted(metrics, paths)
+
+
+def _predictor(config: RunConfig, inputs: Inputs, folder: Path, scratch: Path) -> Trainer:
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    trainer = Trainer(
+        model=model,
+        # The Trainer would group rows by length here too, out of order; `predict` has sorted them itself.
+        args=training_arguments(config, scratch, sampling="sequential"),
+        processing_class=inputs.tokenizer,
+        data_collator=DataCollatorWithPadding(inputs.tokenizer),
+        compute_metrics=metrics_for(config.data, len(inputs.splits.labels or ["value"])),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _final_metrics(config: RunConfig, inputs: Inputs, trainer: Trainer) -> dict[str, float]:
+    rows: Dataset | None = inputs.splits.final_eval
+    if rows is None:
+        return {}
+    output = trainer.evaluate(_encoded(config, inputs, "final_eval", rows), metric_key_prefix="final")
+    return {key: float(value) for key, value in output.items() if key.startswith("final_")}
+
+
+def _encoded(config: RunConfig, inputs: Inputs, name: str, rows: Dataset) -> Dataset:
+    """Its hashes go to the others of this split, and with them into the run's provenance."""
+    dataset = encoded(config, inputs.tokenizer, rows)
+    inputs.content[name]["encoded"] = column_hashes(dataset)
+    return dataset
+
+
+def _write(config: RunConfig, inputs: Inputs, split: str, logits: np.ndarray, output_dir: Path) -> Path:
+    predictions = logits.reshape(-1) if inputs.splits.labels is None else logits.argmax(axis=1)  # [rows]
+    return write_submission(
+        config.data.glue_task,
+        split,
+        predictions.tolist(),
+        inputs.splits.labels,
+        output_dir / "submission",
+        whole=submission_problem(config, split, len(predictions)) is None,
+    )
+
+
+def _log(paths: list[Path], folder: Path, tracked: TrackedRun) -> None:
+    for path in paths:
+        tracked.log_file(path, "submission")
+    source = {"run_id": tracked.run_id, "checkpoint": str(folder),
+              "weights_sha256": checkpoint.weights_sha256(folder)}  # fmt: skip
+    path = paths[0].parent / "source.json"
+    write_text(path, json.dumps(source, indent=2) + "\n")
+    tracked.log_file(path, "submission")

@@ -1,0 +1,69 @@
+"""What can be refused before a model is loaded or anything is written; without torch, so that it is quick."""
+
+import logging
+from pathlib import Path
+
+from finesweep.config.run import Init, ModelConfig, RunConfig, TrackingConfig
+from finesweep.data import Splits, read_splits
+from finesweep.errors import ConfigError, ModelError, SubmissionError
+from finesweep.io import checkpoint
+from finesweep.io.hub import LEGAL_MODEL, WEIGHTS, check_model_source
+from finesweep.tasks.glue_submission import check_rows
+from finesweep.tasks.metrics import check_metric
+
+log = logging.getLogger(__name__)
+
+
+def check(config: RunConfig) -> None:
+    """Checks model, data, metric and submission. Raises: ModelError, DataError, ConfigError."""
+    check_model(config.model)
+    check_data(config)
+
+
+def check_data(config: RunConfig) -> Splits:
+    """Reads the splits of a run, once per process, and checks that they can be scored.
+
+    Raises: DataError, ConfigError.
+    """
+    splits = read_splits(config.data, test=config.predict)
+    check_metric(config.data, 1 if splits.labels is None else len(splits.labels))
+    for split, rows in splits.test.items():
+        if problem := submission_problem(config, split, len(rows)):
+            log.warning("%s", problem)
+    return splits
+
+
+def check_model(config: ModelConfig) -> None:
+    """Raises: ModelError if there is no such checkpoint, ConfigError if its positions are too few."""
+    if config.name_or_path is None:
+        return
+    positions = check_model_source(config.name_or_path, config.revision).get("max_position_embeddings")
+    if positions is not None and config.max_length > positions:
+        raise ConfigError.at(
+            "model.max_length", config.max_length, f"8 to {positions}, the model's positions"
+        )
+    folder = Path(config.name_or_path)
+    if (
+        folder.is_dir()
+        and config.init is Init.pretrained
+        and not any(any(folder.glob(name)) for name in WEIGHTS)
+    ):
+        raise ModelError(f"model.name_or_path: {folder}: no {' or '.join(WEIGHTS)} in it; {LEGAL_MODEL}")
+
+
+def check_folders(config: TrackingConfig, output_dir: Path) -> None:
+    """Raises: OutputError if a run could not write its folder, or its artifacts."""
+    checkpoint.prove_writable(output_dir)
+    if not config.is_server:
+        checkpoint.prove_writable(Path(config.artifacts))
+
+
+def submission_problem(config: RunConfig, split: str, rows: int) -> str | None:
+    """Why predictions of this test split cannot be handed in; None if they can, or if it is no GLUE task."""
+    if config.data.glue_task is None:
+        return None
+    try:
+        check_rows(config.data.glue_task, split, rows)
+    except SubmissionError as error:
+        return str(error)
+    return None

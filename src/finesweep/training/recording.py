@@ -1,0 +1,63 @@
+"""Writes a run's provenance into MLflow: before it trains, with its results, and after a final score."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.errors import ConfigError, ModelError
+from finesweep.io.atomic import write_text
+from finesweep.provenance import FILE, Provenance, collect
+from finesweep.provenance.code import find_checkout
+from finesweep.provenance.differences import while_interrupted
+from finesweep.provenance.record import results, tags
+from finesweep.tracking import TrackedRun, read_history
+from finesweep.training.inputs import Inputs
+from finesweep.training.predict import Predicted
+
+
+def log_provenance(
+    config: RunConfig, overrides: Sequence[str], inputs: Inputs, tracked: TrackedRun
+) -> Provenance:
+    """What the run is made of and with, before it trains: a run that fails has it too."""
+    record = collect(config, overrides, inputs.content)
+    tracked.log_text(record.to_json(), FILE)
+    tracked.log_text(record.constraints(), "constraints.txt")
+    if patch := find_checkout().patch:
+        tracked.log_text(patch, "git.diff")
+    tracked.set_tags(tags(record))
+    return record
+
+
+def log_results(record: Provenance, tracked: TrackedRun, found: dict[str, Any]) -> None:
+    record.results = results(tracked.history, found)
+    tracked.log_text(record.to_json(), FILE)
+    tracked.set_tags(tags(record))
+
+
+def keep_provenance(record: Provenance, folder: Path, resumes: bool) -> None:
+    """Leaves the record beside the checkpoints: whoever goes on from them says what has changed since."""
+    file = folder / FILE
+    if resumes and file.is_file():
+        with suppress(ConfigError):  # of another schema: what it says is not known here
+            earlier = Provenance.from_json(file.read_text(encoding="utf-8"), str(file))
+            record.mixed = while_interrupted(earlier, record)
+    write_text(file, record.to_json())
+
+
+def amend_results(tracked: TrackedRun, tracking: TrackingConfig, predicted: Predicted) -> None:
+    """Adds the final score and the submission to a run that is over, so that both can be made again.
+
+    A run of another finesweep, whose record this one cannot read, keeps its record as it is.
+    """
+    tracked.log_metrics(predicted.metrics, step=0)
+    with suppress(ModelError, ConfigError):
+        record = Provenance.from_json(tracked.read_text(FILE), f"run {tracked.run_id}: {FILE}")
+        record.results.setdefault("predictions", {}).update(predicted.hashes)
+        scores = {(name, 0): value for name, value in predicted.metrics.items()}
+        history = read_history(tracking, tracked.run_id, record.results["metrics"])
+        record.results = results(history | scores, record.results)
+        tracked.log_text(record.to_json(), FILE)
+    for path in predicted.submissions:
+        tracked.log_file(path, "submission")

@@ -1,0 +1,1 @@
+"""The processes that run a study's trials: started, isolated, recovered, stopped and finished here."""

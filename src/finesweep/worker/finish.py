@@ -1,0 +1,96 @@
+"""The last step of a sweep, taken by one worker: the best trial predicts, and the parent run gets it all."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from finesweep.config.parse import parse_config
+from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.io import checkpoint
+from finesweep.machine import device
+from finesweep.monitor.publish import publish
+from finesweep.study import storage as studies
+from finesweep.study.confirm import winner
+from finesweep.study.importance import importances
+from finesweep.study.lock import study_lock
+from finesweep.study.queue import TrialQueue
+from finesweep.study.space import params_of
+from finesweep.tracking import TrackedRun, open_store
+from finesweep.training import recording
+from finesweep.training.inputs import load_inputs
+from finesweep.training.predict import score_and_predict
+from finesweep.worker.retention import checkpoint_of
+
+log = logging.getLogger(__name__)
+
+
+Compose = Callable[[FrozenTrial], Any]  # the Hydra config that a trial was, or would be, run with
+
+
+def finish(
+    queue: TrialQueue, tracking: TrackingConfig, parent_run_id: str, keep_checkpoints: int, compose: Compose
+) -> None:
+    """Takes the finish step, unless others are at work, or it was taken for just these trials before.
+
+    `keep_checkpoints`: of how many trials the checkpoints become artifacts.
+    """
+    config = queue.config
+    with study_lock(config.storage, f"{queue.name}:finish"):
+        best = winner(queue.study, config.confirm)
+        if best is None or not queue.is_over():
+            return
+        composed = compose(best)
+        run_config = parse_config(composed)
+        if queue.is_concluded(run_config.predict):
+            return
+        parent = TrackedRun(open_store(tracking), parent_run_id)
+        _keep_artifacts(queue.study, best, tracking, keep_checkpoints)
+        found = _submit(best, run_config, Path(str(composed.hydra.sweep.dir)).resolve(), parent)
+        publish(queue.study, parent, found)
+        found["importances"] = importances(queue.study)  # kept, for `status` would spend a second on it
+        conclusion = {"trials": queue.counted(), "best": best.number, "predict": run_config.predict}
+        queue.study.set_user_attr(studies.CONCLUSION, conclusion | found)
+        parent.close("FINISHED")
+
+
+def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig, keep: int) -> None:
+    """The best trials' checkpoints as artifacts of their runs; those that lost since the last time go."""
+    client = open_store(tracking)
+    best = [winner, *studies.best_first(study)[:keep]]
+    kept = {trial.user_attrs[studies.RUN_ID]: trial for trial in best}
+    earlier = set(study.user_attrs.get("artifacts", []))
+    for run_id in earlier - kept.keys():
+        TrackedRun(client, run_id).delete_artifacts("checkpoint")
+    for run_id in kept.keys() - earlier:
+        folder = checkpoint_of(kept[run_id])
+        if folder and folder.is_dir():
+            TrackedRun(client, run_id).log_folder(folder, "checkpoint")
+    study.set_user_attr("artifacts", sorted(kept))
+
+
+def _submit(best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedRun) -> dict[str, object]:
+    """Final score and submission of the best trial, on the parent run and in the study's folder."""
+    device.prepare(config.trainer)
+    run_id = str(best.user_attrs[studies.RUN_ID])
+    tracked = TrackedRun(open_store(config.tracking), run_id)
+    chosen = _checkpoint(best, folder, tracked)
+    predicted = score_and_predict(config, load_inputs(config), chosen, folder, parent)
+    recording.amend_results(tracked, config.tracking, predicted)
+    parent.set_tags({"finesweep.best_trial": str(best.number), "finesweep.best_run_id": run_id})
+    parent.log_metrics({"best_value": best.values[0]}, step=best.number)
+    parent.set_tags({f"best.{key}": str(value) for key, value in params_of(best).items()})
+    return {"submissions": [str(path) for path in predicted.submissions], "metrics": predicted.metrics}
+
+
+def _checkpoint(best: FrozenTrial, folder: Path, tracked: TrackedRun) -> Path:
+    """The best trial's checkpoint; where it is gone or damaged, the artifact of its run."""
+    local = checkpoint_of(best)
+    if local and local.is_dir():
+        if not (reason := checkpoint.damage(local)):
+            return local
+        log.warning("%s is damaged (%s); the artifact of its run is used", local, reason)
+    return tracked.download("checkpoint", folder)

@@ -1,0 +1,28 @@
+"""Work in a fresh process, in this worker's place."""
+
+import gc
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import setup_globals
+from joblib.externals.loky import ProcessPoolExecutor
+
+T = TypeVar("T")
+
+
+def in_fresh_process(function: Callable[[], T]) -> T:
+    """Returns what `function` returns there; it is pickled. What torch caches of a GPU is freed first."""
+    gc.collect()
+    if torch := sys.modules.get("torch"):
+        torch.cuda.empty_cache()
+    with ProcessPoolExecutor(max_workers=1) as pool:
+        result: T = pool.submit(_call, function, Singleton.get_state()).result()
+        return result
+
+
+def _call(function: Callable[[], T], singletons: dict[Any, Any]) -> T:
+    setup_globals()
+    Singleton.set_state(singletons)
+    return function()

@@ -1,0 +1,181 @@
+"""Before and after the workers: check the ground, make the stores once, say how it went."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import psutil
+import torch
+from optuna.study import Study
+
+from finesweep import tracking
+from finesweep.config.study import Sampler
+from finesweep.errors import ConfigError, SweepFailed
+from finesweep.machine import device
+from finesweep.machine.placement import Placement
+from finesweep.study import storage as studies
+from finesweep.study.identity import identity, record, refuse_other_study
+from finesweep.study.lock import study_lock
+from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study.request import SweepRequest
+from finesweep.study.samplers import try_out
+from finesweep.study.signals import stop, this_command
+from finesweep.study.space import check_point, grid, named
+from finesweep.tracking import TrackedRun, open_store, open_study_run
+from finesweep.training.preflight import check_data, check_folders, check_model
+from finesweep.worker.recovery import recover
+from finesweep.worker.retention import check_candidates
+
+# Weights, gradients, AdamW's moments and activations of a base-sized BERT; small ones need less.
+GB_PER_WORKER = 3
+
+
+@dataclass
+class Prepared:
+    """What the workers meet."""
+
+    overrides: list[str]
+    workers: int
+    placement: Placement
+    study: Study
+    parent: TrackedRun
+    queue: TrialQueue
+    sweep: SweepRequest
+
+    @property
+    def parent_run_id(self) -> str:
+        return self.parent.run_id
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """However the workers end, no trial is left open, nor the parent run if nobody else is at work."""
+        status = "FAILED"
+        reason: str | None = GONE
+        try:
+            with stop.listening(this_command()):
+                self.recover(reason)
+                yield
+                if stop.asked:
+                    raise KeyboardInterrupt
+            status = "FINISHED" if self.queue.is_over() else "FAILED"
+        except KeyboardInterrupt:
+            status, reason = "KILLED", None  # on purpose: it costs no retry
+            raise
+        finally:
+            self.recover(reason)
+            if not studies.is_running(self.queue.trials()):
+                self.parent.close(status)
+
+    def recover(self, reason: str | None = GONE) -> int:
+        return recover(self.queue, self.sweep.run.tracking, reason)
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return self.queue.is_over() and self.queue.is_concluded(self.sweep.run.predict)
+
+
+def prepare(sweep: SweepRequest, parallel: bool) -> Prepared:
+    """Refuses what cannot work before anything is written; then makes study and parent run, or finds them.
+
+    Raises: ConfigError, DataError, ModelError, OutputError, StudyError.
+    """
+    study_config = sweep.config.study
+    for point in sweep.config.enqueue:
+        check_point(point, sweep.space)
+    points = [*sweep.config.enqueue, *(grid(sweep.space) if study_config.sampler is Sampler.grid else [])]
+    if study_config.sampler is Sampler.grid:
+        study_config.n_trials = min(study_config.n_trials, len(points))
+    points = [named(point, sweep.space) for point in points]
+    try_out(study_config, sweep.space)
+    sweep.check_objectives()
+    splits = check_data(sweep.run)
+    check_model(sweep.run.model)
+    asked = identity(sweep, splits)
+    workers, placement = _place_workers(sweep, parallel)
+    device.check(sweep.run.trainer)
+    overrides = [*sweep.overrides, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
+    studies.open_storage(study_config.storage)
+    open_store(sweep.run.tracking)
+    with study_lock(study_config.storage, sweep.name):  # two commands at once make one study, with one parent
+        refuse_other_study(sweep, asked)
+        check_folders(sweep.run.tracking, Path(sweep.folder))
+        study = studies.create(study_config, sweep.objectives, points, _attributes(sweep, asked))
+        check_candidates(study, study_config.confirm.top_k)
+        parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
+        record(sweep, workers, study, parent)
+    tracking.kill_abandoned_runs(sweep.run.tracking)
+    queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
+    return Prepared(overrides, workers, placement, study, parent, queue, sweep)
+
+
+def _attributes(sweep: SweepRequest, asked: dict[str, Any]) -> dict[str, Any]:
+    """What readers of the study need; no overrides, for a storage's address may hold a password."""
+    return {
+        "identity": asked,
+        "n_trials": sweep.config.study.n_trials,
+        "metric": next(iter(sweep.objectives)),
+        "objectives": {name: direction.value for name, direction in sweep.objectives.items()},
+        "confirm": asdict(sweep.config.study.confirm),
+        "glue_task": sweep.run.data.glue_task,
+    }
+
+
+def _parent_params(sweep: SweepRequest) -> dict[str, Any]:
+    study = sweep.config.study
+    return {
+        "study": sweep.name, "model.name": sweep.run.model.name, "data": sweep.run.data.name,
+        "sampler": study.sampler.value, "pruner": study.pruner.value, "study.seed": study.seed,
+        "metric": ", ".join(sweep.objectives),
+        **{
+            f"space.{key}": "; ".join(str(dimension) for dimension in sweep.space if dimension.key == key)
+            for key in {dimension.key: None for dimension in sweep.space}
+        },
+    }  # fmt: skip
+
+
+def _place_workers(sweep: SweepRequest, parallel: bool) -> tuple[int, Placement]:
+    """How many workers, and what each gets.
+
+    `auto` is `workers_per_gpu` for each GPU; without one, one for each core as far as the memory goes. On a
+    CPU each has one thread: two one-thread workers do more than one with two threads, and results do not
+    depend on how many workers there are.
+    Raises: ConfigError for several workers under the basic launcher.
+    """
+    config, trainer = sweep.config, sweep.run.trainer
+    gpus = 0 if trainer.device == "cpu" else torch.cuda.device_count()
+    if gpus > 1 and ":" in trainer.device:
+        raise ConfigError.at("trainer.device", trainer.device, "auto, cpu, cuda: workers share the GPUs")
+    threads = trainer.threads or 1
+    placement = Placement(threads, gpus, pin=parallel)
+    if config.workers == "auto":
+        room = max(1, int(psutil.virtual_memory().available / 2**30 / GB_PER_WORKER))
+        most = gpus * config.workers_per_gpu or min(max(1, joblib.cpu_count() // threads), room)
+        return (most if parallel else 1), placement
+    if config.workers > 1 and not parallel:
+        raise ConfigError.at(
+            "hydra.sweeper.workers",
+            config.workers,
+            "1 with hydra/launcher=basic; hydra/launcher=joblib runs more",
+        )
+    return int(config.workers), placement
+
+
+def conclude(sweep: SweepRequest, prepared: Prepared) -> None:
+    """Prints the summary. Raises: SweepFailed if the sweep ended before its budget was met."""
+    from finesweep.monitor.report import describe, print_summary
+
+    print_summary(describe(prepared.study))
+    trials = prepared.queue.trials()
+    if prepared.queue.is_over() or studies.is_running(trials):
+        return
+    failed = studies.failures(trials)
+    causes = "\n".join(f"  trial {trial.number}: {trial.user_attrs[studies.ERROR]}" for trial in failed)
+    if len(failed) < sweep.config.study.max_failures:
+        raise SweepFailed(f"the sweep ended before its budget, or without a result.\n{causes}".rstrip())
+    raise SweepFailed(
+        f"{len(failed)} trials failed, and hydra.sweeper.study.max_failures is "
+        f"{sweep.config.study.max_failures}; raise it to go on. The causes:\n{causes}"
+    )

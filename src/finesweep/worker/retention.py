@@ -1,0 +1,72 @@
+"""Weights of the best k trials stay, the others' go: k times one checkpoint is what a study keeps on disk."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from finesweep.errors import ConfigError
+from finesweep.io import checkpoint
+from finesweep.io.atomic import write_text
+from finesweep.study.queue import TrialQueue
+from finesweep.study.storage import CHECKPOINT, ERROR, FOLDER, REUSED_OF, RUN_ID, best_first, pareto_front
+
+log = logging.getLogger(__name__)
+
+
+def drop_losers(queue: TrialQueue, keep: int) -> None:
+    """Removes the checkpoints of complete trials but the best `keep`; their `result.json` says so.
+
+    Only while those that stay are whole. Candidates for confirmation stay, and so does a Pareto front. Trials
+    that confirm another one only measure.
+    """
+    study = queue.study
+    trials = study.get_trials(deepcopy=False)  # before `stay`: what completes in between is no loser yet
+    for trial in trials:
+        if FOLDER in trial.user_attrs and (trial.state is TrialState.PRUNED or ERROR in trial.user_attrs):
+            # Its worker was killed before it had cleaned up.
+            shutil.rmtree(Path(trial.user_attrs[FOLDER]) / "training", ignore_errors=True)
+    stay = best_first(study)[: max(keep, queue.config.confirm.top_k)]
+    if len(study.directions) > 1:
+        stay += pareto_front(study)
+    kept = {path for path in map(checkpoint_of, stay) if path and path.is_dir()}
+    losers = [trial for trial in trials if trial.state is TrialState.COMPLETE and _is_loser(trial, kept)]
+    if not losers:
+        return
+    if damaged := [path for path in kept if checkpoint.damage(path)]:
+        log.warning("nothing is removed, for a checkpoint that should stay is damaged: %s", damaged[0])
+        return
+    for trial in losers:
+        shutil.rmtree(Path(trial.user_attrs[CHECKPOINT]), ignore_errors=True)
+        _forget(Path(trial.user_attrs[FOLDER]) / "result.json")
+
+
+def _is_loser(trial: FrozenTrial, kept: set[Path]) -> bool:
+    path = checkpoint_of(trial)
+    return path is not None and path not in kept and REUSED_OF not in trial.user_attrs and path.is_dir()
+
+
+def checkpoint_of(trial: FrozenTrial) -> Path | None:
+    path = trial.user_attrs.get(CHECKPOINT)
+    return Path(path) if path else None
+
+
+def _forget(result: Path) -> None:
+    if result.is_file():
+        write_text(result, json.dumps(json.loads(result.read_text()) | {"checkpoint": None}, indent=2) + "\n")
+
+
+def check_candidates(study: Study, top_k: int) -> None:
+    """Raises: ConfigError where a candidate's weights are gone, for it could win."""
+    kept = study.user_attrs.get("artifacts", [])
+    for rank, trial in enumerate(best_first(study)[:top_k]):
+        folder = checkpoint_of(trial)
+        if trial.user_attrs[RUN_ID] not in kept and not (folder and folder.is_dir()):
+            raise ConfigError.at(
+                "hydra.sweeper.study.confirm.top_k", top_k,
+                f"{rank} or less in this study: the weights of trial {trial.number} are gone. Another study, "
+                "with a greater hydra.sweeper.keep_checkpoints, keeps more",
+            )  # fmt: skip

@@ -1,0 +1,183 @@
+"""A trial while it runs: what its run asks of it, and its heartbeat."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial as OptunaTrial
+
+from finesweep.config.study import StudyConfig
+from finesweep.hooks import TrialLost, TrialPruned, TrialTimeout, current_hooks
+from finesweep.io.atomic import causes, has_no_room
+from finesweep.io.redaction import redact
+from finesweep.study import storage as studies
+from finesweep.study.liveness import BEAT_EVERY_S
+from finesweep.study.queue import Outcome, TrialQueue
+from finesweep.study.samplers import make_pruner
+from finesweep.study.signals import stop
+
+log = logging.getLogger(__name__)
+# Trials differ in epochs and batch size, so they are compared at equal shares of their own training, where
+# their schedules stand at the same place: in steps of so many per cent, interpolated between the evaluations.
+GRID = 5
+
+
+class RunningTrial:
+    """`finesweep.hooks.Trial`, over an Optuna trial that this process owns."""
+
+    def __init__(self, queue: TrialQueue, trial: OptunaTrial, tags: dict[str, str]) -> None:
+        self.queue, self.trial, self._tags = queue, trial, tags
+        self.config: StudyConfig = queue.config
+        self.smaller_batch: list[str] | None = None  # overrides for another try when a GPU's memory runs out
+        self.outcome: Outcome | None = None  # once it is signed off
+        self.out_of_memory = False
+        self.no_room: str | None = None  # what a full disk, or a folder that cannot be written, said
+        self._pruner = make_pruner(self.config)
+        self._lost = False
+        self._live: dict[str, float | str] = {}
+        self._last: tuple[float, float] | None = None  # progress and value of the last evaluation
+        self._result: tuple[list[float], str] | None = None
+        self._started = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    @property
+    def run_name(self) -> str:
+        return f"trial-{self.trial.number:04d}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        attrs = self.trial.user_attrs
+        own = {"finesweep.study": self.queue.name, "finesweep.trial": str(self.trial.number)}
+        lineage = {
+            f"finesweep.{key}": str(attrs[key])
+            for key in (studies.RETRY_OF, studies.CONFIRMS, studies.REUSED_OF) if key in attrs
+        }  # fmt: skip
+        return self._tags | own | lineage
+
+    @property
+    def predicts(self) -> bool:
+        return False  # the best one does, in the finish step
+
+    @property
+    def stopping(self) -> bool:
+        return stop.asked
+
+    def check(self) -> None:
+        if self._lost:
+            raise TrialLost(f"trial {self.trial.number} was taken over while its worker was out of sight")
+        limit = self.config.trial_timeout_s
+        if limit is not None and time.monotonic() - self._started > limit:
+            raise TrialTimeout(f"ran longer than hydra.sweeper.study.trial_timeout_s={limit:g}")
+
+    def started(self, run_id: str) -> None:
+        self.note(studies.RUN_ID, run_id)
+
+    def note(self, key: str, value: Any) -> None:
+        """Writes an attribute of the trial. Raises: TrialLost."""
+        try:
+            self.trial.set_user_attr(key, value)
+        except UpdateFinishedTrialError as error:
+            raise TrialLost(f"trial {self.trial.number} was ended by somebody else") from error
+
+    def progress(self, **fields: float | str) -> None:
+        self._live |= fields
+
+    def evaluated(self, value: float, progress: float) -> None:
+        self._live["value"] = value
+        if self.config.objectives:
+            return
+        self.check()
+        for step, between in _on_grid(self._last, (progress, value)):
+            self.trial.report(between, step)
+        self._last = (progress, value)
+        confirms = studies.CONFIRMS in self.trial.user_attrs
+        if progress < 1.0 and not confirms and self._pruner.prune(self.trial.study, self._frozen()):
+            raise TrialPruned
+
+    def _frozen(self) -> Any:
+        return self.trial.study.get_trials(deepcopy=False)[self.trial.number]
+
+    def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None:
+        values = [value]
+        if self.config.objectives:
+            values = [_metric(metrics, name) for name in self.config.objectives]
+        if not all(map(math.isfinite, values)):
+            raise ArithmeticError(f"objective is {values}")
+        self._result = values, checkpoint
+
+    def ending(self, state: str, error: BaseException | None) -> str:
+        outcome = Outcome(state)
+        if self._result and state == "COMPLETE":
+            outcome.values, outcome.checkpoint = self._result
+        if error is not None and state == "FAIL":
+            outcome.error = redact(f"{type(error).__name__}: {error}")
+            if has_no_room(error):
+                # The machine's fault, not the trial's: it goes on from here once there is room.
+                self.no_room, outcome = str(error), Outcome("INTERRUPTED")
+            self.out_of_memory = _is_cuda_out_of_memory(error)
+            if (
+                self.out_of_memory
+                and self.config.retry_oom
+                and studies.RETRY_OVERRIDES not in self.trial.user_attrs
+            ):
+                outcome.extra = self.smaller_batch
+        self.sign_off(outcome)
+        return outcome.state
+
+    def sign_off(self, outcome: Outcome) -> None:
+        """Raises: TrialLost."""
+        self._say()
+        self.queue.sign_off(self.trial.number, outcome)
+        self.outcome = outcome
+
+    def __enter__(self) -> "RunningTrial":
+        self._token = current_hooks.set(self)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        current_hooks.reset(self._token)
+        self._over.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_EVERY_S):
+            self._say()
+
+    def _say(self) -> None:
+        try:
+            self.trial.set_user_attr(studies.LIVE, dict(self._live))
+            self.trial.set_user_attr(studies.BEAT, time.time())
+            stop.hear_of(self.trial.study)
+        except UpdateFinishedTrialError:
+            self._lost = True  # ended by somebody else, who thought this worker dead
+        except Exception:  # the storage is away for a moment
+            log.warning("heartbeat of trial %d failed", self.trial.number, exc_info=True)
+
+
+def _on_grid(last: tuple[float, float] | None, now: tuple[float, float]) -> Iterator[tuple[int, float]]:
+    """Per cent of the training, and the value there, from after the last evaluation up to this one."""
+    progress, value = now
+    before, start = last if last else (max(0.0, progress - GRID / 100), value)
+    for step in range(GRID, 101, GRID):
+        if before * 100 < step <= progress * 100 + 1e-9:
+            share = (step / 100 - before) / (progress - before)
+            yield step, start + (value - start) * min(1.0, share)
+
+
+def _metric(metrics: dict[str, float], name: str) -> float:
+    return metrics[name] if name in metrics else metrics[f"eval_{name}"]
+
+
+def _is_cuda_out_of_memory(error: BaseException) -> bool:
+    """By name and message: torch is not imported here, and CUDA's libraries raise types of their own."""
+    return any(
+        type(cause).__name__ == "OutOfMemoryError"
+        or any(text in str(cause) for text in ("CUDA out of memory", "ALLOC_FAILED"))
+        for cause in causes(error)
+    )

@@ -1,0 +1,248 @@
+"""A worker: takes trials until nothing is left to take, and runs each as an ordinary Hydra job.
+
+Hydra's launcher starts N of these in place of N jobs. Workers meet in the study alone; none waits for
+another, but for the last trials of a search that decide what is to be confirmed.
+"""
+
+import gc
+import logging
+import shutil
+import time
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import open_dict
+from optuna.trial import Trial as OptunaTrial
+
+from finesweep import tracking
+from finesweep.config.run import TrackingConfig
+from finesweep.config.study import SweepConfig
+from finesweep.errors import OutputError
+from finesweep.hooks import TrialLost
+from finesweep.io.atomic import has_no_room
+from finesweep.io.redaction import protect, redact_urls
+from finesweep.machine.placement import Placement
+from finesweep.study import storage as studies
+from finesweep.study.grammar import as_overrides
+from finesweep.study.queue import Outcome, TrialQueue
+from finesweep.study.signals import stop
+from finesweep.study.space import Space, params_of
+from finesweep.worker.isolation import in_fresh_process
+from finesweep.worker.recovery import recover
+from finesweep.worker.retention import drop_losers
+from finesweep.worker.trial import RunningTrial
+
+log = logging.getLogger(__name__)
+POLL_S = 1.0
+BATCH, ACCUMULATION = "trainer.per_device_train_batch_size", "trainer.gradient_accumulation_steps"
+
+
+@dataclass
+class Worker:
+    """The task function that the launcher gets. It is pickled: Hydra's own objects, values, ids and URLs."""
+
+    task_function: TaskFunction
+    hydra_context: HydraContext
+    master_config: Any  # Hydra's composed config of the sweep
+    overrides: list[str]  # the same for every trial
+    sweep: SweepConfig
+    space: Space
+    run_seed: int
+    tracking: TrackingConfig
+    experiment: str
+    parent_run_id: str
+    placement: Placement
+    command: str  # the launching process, which may ask its workers to stop
+
+    def __call__(self, _: object) -> int:
+        """Returns how many trials this worker ended."""
+        logging.captureWarnings(True)  # into the log: several workers share one terminal
+        job = HydraConfig.get()
+        protect(Path(job.runtime.output_dir, job.output_subdir or "."))
+        self.tags = self.placement.take(int(job.job.num))
+        with stop.listening(self.command):
+            ended, out_of_memory = self.work()
+            while out_of_memory:  # what a GPU's memory held is free for sure only in another process
+                with suppress(BrokenProcessPool):  # it was killed; the next one recovers its trial
+                    more, out_of_memory = in_fresh_process(self.work)
+                    ended += more
+            if not stop.asked:
+                # Here, for it brings torch and transformers, which the launching process does without.
+                from finesweep.worker.finish import finish
+
+                finish(
+                    self.queue(),
+                    self.tracking,
+                    self.parent_run_id,
+                    self.sweep.keep_checkpoints,
+                    lambda trial: self.compose(trial.number, [*self.overrides, *self.point(trial)]),
+                )
+        gc.freeze()  # or the process ends seconds later, having collected what torch and MLflow made
+        return ended
+
+    def queue(self) -> TrialQueue:
+        return TrialQueue(self.sweep.study, self.space, self.run_seed)
+
+    def work(self) -> tuple[int, bool]:
+        """How many trials this process ended, and whether the last one ran out of a GPU's memory."""
+        queue = self.queue()
+        ended = 0
+        with stop.listening(self.command):
+            while trial := self._next(queue):
+                ended += 1
+                if self.run_trial(queue, trial):
+                    return ended, True
+        return ended, False
+
+    def _next(self, queue: TrialQueue) -> OptunaTrial | None:
+        while True:
+            stop.hear_of(queue.study)
+            if stop.asked:
+                return None
+            recover(queue, self.tracking)
+            if trial := queue.next_trial():
+                return trial
+            if not queue.more_may_come():
+                return None
+            time.sleep(POLL_S)
+
+    def run_trial(self, queue: TrialQueue, trial: OptunaTrial) -> bool:
+        """Runs it, and tells the study how it ended. Returns whether a GPU's memory ran out.
+
+        Raises: KeyboardInterrupt, after handing it back; OutputError, likewise, for a full disk.
+        """
+        with RunningTrial(queue, trial, {"mlflow.parentRunId": self.parent_run_id} | self.tags) as running:
+            try:
+                self._run(queue, running)
+                queue.tell(trial.number)
+            except TrialLost as lost:
+                log.warning("%s", lost)
+            except KeyboardInterrupt:
+                if running.outcome is None:  # its run was not open yet
+                    running.sign_off(Outcome("INTERRUPTED"))
+                queue.tell(trial.number)
+                if not stop.asked:  # not by `Stop`, which asks first
+                    raise
+        if running.no_room:
+            raise OutputError(
+                f"trial {trial.number}: {running.no_room}. It was handed back: make room, and the same "
+                "command goes on from its last checkpoint"
+            )
+        if running.outcome and running.outcome.state == "COMPLETE":
+            drop_losers(queue, self.sweep.keep_checkpoints)
+        return running.out_of_memory
+
+    def _run(self, queue: TrialQueue, running: RunningTrial) -> None:
+        """However it ends, its outcome is signed off. Raises: KeyboardInterrupt, TrialLost."""
+        trial = running.trial
+        if studies.REUSED_OF in trial.user_attrs:
+            self._reuse(queue, running)
+            return
+        try:
+            job = self.run_job(queue, running)
+            error = job._return_value if job.status is JobStatus.FAILED else None
+        except Exception as problem:  # values that do not compose together, Hydra's own files
+            error = problem
+        if isinstance(error, TrialLost):
+            raise error
+        if running.outcome is None:
+            self._end_unsigned(running, error or RuntimeError("the run ended without a result"))
+        if error is not None:
+            self._clean_up(running, error)
+
+    def run_job(self, queue: TrialQueue, running: RunningTrial) -> JobReturn:
+        trial = running.trial
+        own = [*self.overrides, *self.point(trial)]
+        config = self.compose(trial.number, own)
+        folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
+        running.note(studies.FOLDER, str(folder))
+        running.note(studies.OVERRIDES, [redact_urls(text) for text in own if not text.startswith("hydra.")])
+        batch, accumulation = (
+            config.trainer.per_device_train_batch_size,
+            config.trainer.gradient_accumulation_steps,
+        )
+        if batch > 1:
+            running.smaller_batch = [f"{BATCH}={batch // 2}", f"{ACCUMULATION}={accumulation * 2}"]
+        self._adopt_checkpoints(queue, trial, folder)
+        return run_job(
+            hydra_context=self.hydra_context,
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+    @staticmethod
+    def point(trial: Any) -> list[str]:
+        """A trial's own overrides: what was chosen, a smaller batch, another seed."""
+        attrs = trial.user_attrs
+        seed = [f"seed={attrs[studies.SEED]}"] if studies.SEED in attrs else []
+        return [*as_overrides(params_of(trial)), *attrs.get(studies.RETRY_OVERRIDES, []), *seed]
+
+    def compose(self, number: int, overrides: list[str]) -> Any:
+        """The trial's Hydra config. Its log goes to its own file: several workers share one terminal."""
+        config = self.hydra_context.config_loader.load_sweep_config(
+            self.master_config,
+            [*overrides, f"hydra.sweep.subdir=trial-{number:04d}", "hydra.job_logging.root.handlers=[file]"],
+        )
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        return config
+
+    def _adopt_checkpoints(self, queue: TrialQueue, trial: OptunaTrial, folder: Path) -> None:
+        """A retry goes on from the checkpoints of the last try that made some."""
+        trials, earlier = queue.trials(), trial.user_attrs.get(studies.RETRY_OF)
+        while earlier is not None and not (folder / "training").exists():
+            made = Path(trials[earlier].user_attrs.get(studies.FOLDER, "")) / "training"
+            if studies.FOLDER in trials[earlier].user_attrs and made.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+                made.rename(folder / "training")
+            earlier = trials[earlier].user_attrs.get(studies.RETRY_OF)
+
+    def _reuse(self, queue: TrialQueue, running: RunningTrial) -> None:
+        """The point was evaluated before: the same value again, marked, with a run that says so."""
+        trial = running.trial
+        twin = queue.trials()[trial.user_attrs[studies.REUSED_OF]]
+        for key in (studies.FOLDER, studies.OVERRIDES):
+            running.note(key, twin.user_attrs[key])
+        outcome = Outcome(twin.state.name, twin.values or [], twin.user_attrs.get(studies.CHECKPOINT))
+        tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
+        running.started(tracked.run_id)
+        tracked.log_params(params_of(trial))
+        if outcome.values:
+            tracked.log_metrics({"best_value": outcome.values[0]}, step=0)
+        running.sign_off(outcome)
+        tracked.end(outcome.state)
+
+    def _end_unsigned(self, running: RunningTrial, error: Exception) -> None:
+        """A trial that failed before its run was open is FAILED in MLflow too.
+
+        Raises: OutputError where a disk is too full to note anything; whatever kept an open run from being
+        closed. The next start then finds the trial without an owner.
+        """
+        if has_no_room(error):
+            text = f"trial {running.trial.number}: {error}; make room, and start the same command again"
+            raise OutputError(text) from error
+        if studies.RUN_ID in running.trial.user_attrs:
+            raise error
+        tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
+        running.started(tracked.run_id)
+        tracked.end(running.ending("FAIL", error), f"{type(error).__name__}: {error}")
+
+    def _clean_up(self, running: RunningTrial, error: BaseException) -> None:
+        """A failed trial's log becomes an artifact of its run; checkpoints that nobody will resume go."""
+        attrs, state = running.trial.user_attrs, running.outcome.state if running.outcome else "FAIL"
+        folder = Path(attrs[studies.FOLDER]) if studies.FOLDER in attrs else None
+        if folder and state != "INTERRUPTED":
+            shutil.rmtree(folder / "training", ignore_errors=True)
+        if folder and state == "FAIL":
+            log.error("trial %d failed", running.trial.number, exc_info=error)
+            tracked = tracking.TrackedRun(tracking.open_store(self.tracking), attrs[studies.RUN_ID])
+            for path in sorted(folder.glob("*.log")):
+                tracked.log_file(path)

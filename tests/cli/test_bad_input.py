@@ -1,0 +1,148 @@
+"""Bad input gets one clear error and exit code 2: no traceback, nothing half-written or left running."""
+
+import logging
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from processes import ROOT
+
+RTE = "index\tsentence1\tsentence2\tlabel\n"
+
+
+@pytest.fixture
+def glue(tmp_path: Path) -> Path:
+    """The official layout, with one thing wrong in each task."""
+    files = {
+        "RTE/train.tsv": RTE + "0\ta\tb\tentailment\n1\ta\tb\n",
+        "RTE/dev.tsv": RTE + "0\ta\tb\tentailment\n",
+        "WNLI/train.tsv": RTE + "0\ta\tb\tmaybe\n",
+        "WNLI/dev.tsv": RTE + "0\ta\tb\t1\n",
+        "MRPC/train.tsv": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / "glue" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/config.json").write_text("{}")
+    (tmp_path / "table.csv").write_text("text,mood\nhello,good\nbye,bad\n")
+    return tmp_path / "glue"
+
+
+class Refused:
+    """Runs a program in this process, and expects it to refuse."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capfd = monkeypatch, capfd
+
+    def __call__(self, program: str, arguments: list[str], words: list[str]) -> None:
+        self.monkeypatch.setattr(sys, "argv", [program, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(ROOT / program), run_name="__main__")
+        logging.captureWarnings(False)
+        stdout, stderr = self.capfd.readouterr()
+        assert ended.value.code == 2, stderr
+        assert "Traceback" not in stderr + stdout
+        assert stderr.count("error:") == 1
+        for word in words:
+            assert word in stderr
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    return Refused(monkeypatch, capfd)
+
+
+TABLE = [
+    "data=table",
+    "data.path=table.csv",
+    "data.label_column=mood",
+    "data.holdout=0.5",
+    "data.eval_split=null",
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model=bert-tinny"], ["model/bert-tinny", "bert-tiny"]),
+        (["data=qnlli"], ["data/qnlli", "qnli"]),
+        (["sweep=nope"], ["sweep/nope", "quickstart"]),
+        (
+            ["optimizer.learning_rat=1"],
+            ["optimizer.learning_rat: no such key", "did you mean optimizer.learning_rate?"],
+        ),
+        (["optimiser.learning_rate=1"], ["optimiser", "optimizer"]),
+        (
+            ["data.eval_split=validation[:80%]"],
+            ["data.eval_split", """'data.eval_split="validation[:80%]"'"""],
+        ),
+        (["optimizer.learning_rate=fast"], ["optimizer.learning_rate", "fast", "Float"]),
+        (["optimizer.learning_rate=-1"], ["optimizer.learning_rate: got -1.0; legal: a number above 0"]),
+        (["trainer.per_device_train_batch_size=0"], ["per_device_train_batch_size: got 0", "1 or more"]),
+        (["trainer.num_train_epochs=0"], ["trainer.num_train_epochs: got 0.0"]),
+        (["trainer.device=tpu"], ["trainer.device: got 'tpu'; legal: auto, cpu, cuda"]),
+        (["data.metric=f2"], ["data.metric: got 'f2'", "accuracy"]),
+        (["data.metric=pearson"], ["data.metric: got 'pearson'", "regression"]),
+        (["data=rte", "data.path=glue"], ["RTE/train.tsv", "line 3", "4"]),
+        (["data=wnli", "data.path=glue"], ["WNLI/train.tsv", "line 2", "'maybe'"]),
+        (["data=mrpc", "data.path=glue"], ["MRPC/train.tsv", "empty"]),
+        (["data=qnli", "data.path=glue"], ["QNLI", "train.tsv"]),
+        ([*TABLE, "data.text_columns=[txt]", "data.metric=accuracy"], ["'txt'", "text, mood"]),
+        (["hydra.run.dir=table.csv/run"], ["table.csv/run: user", "cannot write here", "hydra.run.dir=DIR"]),
+        (["tracking.uri=sqlite:///table.csv/x.db"], ["tracking.uri: cannot open"]),
+        (["model.name_or_path=./nowhere"], ["model.name_or_path", "./nowhere"]),
+        (["model.name_or_path=glue"], ["model.name_or_path: glue", "no config.json"]),
+        (["model.name_or_path=empty", "model.init=pretrained"], ["model.name_or_path: empty", "safetensors"]),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_one_run(
+    glue: Path, tmp_path: Path, refused: Refused, arguments: list[str], words: list[str]
+) -> None:
+    refused("train.py", arguments, words)
+    assert not (tmp_path / "mlruns/mlflow.db").exists()  # not even a failed run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["optimizer.learning_rate=interval(1e-3,1e-5)"], ["got 'interval(0.001, 1e-05)'", "low < high"]),
+        (["optimizer.learning_rate=choice()"], ["optimizer.learning_rate", "choice()"]),
+        (["optimizer.learning_rat=interval(1e-5,1e-3)"], ["optimizer.learning_rat", "learning_rate"]),
+        (["trainer.per_device_train_batch_size=choice(0,8)"], ["per_device_train_batch_size: got 0"]),
+        (["data=choice(rte,mrpc)"], ["data: cannot be swept", "one sweep for each"]),
+        (["trainer.precision=fp16", "trainer.device=cpu"], ["trainer.precision: got 'fp16'", "bf16"]),
+        (["hydra.sweeper.study.name=../x"], ["hydra.sweeper.study.name", "../x"]),
+        (["+hydra.sweeper.study.sampler_options.nope=1"], ["sampler_options", "nope"]),
+        (["+hydra.sweeper.study.sampler_options.seed=1"], ["sampler_options", "study.seed"]),
+        (["hydra.sweeper.study.n_trials=0"], ["hydra.sweeper.study.n_trials: got 0"]),
+        (["hydra.sweeper.study.n_trails=9"], ["n_trails", "n_trials"]),
+        (["hydra.sweeper.study.sampler=bayes"], ["sampler", "bayes", "tpe"]),
+        (["hydra.sweeper.workers=2", "hydra/launcher=basic"], ["hydra.sweeper.workers: got 2", "joblib"]),
+        (["hydra.sweeper.enqueue=[{optimizer.learning_rate: 1.0}]"], ["enqueue", "learning_rate", "1.0"]),
+        (["hydra.sweeper.study.storage=sqlite:///table.csv/x.db"], ["study.storage: cannot open"]),
+        (["data=rte", "data.path=glue"], ["RTE/train.tsv", "line 3"]),
+        (["model.name_or_path=./nowhere"], ["model.name_or_path", "./nowhere"]),
+        (["model.name_or_path=glue"], ["model.name_or_path: glue", "no config.json"]),
+        (["model.name_or_path=empty", "model.init=pretrained"], ["model.name_or_path: empty", "safetensors"]),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_a_sweep(
+    glue: Path, tmp_path: Path, refused: Refused, arguments: list[str], words: list[str]
+) -> None:
+    refused("train.py", ["-m", *arguments], words)
+    assert not (tmp_path / "mlruns/mlflow.db").exists()
+    assert not (tmp_path / "outputs/studies").exists()
+
+
+@pytest.mark.parametrize(
+    "verb", [["status", "s"], ["best", "s"], ["submit", "s", "--out", "out"]], ids=lambda v: v[0]
+)
+def test_an_unknown_study(tmp_path: Path, refused: Refused, verb: list[str]) -> None:
+    refused("src/finesweep/cli/main.py", verb, ["study 's'", "python train.py -m"])
+    assert list(tmp_path.iterdir()) == []

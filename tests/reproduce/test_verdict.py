@@ -1,0 +1,327 @@
+"""What is compared, what counts as the same, and which runs cannot be made again."""
+
+import json
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from finesweep.config.parse import to_dict
+from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.errors import ConfigError, RunError
+from finesweep.hooks import TrialPruned, current_hooks
+from finesweep.provenance import Provenance
+from finesweep.provenance.differences import Change, cause, differences
+from finesweep.reproduce import render
+from finesweep.reproduce.export import export
+from finesweep.reproduce.rebuild import rebuild
+from finesweep.reproduce.recorded_run import RecordedRun, load_recorded_run, store_differences
+from finesweep.reproduce.rerun import Reproduction, rerun
+from finesweep.reproduce.seeds import prediction_interval, train_seeds
+from finesweep.reproduce.verdict import judge
+from finesweep.study import storage as studies
+from finesweep.tracking import TrackedRun, open_store, record_run, start_run
+from finesweep.training.run import run
+from finesweep.training.trainer import WholeCheckpointTrainer
+
+Compose = Callable[..., RunConfig]
+TRACKING = TrackingConfig()
+RECORD = Provenance(
+    config=to_dict(RunConfig()) | {"data": {"metric": "accuracy"}, "model": {"name_or_path": "a"}},
+    overrides=[],
+    seeds={"seed": 42},
+    machine={"threads": 1, "device": "cpu", "python": "3.11.7", "variables": {}},
+    packages={"torch": "2.13.0", "rich": "14.0.0"},
+    code={"commit": "c" * 40, "patch_sha256": None, "files": {"finesweep/training/run.py": "a" * 64}},
+    model={"source": "folder", "files": {"config.json": "b" * 64}},
+    data={"train": {"rows": 2, "columns": {"text": "d", "label": "e"}, "encoded": {"input_ids": "f"}}},
+    results={"weights_sha256": "w", "predictions": {"eval": "p"}},
+)
+HISTORY = {("loss", 5): 0.7, ("eval_accuracy", 5): 0.5, ("grad_norm", 5): 1.0, ("best_value", 5): 0.5}
+
+
+def recorded(history: dict[tuple[str, int], float] = HISTORY, **results: Any) -> RecordedRun:
+    record = deepcopy(RECORD)
+    record.results |= results
+    return RecordedRun("id", "name", "COMPLETE", {}, record, history)
+
+
+def changed(path: str, value: object) -> Provenance:
+    record = deepcopy(RECORD)
+    *way, last = path.split(".")
+    node = getattr(record, way[0])
+    for key in way[1:]:
+        node = node[key]
+    node[last.replace("|", ".")] = value
+    return record
+
+
+@pytest.mark.parametrize(
+    ("history", "results", "verdict"),
+    [
+        ({}, {}, "EXACT"),
+        ({}, {"weights_sha256": "other"}, "WITHIN_TOLERANCE"),
+        ({}, {"predictions": {"eval": "other"}}, "WITHIN_TOLERANCE"),
+        ({("loss", 5): 0.7 + 1e-9}, {}, "WITHIN_TOLERANCE"),
+        ({("loss", 5): 0.71}, {}, "WITHIN_TOLERANCE"),
+        ({("loss", 5): 0.73}, {}, "DIFFERENT"),
+        ({("grad_norm", 5): 3.0}, {}, "WITHIN_TOLERANCE"),
+        ({("eval_accuracy", 10): 0.5}, {}, "DIFFERENT"),
+    ],
+)
+def test_verdicts(history: dict[tuple[str, int], float], results: dict[str, Any], verdict: str) -> None:
+    assert judge(recorded(), recorded(HISTORY | history, **results), [], 0.02).verdict == verdict
+
+
+def test_large_values_are_compared_by_their_relative_difference() -> None:
+    one, other = ({("loss", 5): value} for value in (200.0, 203.0))
+    assert judge(recorded(one), recorded(other), [], 0.02).verdict == "WITHIN_TOLERANCE"
+    assert judge(recorded(one), recorded(other), [], 0.01).verdict == "DIFFERENT"
+
+
+def test_the_best_evaluation_may_be_another_one_and_the_best_value_is_still_compared() -> None:
+    moved = {key: value for key, value in HISTORY.items() if key[0] != "best_value"} | {
+        ("best_value", 9): 0.5
+    }
+    assert judge(recorded(), recorded(moved), [], 0.02).verdict == "EXACT"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "what", "may_matter"),
+    [
+        ("config.seed", 43, "seed", True),
+        ("config.optimizer.learning_rate", 1.0, "optimizer.learning_rate", True),
+        ("data.train.rows", 3, "data train: rows", True),
+        ("data.train.columns.label", "x", "data train: column label", True),
+        ("model.files.config|json", "x", "model files.config.json", True),
+        ("code.files.finesweep/training/run|py", "x", "code finesweep/training/run.py", True),
+        ("code.files.finesweep/cli/main|py", "x", "code finesweep/cli/main.py", False),
+        ("code.files.finesweep/monitor/eta|py", "x", "code finesweep/monitor/eta.py", False),
+        ("code.commit", "x", "git commit", False),
+        ("machine.threads", 2, "threads", True),
+        ("machine.python", "3.12.0", "python", False),
+        ("packages.torch", "2.13.1", "package torch", True),
+        ("packages.rich", "14.0.1", "package rich", False),
+    ],
+)
+def test_each_difference_is_named_and_weighed(path: str, value: object, what: str, may_matter: bool) -> None:
+    (change,) = differences(RECORD, changed(path, value))
+    assert (change.what, change.now, change.may_matter) == (what, value, may_matter)
+
+
+def test_token_ids_that_differ_of_equal_rows_are_one_difference() -> None:
+    (change,) = differences(RECORD, changed("data.train.encoded", {"input_ids": "x", "length": "y"}))
+    assert change.what == "data train, as encoded: input_ids, length"
+
+
+@pytest.mark.parametrize("path", ["config.cache_dir", "config.tracking.uri", "config.trainer.threads"])
+def test_places_are_no_differences_but_side_by_side(path: str) -> None:
+    assert differences(RECORD, changed(path, "elsewhere")) == []
+    (change,) = differences(RECORD, changed(path, "elsewhere"), places=True)
+    assert not change.may_matter
+
+
+def test_the_cause_is_what_may_matter() -> None:
+    hint = Change("packages", "package rich", "1", "2", may_matter=False)
+    assert cause([]) == "no recorded difference"
+    assert cause([hint]) == "no recorded difference that should matter; also different: package rich"
+    assert cause([Change("machine", "threads", 1, 2), hint]) == "threads (1 then, 2 now)"
+    many = [Change("config", key, 1, 2) for key in "abcde"]
+    assert cause(many) == "a (1 then, 2 now); b (1 then, 2 now); c (1 then, 2 now); and 2 more"
+
+
+def test_one_more_value_lies_in_the_interval_of_students_t() -> None:
+    assert prediction_interval([0.5]) is None
+    assert prediction_interval([0.5, 0.5]) == (0.5, 0.5)
+    low, high = prediction_interval([0.4, 0.5, 0.6]) or (0, 0)
+    assert (low + high) / 2 == pytest.approx(0.5)
+    assert (high - low) / 2 == pytest.approx(
+        4.30265 * 0.1 * (4 / 3) ** 0.5, rel=1e-4
+    )  # t of 2 degrees, 97.5%
+
+
+class Pruned(Reproduction):
+    """Any trial whose run is given up at its second evaluation."""
+
+    def __init__(self) -> None:
+        self.evaluations = 0
+
+    run_name, tags, predicts = "pruned", {"finesweep.study": "s"}, False  # type: ignore[assignment]
+
+    def started(self, run_id: str) -> None:
+        self.run_id = run_id
+
+    def evaluated(self, value: float, progress: float) -> None:
+        self.evaluations += 1
+        if self.evaluations == 2:
+            raise TrialPruned
+
+
+def test_a_pruned_run_is_made_again_up_to_where_it_was_given_up(config: Compose, tmp_path: Path) -> None:
+    settings = config("trainer.num_train_epochs=4", "optimizer.learning_rate=1e-3")
+    trial = Pruned()
+    token = current_hooks.set(trial)
+    with pytest.raises(TrialPruned):
+        run(settings, tmp_path / "out")
+    current_hooks.reset(token)
+    then = load_recorded_run(trial.run_id, TRACKING)
+    then.check_finished()
+    assert then.state == "PRUNED"
+    now = rerun(then, rebuild(then, [], TRACKING), [])
+    verdict = judge(then, now, [], 0.02)
+    assert verdict.verdict == "EXACT"
+    assert {row.step for row in verdict.metrics} == {13, 26}
+    assert now.state == "PRUNED"
+
+
+def test_the_final_score_is_compared_too(config: Compose, tmp_path: Path) -> None:
+    result = run(config("data.holdout=0.2", "predict=false"), tmp_path / "out")
+    then = load_recorded_run(str(result.run_id), TRACKING)
+    verdict = judge(then, rerun(then, rebuild(then, [], TRACKING), []), [], 0.0)
+    assert verdict.verdict == "EXACT"
+    assert "final_accuracy" in {row.name for row in verdict.metrics}
+
+
+def test_a_training_that_diverges_is_different(config: Compose, tmp_path: Path) -> None:
+    result = run(config("predict=false"), tmp_path / "out")
+    then = load_recorded_run(str(result.run_id), TRACKING)
+    wild = ["optimizer.learning_rate=1e30", "optimizer.max_grad_norm=0", "optimizer.warmup_steps=0"]
+    now = rerun(then, rebuild(then, wild, TRACKING), wild)
+    verdict = judge(then, now, differences(then.record, now.record), 0.02)
+    assert verdict.verdict == "DIFFERENT"
+    assert "LossNotFinite" in str(verdict.error)
+    assert str(verdict.cause).startswith("optimizer.learning_rate")
+    assert now.state == "FAIL"
+
+
+def test_new_seeds_say_whether_it_was_luck(config: Compose, tmp_path: Path) -> None:
+    result = run(config("predict=false", "optimizer.learning_rate=1e-3"), tmp_path / "out")
+    then = load_recorded_run(str(result.run_id), TRACKING)
+    found = train_seeds(then, rebuild(then, [], TRACKING), [], 2, [])
+    values = [one.value for one in found.seeds if one.value is not None]
+    assert [one.seed for one in found.seeds] == [43, 44]
+    assert found.mean == pytest.approx(sum(values) / 2)
+    assert found.std == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert found.value == result.value
+    assert found.better == sum(value > found.value for value in values)
+    assert found.interval is not None
+    assert found.luck is not (found.interval[0] - 1e-9 <= found.value <= found.interval[1] + 1e-9)
+    again = load_recorded_run(found.seeds[0].run_id, TRACKING)
+    assert (again.tags["finesweep.kind"], again.record.config["seed"]) == ("reseed", 43)
+    assert "2 new seeds: mean" in render.luck(found)
+
+
+def test_metrics_that_somebody_logs_later_are_none_of_the_runs(config: Compose, tmp_path: Path) -> None:
+    result = run(config("predict=false"), tmp_path / "out")
+    tracked = TrackedRun(open_store(TRACKING), str(result.run_id))
+    before = load_recorded_run(tracked.run_id, TRACKING)
+    tracked.log_metrics({"human_score": 3.0}, step=1)
+    assert load_recorded_run(tracked.run_id, TRACKING).history == before.history
+    assert store_differences(before) == []
+    tracked.log_metrics({"eval_accuracy": 0.9}, step=99)
+    (change,) = store_differences(load_recorded_run(tracked.run_id, TRACKING))
+    assert change.what == "metrics in the store"
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_training_that_went_on_with_other_threads_says_so(
+    config: Compose, tmp_path: Path, threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config("trainer.threads=null", "trainer.num_train_epochs=2", "predict=false")
+    step = WholeCheckpointTrainer.training_step
+
+    def interrupt(self: WholeCheckpointTrainer, *args: object, **kwargs: object) -> torch.Tensor:
+        if self.state.global_step == 15:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    torch.set_num_threads(1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(WholeCheckpointTrainer, "training_step", interrupt)
+        run(settings, tmp_path / "out")
+    torch.set_num_threads(2)
+    result = run(settings, tmp_path / "out")
+    record = load_recorded_run(str(result.run_id), TRACKING).record
+    assert [change["what"] for change in record.mixed] == ["threads, while interrupted"]
+    assert cause(differences(record, record)[:1]) == "threads, while interrupted (1 then, 2 now)"
+
+
+def test_a_run_that_did_not_finish_is_refused(config: Compose, tmp_path: Path) -> None:
+    settings = config("optimizer.learning_rate=1e30", "optimizer.max_grad_norm=0", "optimizer.warmup_steps=0")
+    with pytest.raises(ArithmeticError):
+        run(settings, tmp_path / "out")
+    (result,) = [json.loads((tmp_path / "out/result.json").read_text())]
+    with pytest.raises(RunError, match=r"not finished \(failed\)"):
+        load_recorded_run(result["run_id"], TRACKING).check_finished()
+
+
+def test_what_did_not_train_is_refused_with_what_to_name_instead(tmp_path: Path) -> None:
+    study = start_run(TRACKING, "demo", "s", {"finesweep.kind": "study", "finesweep.study": "s"})
+    with pytest.raises(RunError, match="legal: --best s"):
+        load_recorded_run(study.run_id, TRACKING)
+    reused = record_run(TRACKING, "demo", "t", {"finesweep.study": "s", "finesweep.reused_of": "3"})
+    with pytest.raises(RunError, match="took its value from trial 3 of study 's'"):
+        load_recorded_run(reused.run_id, TRACKING)
+    bare = start_run(TRACKING, "demo", "x", {"finesweep.kind": "run"})
+    with pytest.raises(RunError, match="it has no provenance.json"):
+        load_recorded_run(bare.run_id, TRACKING)
+    with pytest.raises(RunError, match="no folder that `finesweep export` made"):
+        load_recorded_run(str(tmp_path), TRACKING)
+
+
+def test_an_exported_folder_that_was_touched_is_refused(config: Compose, tmp_path: Path) -> None:
+    result = run(config("predict=false"), tmp_path / "out")
+    folder = tmp_path / "exported"
+    assert export(load_recorded_run(str(result.run_id), TRACKING), folder, TRACKING) == ["submission"]
+    kept = json.loads((folder / "run.json").read_text())
+    for touched, said in (
+        ({"run_id": "/etc/passwd"}, "no folder that"),
+        ({"metrics": []}, "not those that provenance.json was written for"),
+        ({"state": 5}, "no folder that"),
+    ):
+        (folder / "run.json").write_text(json.dumps(kept | touched))
+        with pytest.raises(RunError, match=said):
+            load_recorded_run(str(folder), TRACKING)
+
+
+def test_damaged_weights_are_not_exported(config: Compose, tmp_path: Path) -> None:
+    result = run(config("predict=false"), tmp_path / "out")
+    (weights,) = Path("mlruns/artifacts").glob("*/*/artifacts/checkpoint/model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    missing = export(load_recorded_run(str(result.run_id), TRACKING), tmp_path / "exported", TRACKING)
+    assert missing[1].startswith("checkpoint (it is damaged: model.safetensors")
+    assert not (tmp_path / "exported/checkpoint").exists()
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    open_store(TRACKING)
+    studies.open_storage("sqlite:///mlruns/optuna.db")
+    with pytest.raises(ConfigError, match="but not MLflow's"):
+        open_store(TrackingConfig("sqlite:///mlruns/optuna.db"))
+    with pytest.raises(ConfigError, match="but not Optuna's"):
+        studies.open_storage("sqlite:///mlruns/mlflow.db")
+
+
+def test_what_the_run_found_out_is_pinned_and_overrides_win(config: Compose, tmp_path: Path) -> None:
+    settings = config("trainer.threads=null", "predict=false")
+    result = run(settings, tmp_path / "out")
+    then = load_recorded_run(str(result.run_id), TRACKING)
+    pinned = rebuild(then, ["optimizer.learning_rate=0.5"], TRACKING)
+    assert pinned.trainer.threads == then.record.machine["threads"]
+    assert pinned.trainer.device == "cpu"
+    assert pinned.trainer.precision.value == then.record.machine["precision"]
+    assert pinned.optimizer.learning_rate == 0.5
+    assert pinned.predict is False
+    with pytest.raises(ConfigError, match="trainer: not an override"):
+        rebuild(then, ["trainer"], TRACKING)

@@ -1,0 +1,112 @@
+"""The study's books in PostgreSQL, for more than one host: a real server, on loopback."""
+
+import multiprocessing
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from processes import SMALL, train
+from test_study import SPACE, hand_back, hold, run_out
+
+from finesweep.config.run import Direction
+from finesweep.config.study import StudyConfig
+from finesweep.study import storage as studies
+from finesweep.study.lock import Busy, study_lock
+from finesweep.study.queue import TrialQueue
+
+FORK = multiprocessing.get_context("fork")
+
+
+def program(name: str) -> str | None:
+    """On the PATH, or where Debian puts it."""
+    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return shutil.which(name) or (str(debian[-1]) if debian else None)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    initdb, pg_ctl = program("initdb"), program("pg_ctl")
+    if initdb is None or pg_ctl is None:
+        pytest.skip("no PostgreSQL server on this machine")
+    folder = Path("/tmp") / f"finesweep-postgres-{os.getpid()}"  # short: a socket's path holds 107 characters
+    folder.mkdir(mode=0o700)
+    user = {}
+    if os.geteuid() == 0:  # the server refuses to run as root
+        name = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
+        shutil.chown(folder, name)
+        user = {"user": name}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    start = [pg_ctl, "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options, "start"]
+    try:
+        for command in ([initdb, "-D", f"{folder}/data", "-U", "sweeper", "-A", "trust"], start):
+            subprocess.run(command, check=True, capture_output=True, cwd=folder, timeout=60, **user)  # type: ignore[call-overload]
+        yield f"postgresql://sweeper@127.0.0.1:{port}/postgres"
+    finally:
+        stop = [pg_ctl, "-D", f"{folder}/data", "-m", "immediate", "stop"]
+        subprocess.run(stop, capture_output=True, cwd=folder, timeout=60, **user)  # type: ignore[call-overload]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def queue(storage: str, name: str, n_trials: int) -> TrialQueue:
+    config = StudyConfig(name=name, storage=storage, n_trials=n_trials)
+    studies.create(config, {"m": Direction.maximize}, [], {"n_trials": n_trials, "metric": "m"})
+    return TrialQueue(config, SPACE)
+
+
+def test_a_study_runs_and_recovers_there(storage: str) -> None:
+    books = queue(storage, "s", 3)
+    first = books.next_trial()
+    assert first is not None
+    hand_back(books, first.number)
+    assert run_out(books)[0] == first.params
+    assert [trial.state.name for trial in books.trials()] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+def work(storage: str) -> None:
+    run_out(queue(storage, "shared", 6))
+
+
+def test_two_workers_share_the_budget_there(storage: str) -> None:
+    workers = [FORK.Process(target=work, args=(storage,)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert [trial.state.name for trial in queue(storage, "shared", 6).trials()] == ["COMPLETE"] * 6
+
+
+def test_its_lock_is_free_again_when_the_holder_is_killed(storage: str) -> None:
+    held, release = FORK.Event(), FORK.Event()
+    holder = FORK.Process(target=hold, args=(storage, held, release))
+    holder.start()
+    assert held.wait(30)
+    with pytest.raises(Busy), study_lock(storage, "s", wait=False):
+        pass
+    holder.kill()
+    with study_lock(storage, "s"):
+        pass
+
+
+@pytest.mark.slow
+def test_a_sweep_there_writes_no_password(storage: str, tmp_path: Path) -> None:
+    """Not in Hydra's files, not in MLflow; two joblib workers, who get it through their environment."""
+    canary = f"canary%2F{uuid.uuid4().hex}"
+    secret = storage.replace("sweeper@", f"sweeper:{canary}@")
+    small = [*SMALL, "hydra.sweeper.study.n_trials=2", "predict=false", "trainer.num_train_epochs=1"]
+    done = train("-m", *small, f"hydra.sweeper.study.storage={secret}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 trials finished" in done.stdout
+    assert canary not in done.stdout + done.stderr
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any("FINESWEEP_SECRET" in path.read_text(errors="replace") for path in written)
+    assert not [path for path in written if canary.encode() in path.read_bytes()]

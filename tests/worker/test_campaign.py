@@ -1,0 +1,156 @@
+"""The campaign in short; `make campaign` is the long one."""
+
+import copy
+import json
+import multiprocessing
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import campaign
+import optuna
+import pytest
+from aftermath import SweepAftermath, problems, read
+from campaign import WORKER, Kill, Plan
+from crashing import CONFIRMATION, PRUNING, Latch, places
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+from sweeping import STORAGE, evaluate, sweep
+
+from finesweep.config.run import RunConfig
+from finesweep.hooks import Trial
+from finesweep.study import storage as studies
+
+# In the order in which they come; each leaves something for the next command to repair.
+KILLS = [
+    Kill("half suggested", 2, 0.0, 0.0),
+    Kill("checkpoint named", 1, 0.0, 0.0),
+    Kill("taken", 1, 0.0, 0.0),  # the retry, before it has adopted the checkpoint
+    Kill("signed off", 1, 0.0, 0.0),
+]
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_again_and_again_is_the_one_that_was_left_alone(tmp_path: Path) -> None:
+    report = campaign.run(tmp_path / "studies", [(Plan(n_trials=4), KILLS)], random.Random(0))
+    assert report["problems"] == []
+    assert report["kills"]["by_kind"] == {kill.kind: 1 for kill in KILLS}
+    assert report["trials"]["retries"] >= 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_forty_kills_come_to_every_place_and_at_random_times_too(seed: int) -> None:
+    plain, late = campaign.draw(40, 8, random.Random(seed))
+    kinds = {kill.kind for kill in (*plain, *late)}
+    assert len(plain) + len(late) == 40
+    assert kinds >= {*places(), WORKER}
+    assert not {kill.kind for kill in plain} & {*CONFIRMATION, *PRUNING}
+
+
+def arm_all(folder: Path) -> None:
+    for name, place in places().items():
+        place(Latch(1, folder / name))
+
+
+def test_every_place_is_still_there(tmp_path: Path) -> None:
+    """In another process: places patch what they stand for."""
+    process = multiprocessing.get_context("fork").Process(target=arm_all, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def learn(config: RunConfig, trial: Trial) -> float:
+    return evaluate(trial, [0.5, 0.5 + config.optimizer.learning_rate])
+
+
+@pytest.fixture
+def over(own_folder: Path, no_finish: None) -> Path:
+    """A study of three trials, of which the test's own training left no weights."""
+    sweep(learn, "hydra.sweeper.study.n_trials=3", "hydra.sweeper.study.sampler=random")
+    for trial in read(own_folder, "quickstart").trials:
+        folder = own_folder / trial.user_attrs[studies.FOLDER]
+        (folder / "result.json").write_text(json.dumps({"status": "FINISHED"}))
+    return own_folder
+
+
+def again(folder: Path) -> None:
+    """Suggestion 1, a second time."""
+    study = studies.load("quickstart", STORAGE)
+    first = study.get_trials()[1]
+    attrs = {key: value for key, value in first.user_attrs.items() if key != studies.RUN_ID}
+    study.add_trial(
+        optuna.trial.create_trial(
+            params=first.params, distributions=first.distributions, value=first.value, user_attrs=attrs
+        )
+    )
+
+
+def waiting(folder: Path) -> None:
+    studies.load("quickstart", STORAGE).enqueue_trial({})
+
+
+def running_run(folder: Path) -> None:
+    _client(folder).update_run(_run(folder, 1), status="RUNNING")
+
+
+def other_state(folder: Path) -> None:
+    _client(folder).set_tag(_run(folder, 1), "finesweep.state", "PRUNED")
+
+
+def other_retry(folder: Path) -> None:
+    _client(folder).set_tag(_run(folder, 1), "finesweep.retry_of", "0")
+
+
+def run_twice(folder: Path) -> None:
+    _client(folder).set_tag(_run(folder, 1), "finesweep.trial", "0")
+
+
+def training_left(folder: Path) -> None:
+    (folder / read(folder, "quickstart").trials[0].user_attrs[studies.FOLDER] / "training").mkdir()
+
+
+def unwritten_result(folder: Path) -> None:
+    (folder / read(folder, "quickstart").trials[0].user_attrs[studies.FOLDER] / "result.json").unlink()
+
+
+def _client(folder: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+
+
+def _run(folder: Path, number: int) -> str:
+    return str(read(folder, "quickstart").trials[number].user_attrs[studies.RUN_ID])
+
+
+DAMAGES: list[tuple[Callable[[Path], None], str]] = [
+    (training_left, "trial 0 is COMPLETE and has training"),
+    (unwritten_result, "trial 0 is COMPLETE, its result.json not there"),
+    (running_run, "run trial-0001 is RUNNING"),
+    (other_state, "trial 1 is COMPLETE in Optuna and ('RUNNING', 'PRUNED') in MLflow"),
+    (other_retry, "trial 1 tries None again, its run says 0"),
+    (run_twice, "2 runs say that they are trial 0"),
+    (again, "how often: {0: 1, 1: 2, 2: 1}"),
+    (waiting, "trial 4 is WAITING"),
+]
+
+
+def test_the_campaign_sees_what_is_wrong(over: Path) -> None:
+    undisturbed = read(over, "quickstart")
+    seen = set(problems(undisturbed, undisturbed, 3))
+    for damage, said in DAMAGES:
+        damage(over)
+        found = set(problems(read(over, "quickstart"), undisturbed, 3)) - seen
+        assert any(said in text for text in found), (said, found)
+        seen |= found
+
+
+def test_the_campaign_sees_other_results(over: Path) -> None:
+    aftermath = read(over, "quickstart")
+    undisturbed = SweepAftermath(over, aftermath.trials, aftermath.attrs)
+    undisturbed.results = copy.deepcopy(aftermath.results)
+    assert not any("undisturbed" in text for text in problems(aftermath, undisturbed, 3))
+    for key, value in (("weights", "0"), ("value", 0.0), ("params", {})):
+        undisturbed.results = copy.deepcopy(aftermath.results)
+        undisturbed.results[2][key] = value
+        assert any(f"suggestion 2: {key} is" in text for text in problems(aftermath, undisturbed, 3))
+    assert {trial.state for trial in aftermath.trials} == {TrialState.COMPLETE}

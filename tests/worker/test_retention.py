@@ -1,0 +1,49 @@
+"""Which weights stay: the best few, and what may still win; never fewer than one whole copy of them."""
+
+from pathlib import Path
+
+import pytest
+from sweeping import evaluate, sweep
+
+from finesweep.config.run import RunConfig
+from finesweep.errors import ConfigError
+from finesweep.hooks import Trial
+
+pytestmark = pytest.mark.usefixtures("no_finish")
+GRID = ("optimizer.learning_rate=1e-3,2e-3,3e-3,4e-3,5e-3", "trainer.num_train_epochs=1",
+        "trainer.per_device_train_batch_size=8", "hydra.sweeper.study.sampler=grid")  # fmt: skip
+
+
+def rising(config: RunConfig, trial: Trial) -> float:
+    return evaluate(trial, [100 * config.optimizer.learning_rate])
+
+
+def kept() -> set[str]:
+    return {folder.name for folder in Path("weights").iterdir()}
+
+
+def test_the_weights_of_the_best_few_stay_and_the_others_go() -> None:
+    sweep(rising, *GRID, "hydra.sweeper.keep_checkpoints=2")
+    assert kept() == {"trial-0003", "trial-0004"}
+
+
+def test_candidates_stay_until_they_are_confirmed_and_what_confirms_them_goes() -> None:
+    confirm = ("hydra.sweeper.study.confirm.top_k=3", "hydra.sweeper.study.confirm.seeds=1")
+    sweep(rising, *GRID, "hydra.sweeper.keep_checkpoints=1", *confirm)
+    assert kept() == {"trial-0002", "trial-0003", "trial-0004"}
+
+
+def test_nothing_goes_while_what_should_stay_is_damaged() -> None:
+    def damaging(config: RunConfig, trial: Trial) -> float:
+        if trial.run_name == "trial-0004":
+            Path("weights/trial-0003/model.safetensors").write_bytes(b"torn")
+        return rising(config, trial)
+
+    sweep(damaging, *GRID, "hydra.sweeper.keep_checkpoints=2")
+    assert kept() == {"trial-0002", "trial-0003", "trial-0004"}
+
+
+def test_a_candidate_whose_weights_are_gone_is_refused_before_anything_is_confirmed() -> None:
+    sweep(rising, *GRID, "hydra.sweeper.keep_checkpoints=1")
+    with pytest.raises(ConfigError, match="confirm.top_k: got 2; legal: 1 or less.*trial 3 are gone"):
+        sweep(rising, *GRID, "hydra.sweeper.keep_checkpoints=1", "hydra.sweeper.study.confirm.top_k=2")
