@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -22,7 +23,9 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def no_finish(monkeypatch: pytest.MonkeyPatch) -> None:
     """For sweeps whose training is the test's own (`sweeping.sweep`): no weights to predict with."""
-    monkeypatch.setattr("finesweep.worker.finish._submit", lambda *_: {"submissions": [], "metrics": {}})
+    monkeypatch.setattr(
+        "finesweep.worker.finish._submit", lambda *_: SimpleNamespace(submissions=[], metrics={})
+    )
 
 
 @pytest.fixture

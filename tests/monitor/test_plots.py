@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -17,6 +16,7 @@ from finesweep.monitor.plots import MAX_PARAMS, draw
 from finesweep.monitor.publish import publish
 from finesweep.study import storage as studies
 from finesweep.study.importance import MIN_TRIALS, importances, searched
+from finesweep.study.records import Conclusion, TrialRecord
 
 PNG = b"\x89PNG"
 RATE, BATCH = "optimizer.learning_rate", "trainer.per_device_train_batch_size"
@@ -36,8 +36,8 @@ def made(n_trials: int, objectives: tuple[str, ...] = ("accuracy",), equal: bool
         trial.suggest_categorical(BATCH, [8, 16, None])
         if trial.suggest_categorical("optimizer", ["adamw", "sgd"]) == "sgd":
             trial.suggest_float(MOMENTUM, 0.0, 0.9)
-        trial.set_user_attr(studies.RUN_ID, "r")
-        trial.set_user_attr(studies.OVERRIDES, [f"{RATE}={rate}"])
+        TrialRecord(trial).run_id = "r"
+        TrialRecord(trial).overrides = [f"{RATE}={rate}"]
         study.tell(trial, [0.5 if equal else 1 - (rate - 0.3) ** 2, *(rate for _ in objectives[1:])])
     study.set_user_attr("metric", objectives[0])
     study.set_user_attr("objectives", dict.fromkeys(objectives, "-"))
@@ -58,15 +58,15 @@ class Parent:
         self.files[f"{artifact_path}/{path.stem}"] = path.read_bytes()
 
 
-def published(study: Study, found: dict[str, Any] | None = None) -> Parent:
+def published(study: Study, conclusion: Conclusion | None = None) -> Parent:
     parent = Parent()
-    publish(study, parent, found)  # type: ignore[arg-type]
+    publish(study, parent, conclusion)  # type: ignore[arg-type]
     return parent
 
 
 def test_the_parent_run_gets_pictures_and_the_best_trial() -> None:
     study = made(MIN_TRIALS + 2)
-    parent = published(study, {"submissions": ["a.tsv", "b.tsv"], "metrics": {"final_accuracy": 0.9}})
+    parent = published(study, Conclusion([1, 0], 0, True, ["a.tsv", "b.tsv"], {"final_accuracy": 0.9}))
     assert set(parent.files) == {f"plots/{name}" for name in SINGLE}
     assert all(content.startswith(PNG) for content in parent.files.values())
     best = json.loads(parent.texts["best.json"])
@@ -153,8 +153,8 @@ def test_no_importances_rather_than_meaningless_ones(n_trials: int, equal: bool)
 
 def test_trials_that_confirm_or_repeat_others_do_not_count() -> None:
     study = made(3)
-    for attrs in ({studies.CONFIRMS: 0, studies.SEED: 43}, {studies.REUSED_OF: 0}):
-        study.add_trial(create_trial(value=9.0, user_attrs=attrs))
+    for attrs in ({"confirms": 0, "seed": 43}, {"reused_of": 0}):
+        study.add_trial(create_trial(value=9.0, user_attrs=TrialRecord.attributes(**attrs)))
     study.add_trial(create_trial(value=0.1))
     search = searched(study)
     states = [trial.state.name for trial in search.get_trials()]

@@ -32,7 +32,8 @@ from finesweep.monitor.snapshot import take_snapshot
 from finesweep.monitor.table import clock, live_table
 from finesweep.study import storage as studies
 from finesweep.study.liveness import this_owner
-from finesweep.study.signals import ATTR, stop
+from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.signals import stop
 
 KEY = "optimizer.learning_rate"
 SPACE = {KEY: FloatDistribution(1e-4, 1e-2, log=True)}
@@ -65,8 +66,8 @@ def add(
     """A trial that began `ago` seconds ago, as a worker of this process leaves it. Returns its number."""
     trial = create_trial(
         state=TrialState[state], values=values, params={KEY: 0.002}, distributions=SPACE,
-        user_attrs={studies.OWNER: this_owner(), studies.BEAT: time.time(), studies.RUN_ID: "r",
-                    studies.OVERRIDES: []} | attrs,
+        user_attrs=TrialRecord.attributes(
+            owner=this_owner(), heartbeat=time.time(), run_id="r", overrides=[]) | attrs,
     )  # fmt: skip
     trial.datetime_start = datetime.now() - timedelta(seconds=ago)
     if trial.state.is_finished():
@@ -258,7 +259,7 @@ def test_what_is_told_names_the_command(tmp_path: Path) -> None:
     with stop.listening("here:1"):
         os.kill(os.getpid(), signal.SIGINT)
         Watcher(known, set(), lambda _: True).watch()
-    assert known.user_attrs[ATTR] == ["here:1"]
+    assert StudyRecord(known).stopped_commands == ["here:1"]
 
 
 @pytest.fixture

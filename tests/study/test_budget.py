@@ -13,8 +13,8 @@ from finesweep.config.run import RunConfig
 from finesweep.config.study import StudyConfig
 from finesweep.hooks import Trial
 from finesweep.monitor.report import describe
-from finesweep.study import storage as studies
 from finesweep.study.budget import busy_seconds, spent
+from finesweep.study.records import TrialRecord
 
 pytestmark = pytest.mark.usefixtures("no_finish")
 SPACE = ("optimizer.learning_rate=interval(1e-4,1e-3)", "trainer.num_train_epochs=1",
@@ -52,7 +52,7 @@ def trial(start: float, end: float | None, beat: float | None = None, failed: bo
     made.state = TrialState.FAIL if failed else TrialState.COMPLETE
     made.datetime_start = datetime.fromtimestamp(start)
     made.datetime_complete = None if end is None else datetime.fromtimestamp(end)
-    made.user_attrs = {} if beat is None else {studies.BEAT: beat}
+    made.user_attrs = {} if beat is None else TrialRecord.attributes(heartbeat=beat)
     return made
 
 
@@ -76,7 +76,7 @@ def test_a_point_that_was_evaluated_is_reused_and_marked() -> None:
     assert sorted(trained) == sorted({f"trial-{t.number:04d}" for t in study.trials if not is_reused(t)})
     assert len(trained) == 2  # there are two points
     for reused in filter(is_reused, study.trials):
-        twin = study.trials[reused.user_attrs[studies.REUSED_OF]]
+        twin = study.trials[TrialRecord(reused).reused_of]
         assert (reused.params, reused.value) == (twin.params, twin.value)
         run = runs()[f"trial-{reused.number:04d}"]
         assert run.info.status == "FINISHED"
@@ -92,7 +92,7 @@ def test_repeats_are_trained_where_that_is_asked_for() -> None:
 
 
 def is_reused(trial: optuna.trial.FrozenTrial) -> bool:
-    return studies.REUSED_OF in trial.user_attrs
+    return TrialRecord(trial).reused_of is not None
 
 
 def test_what_may_change_from_command_to_command_is_recorded(tmp_path: Path) -> None:

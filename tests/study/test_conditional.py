@@ -18,7 +18,7 @@ from finesweep.config.run import RunConfig
 from finesweep.config.study import Sampler, StudyConfig, SweepConfig
 from finesweep.errors import ConfigError
 from finesweep.hooks import Trial
-from finesweep.study import storage as studies
+from finesweep.study.records import TrialRecord
 from finesweep.study.samplers import make_sampler
 from finesweep.study.space import Dimension, check_point, grid, named, params_of, suggest
 from hydra_plugins.finesweep._dimensions import Dimensions
@@ -156,4 +156,4 @@ def test_trials_get_the_overrides_of_their_branch(tmp_path: Path) -> None:
                   "optimizer.learning_rate=1e-3", "trainer.num_train_epochs=1",
                   "trainer.per_device_train_batch_size=8")  # fmt: skip
     assert sorted(rates) == [("adamw", 0.01), ("adamw", 0.02), ("sgd", 0.1), ("sgd", 0.2)]
-    assert all("|" not in text for trial in study.trials for text in trial.user_attrs[studies.OVERRIDES])
+    assert all("|" not in text for trial in study.trials for text in TrialRecord(trial).overrides)

@@ -10,8 +10,8 @@ from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
 from finesweep.hooks import Trial
 from finesweep.monitor.report import best, describe, lines
-from finesweep.study import storage as studies
 from finesweep.study.confirm import ConfirmedCandidate, is_within_noise
+from finesweep.study.records import TrialRecord
 
 pytestmark = pytest.mark.usefixtures("no_finish")
 GRID = ("optimizer.learning_rate=1e-3,2e-3,3e-3", "trainer.num_train_epochs=1",
@@ -28,8 +28,8 @@ def training(config: RunConfig, trial: Trial) -> float:
 
 def test_the_best_mean_over_new_seeds_wins_not_the_luckiest_seed() -> None:
     study = sweep(training, *GRID, *CONFIRM)
-    confirming = [trial for trial in study.trials if studies.CONFIRMS in trial.user_attrs]
-    assert sorted((t.user_attrs[studies.CONFIRMS], t.user_attrs[studies.SEED]) for t in confirming) == [
+    confirming = [trial for trial in study.trials if TrialRecord(trial).confirms is not None]
+    assert sorted((TrialRecord(t).confirms, TrialRecord(t).seed) for t in confirming) == [
         (candidate, seed) for candidate in (0, 1) for seed in (43, 44, 45)
     ]
     assert runs()[f"trial-{confirming[0].number:04d}"].data.tags["finesweep.confirms"] in "01"
@@ -64,16 +64,16 @@ def test_an_interrupted_confirmation_goes_on() -> None:
     with pytest.raises(KeyboardInterrupt):
         sweep(interrupted, *GRID, *CONFIRM)
     study = sweep(training, *GRID, *CONFIRM)
-    complete = [t for t in study.trials if studies.CONFIRMS in t.user_attrs and t.state.name == "COMPLETE"]
-    assert len(complete) == len({(t.user_attrs["confirms"], t.user_attrs["seed"]) for t in complete}) == 6
-    (retry,) = [t for t in study.trials if studies.RETRY_OF in t.user_attrs]
-    assert study.trials[retry.user_attrs[studies.RETRY_OF]].state.name == "FAIL"
+    complete = [t for t in study.trials if TrialRecord(t).confirms is not None and t.state.name == "COMPLETE"]
+    assert len(complete) == len({(TrialRecord(t).confirms, TrialRecord(t).seed) for t in complete}) == 6
+    (retry,) = [t for t in study.trials if TrialRecord(t).retry_of is not None]
+    assert study.trials[TrialRecord(retry).retry_of].state.name == "FAIL"
 
 
 def test_trials_that_confirm_are_not_pruned() -> None:
     options = "+hydra.sweeper.study.pruner_options={n_startup_trials:1}"
     study = sweep(training, *GRID, *CONFIRM, "hydra.sweeper.study.pruner=median", options)
-    assert {t.state.name for t in study.trials if studies.CONFIRMS in t.user_attrs} == {"COMPLETE"}
+    assert {t.state.name for t in study.trials if TrialRecord(t).confirms is not None} == {"COMPLETE"}
 
 
 def test_a_candidate_whose_seeds_fail_does_not_win_by_the_one_that_did_not() -> None:

@@ -8,6 +8,7 @@ from finesweep.errors import ConfigError, StudyError
 from finesweep.hooks import Trial
 from finesweep.monitor.report import best, describe, lines
 from finesweep.study import storage as studies
+from finesweep.study.records import StudyRecord
 
 pytestmark = pytest.mark.usefixtures("no_finish")
 GRID = ("optimizer.learning_rate=1e-3,2e-3,3e-3", "trainer.num_train_epochs=1",
@@ -61,7 +62,7 @@ def test_objectives_that_cannot_be_are_refused(objectives: str, message: str) ->
 
 def test_other_objectives_are_another_study() -> None:
     study = sweep(training, *GRID)
-    assert study.user_attrs["identity"]["objectives"] == {"accuracy": "maximize"}
+    assert StudyRecord(study).identity["objectives"] == {"accuracy": "maximize"}
     with pytest.raises(StudyError, match="objectives: was {'accuracy': 'maximize'}, is"):
         sweep(training, *GRID, OBJECTIVES)
     assert len(studies.load("quickstart", STORAGE).directions) == 1

@@ -9,7 +9,7 @@ from finesweep.config.run import RunConfig
 from finesweep.config.study import Pruner, StudyConfig
 from finesweep.errors import ConfigError
 from finesweep.hooks import Trial
-from finesweep.study import storage as studies
+from finesweep.study.records import TrialRecord
 from finesweep.study.samplers import make_pruner
 from finesweep.worker.trial import _on_grid
 
@@ -33,7 +33,7 @@ def test_a_pruned_trial_is_pruned_in_optuna_and_killed_in_mlflow_with_its_last_m
     for name in ("trial-0001", "trial-0002"):
         assert tracked[name].info.status == "KILLED"
         assert tracked[name].data.tags["finesweep.state"] == "PRUNED"
-    assert studies.CHECKPOINT not in study.trials[1].user_attrs
+    assert TrialRecord(study.trials[1]).checkpoint is None
     assert study.trials[1].intermediate_values.keys() == {30}  # one evaluation of three
 
 

@@ -19,7 +19,8 @@ from finesweep.study import queue as ledgers
 from finesweep.study import storage as studies
 from finesweep.study.liveness import GRACE_S, is_gone, this_owner
 from finesweep.study.lock import Busy, study_lock
-from finesweep.study.queue import GONE, Outcome, TrialQueue
+from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.space import Dimension
 
 SPACE = tuple(Dimension(name, name, FloatDistribution(0, 1)) for name in "xy")
@@ -131,7 +132,7 @@ def test_a_killed_worker_loses_no_trial(tmp_path: Path, place: str) -> None:
     run_out(books)
     states = [trial.state for trial in books.trials()]
     assert states == [TrialState.FAIL] + [TrialState.COMPLETE] * 3
-    assert books.trials()[1].user_attrs[studies.RETRY_OF] == 0
+    assert TrialRecord(books.trials()[1]).retry_of == 0
     if books.trials()[0].params:
         assert books.trials()[1].params == books.trials()[0].params
 
@@ -141,11 +142,11 @@ def test_retries_are_bounded_and_the_last_one_is_a_failure(tmp_path: Path) -> No
     for _ in range(3):
         trial = books.next_trial()
         assert trial is not None
-        books._set_attr(books.trials()[trial.number], studies.OWNER, DEAD)
+        books.record(books.trials()[trial.number]).owner = DEAD
         recover(books)
     (failed,) = studies.failures(books.trials())
     assert failed.number == 2
-    assert "after 2 retries" in failed.user_attrs[studies.ERROR]
+    assert "after 2 retries" in TrialRecord(failed).error
     assert len(run_out(books)) == 2
 
 
@@ -181,8 +182,8 @@ def test_a_worker_that_was_thought_dead_cannot_finish_its_trial(tmp_path: Path) 
     books = queue(tmp_path, n_trials=2)
     trial = books.next_trial()
     assert trial is not None
-    books._set_attr(books.trials()[0], studies.OWNER, "elsewhere|1|0.00")
-    books._set_attr(books.trials()[0], studies.BEAT, time.time() - GRACE_S - 1)
+    books.record(books.trials()[0]).owner = "elsewhere|1|0.00"
+    books.record(books.trials()[0]).heartbeat = time.time() - GRACE_S - 1
     recover(books)
     with pytest.raises(TrialLost):
         complete(books, trial.number, 1.0)

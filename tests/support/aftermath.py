@@ -18,19 +18,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.study.liveness import is_gone
-from finesweep.study.storage import (
-    CONCLUSION,
-    CONFIRMS,
-    ERROR,
-    FINISHED,
-    FOLDER,
-    ORDINAL,
-    OWNER,
-    RETRY_OF,
-    RUN_ID,
-    SEED,
-    searching,
-)
+from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
+from finesweep.study.storage import FINISHED, searching
 
 # Optuna's state -> the MLflow statuses and the tag finesweep.state that go with it.
 AGREE = {
@@ -45,7 +34,7 @@ TIMED = ("runtime", "per_second")
 class SweepAftermath:
     folder: Path
     trials: list[FrozenTrial] = field(default_factory=list)
-    attrs: dict[str, Any] = field(default_factory=dict)
+    conclusion: Conclusion | None = None
 
     @property
     def exists(self) -> bool:
@@ -64,7 +53,7 @@ class SweepAftermath:
         """RUNNING, but their workers are gone."""
         return [
             trial for trial in self.trials
-            if trial.state is TrialState.RUNNING and is_gone(trial.user_attrs.get(OWNER), None)
+            if trial.state is TrialState.RUNNING and is_gone(TrialRecord(trial).owner, None)
         ]  # fmt: skip
 
     @property
@@ -76,10 +65,10 @@ class SweepAftermath:
         ]  # fmt: skip
 
     def is_over(self, n_trials: int) -> bool:
-        return len(self.finished) >= n_trials and CONCLUSION in self.attrs
+        return len(self.finished) >= n_trials and self.conclusion is not None
 
     def of(self, trial: FrozenTrial) -> Path:
-        return self.folder / trial.user_attrs.get(FOLDER, f"no-folder-{trial.number}")
+        return self.folder / (TrialRecord(trial).folder or f"no-folder-{trial.number}")
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -98,7 +87,7 @@ class SweepAftermath:
     @cached_property
     def results(self) -> dict[int, dict[str, Any]]:
         """What each finished suggestion came to, by its ordinal; for a pruned one, its point."""
-        return {trial.user_attrs[ORDINAL]: self._result(trial) for trial in self.finished}
+        return {TrialRecord(trial).ordinal: self._result(trial) for trial in self.finished}
 
     def _result(self, trial: FrozenTrial) -> dict[str, Any]:
         if trial.state is TrialState.PRUNED:
@@ -110,15 +99,15 @@ class SweepAftermath:
         return {"params": trial.params, "value": trial.value, "weights": sha256} | metrics
 
     def numbers(self, undisturbed: "SweepAftermath", n_trials: int) -> dict[str, Any]:
-        counts = Counter(trial.user_attrs.get(ORDINAL) for trial in self.finished)
+        counts = Counter(TrialRecord(trial).ordinal for trial in self.finished)
         complete = {key: result for key, result in self.results.items() if "weights" in result}
         wanted = {key: undisturbed.results.get(key, {}) for key in complete}
         failed = [trial for trial in self.trials if trial.state is TrialState.FAIL]
-        confirmed = [trial for trial in self.trials if CONFIRMS in trial.user_attrs]
+        confirmed = [trial for trial in self.trials if TrialRecord(trial).confirms is not None]
         return {
             "trials": len(self.trials),
             "states": dict(Counter(trial.state.name for trial in self.trials)),
-            "retries": sum(RETRY_OF in trial.user_attrs for trial in self.trials),
+            "retries": sum(TrialRecord(trial).retry_of is not None for trial in self.trials),
             "lost": sum(not counts[ordinal] for ordinal in range(n_trials)),
             "duplicates": sum(count - 1 for count in counts.values()),
             "confirmations": sum(trial.state is TrialState.COMPLETE for trial in confirmed),
@@ -136,7 +125,7 @@ def read(folder: Path, name: str = "campaign") -> SweepAftermath:
     storage = RDBStorage(f"sqlite:///{file}", skip_compatibility_check=True, skip_table_creation=True)
     try:
         study = optuna.load_study(study_name=name, storage=storage)
-        return SweepAftermath(folder, study.get_trials(), study.user_attrs)
+        return SweepAftermath(folder, study.get_trials(), StudyRecord(study).conclusion)
     finally:
         storage.engine.dispose()
 
@@ -166,12 +155,13 @@ def problems(
 
 
 def _planned(aftermath: SweepAftermath, n_trials: int, confirmations: int) -> Iterator[str]:
-    counts = Counter(trial.user_attrs.get(ORDINAL) for trial in aftermath.finished)
+    counts = Counter(TrialRecord(trial).ordinal for trial in aftermath.finished)
     if counts != Counter(range(n_trials)):
         yield f"suggestions that finished, and how often: {dict(counts)}, not each of {n_trials} once"
     tried = Counter(
-        (trial.user_attrs[CONFIRMS], trial.user_attrs[SEED])
-        for trial in aftermath.trials if CONFIRMS in trial.user_attrs and trial.state is TrialState.COMPLETE
+        (TrialRecord(trial).confirms, TrialRecord(trial).seed)
+        for trial in aftermath.trials
+        if TrialRecord(trial).confirms is not None and trial.state is TrialState.COMPLETE
     )  # fmt: skip
     if len(tried) != confirmations or set(tried.values()) - {1}:
         yield f"confirmations that are complete: {dict(tried)}, not {confirmations} once"
@@ -181,8 +171,8 @@ def _nothing_open(aftermath: SweepAftermath) -> Iterator[str]:
     for trial in aftermath.trials:
         if not trial.state.is_finished():
             yield f"trial {trial.number} is {trial.state.name}"
-        if trial.state is TrialState.FAIL and ERROR in trial.user_attrs:
-            yield f"trial {trial.number} failed: {trial.user_attrs[ERROR]}"
+        if trial.state is TrialState.FAIL and TrialRecord(trial).error is not None:
+            yield f"trial {trial.number} failed: {TrialRecord(trial).error}"
     for run in aftermath.runs:
         if run.info.status not in ("FINISHED", "KILLED", "FAILED"):
             yield f"run {run.info.run_name} is {run.info.status}"
@@ -197,13 +187,13 @@ def _stores_agree(aftermath: SweepAftermath) -> Iterator[str]:
     for trial in aftermath.trials:
         run = runs.get(trial.number)
         if run is None:
-            if trial.state in FINISHED or RUN_ID in trial.user_attrs:
+            if trial.state in FINISHED or TrialRecord(trial).run_id is not None:
                 yield f"trial {trial.number} is {trial.state.name} and has no run"
             continue
         found = (run.info.status, run.data.tags.get("finesweep.state"))
         if found not in AGREE.get(trial.state.name, []):
             yield f"trial {trial.number} is {trial.state.name} in Optuna and {found} in MLflow"
-        if trial.user_attrs.get(RUN_ID, run.info.run_id) != run.info.run_id:
+        if TrialRecord(trial).run_id not in (None, run.info.run_id):
             yield f"trial {trial.number} names another run than the one that names it"
         if trial.state is TrialState.COMPLETE and run.data.metrics.get("best_value") != trial.value:
             tracked = run.data.metrics.get("best_value")
@@ -217,12 +207,12 @@ def _lineage(aftermath: SweepAftermath) -> Iterator[str]:
     for run in aftermath.children:
         if parent and run.data.tags.get("mlflow.parentRunId") != parent.info.run_id:
             yield f"run {run.info.run_name} has another parent"
-        attr = aftermath.trials[_number(run)].user_attrs.get(RETRY_OF)
+        attr = TrialRecord(aftermath.trials[_number(run)]).retry_of
         if (tag := run.data.tags.get("finesweep.retry_of")) != (None if attr is None else str(attr)):
             yield f"trial {_number(run)} tries {attr} again, its run says {tag}"
-    retried = Counter(trial.user_attrs.get(RETRY_OF) for trial in aftermath.trials)
+    retried = Counter(TrialRecord(trial).retry_of for trial in aftermath.trials)
     for trial in aftermath.trials:
-        wanted = int(trial.state is TrialState.FAIL and ERROR not in trial.user_attrs)
+        wanted = int(trial.state is TrialState.FAIL and TrialRecord(trial).error is None)
         if retried[trial.number] != wanted:
             again = f"and was tried again {retried[trial.number]} times"
             yield f"trial {trial.number} is {trial.state.name} {again}"
@@ -237,11 +227,11 @@ def _as_undisturbed(aftermath: SweepAftermath, undisturbed: SweepAftermath) -> I
 
 
 def _conclusion(aftermath: SweepAftermath) -> Iterator[str]:
-    concluded = aftermath.attrs.get(CONCLUSION)
+    concluded = aftermath.conclusion
     if concluded is None:
         yield "no conclusion"
         return
-    for path in concluded.get("submissions") or ["no submission"]:
+    for path in concluded.submissions or ["no submission"]:
         if not Path(path).is_file():
             yield f"submission: {path} is not there"
     client = MlflowClient(f"sqlite:///{aftermath.folder}/mlruns/mlflow.db")
@@ -250,8 +240,8 @@ def _conclusion(aftermath: SweepAftermath) -> Iterator[str]:
         if not {"submission/test.tsv", "submission/source.json"} <= logged:
             yield f"submission: the parent run has only {logged}"
     for trial in aftermath.finished:  # all are among the best that are kept
-        if trial.state is TrialState.COMPLETE and RUN_ID in trial.user_attrs:
-            logged = {file.path for file in client.list_artifacts(trial.user_attrs[RUN_ID], "checkpoint")}
+        if trial.state is TrialState.COMPLETE and TrialRecord(trial).run_id is not None:
+            logged = {file.path for file in client.list_artifacts(TrialRecord(trial).run_id, "checkpoint")}
             if not {"checkpoint/model.safetensors", "checkpoint/manifest.json"} <= logged:
                 yield f"trial {trial.number}: its run's checkpoint is {logged}"
 

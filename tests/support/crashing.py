@@ -125,10 +125,11 @@ def places() -> dict[str, Place]:
 
     from finesweep import tracking
     from finesweep.io import checkpoint
-    from finesweep.study import queue, storage
+    from finesweep.study import queue, records, storage
     from finesweep.worker import finish, trial
 
-    concluding: Is = lambda self, key, value: key == storage.CONCLUSION  # noqa: E731
+    concluding: Is = lambda self, key, value: key == records.StudyRecord.conclusion.key  # noqa: E731
+    signing: Is = lambda self, key, value: key == records.TrialRecord.owner.key  # noqa: E731
     of_parent: Is = lambda self, status: not self.client.get_run(self.run_id).data.tags.get("finesweep.trial")  # noqa: E731
     of_trial: Is = lambda self, status: not of_parent(self, status)  # noqa: E731
     return {
@@ -139,7 +140,9 @@ def places() -> dict[str, Place]:
         "before ask": before(optuna.Study, "ask"),
         "in ask": after(optuna.Study, "ask"),
         "half suggested": after(optuna.Trial, "suggest_float"),
-        "unsigned": before(optuna.Trial, "set_user_attr", lambda self, key, value: key == storage.OWNER),
+        "unsigned": before(
+            optuna.Trial, "set_user_attr", lambda self, key, value: key == records.TrialRecord.owner.key
+        ),
         "taken": after(queue.TrialQueue, "next_trial", returned=lambda trial: trial is not None),
         "first beat": beat,
         "adopted": after(Path, "rename", moved("training", "training")),

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from finesweep.config.study import StudyConfig
 from finesweep.study import storage as studies
+from finesweep.study.records import TrialRecord
 
 
 def main() -> int:
@@ -23,10 +24,10 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=2)
     arguments = parser.parse_args()
     trials = studies.load(arguments.study, StudyConfig().storage).get_trials(deepcopy=False)
-    trained = [trial for trial in trials if studies.REUSED_OF not in trial.user_attrs]
+    trained = [trial for trial in trials if TrialRecord(trial).reused_of is None]
     finished = [trial for trial in trained if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     started = time.monotonic()
-    ids = [(trial.number, str(trial.user_attrs[studies.RUN_ID])) for trial in finished]
+    ids = [(trial.number, str(TrialRecord(trial).run_id)) for trial in finished]
     with ThreadPoolExecutor(arguments.at_once) as pool:
         verdicts = list(pool.map(lambda pair: verdict(*pair), ids))
     counts = Counter(verdicts)

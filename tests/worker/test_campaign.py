@@ -20,6 +20,7 @@ from sweeping import STORAGE, evaluate, sweep
 from finesweep.config.run import RunConfig
 from finesweep.hooks import Trial
 from finesweep.study import storage as studies
+from finesweep.study.records import TrialRecord
 
 # In the order in which they come; each leaves something for the next command to repair.
 KILLS = [
@@ -69,7 +70,7 @@ def over(own_folder: Path, no_finish: None) -> Path:
     """A study of three trials, of which the test's own training left no weights."""
     sweep(learn, "hydra.sweeper.study.n_trials=3", "hydra.sweeper.study.sampler=random")
     for trial in read(own_folder, "quickstart").trials:
-        folder = own_folder / trial.user_attrs[studies.FOLDER]
+        folder = own_folder / TrialRecord(trial).folder
         (folder / "result.json").write_text(json.dumps({"status": "FINISHED"}))
     return own_folder
 
@@ -78,7 +79,7 @@ def again(folder: Path) -> None:
     """Suggestion 1, a second time."""
     study = studies.load("quickstart", STORAGE)
     first = study.get_trials()[1]
-    attrs = {key: value for key, value in first.user_attrs.items() if key != studies.RUN_ID}
+    attrs = {key: value for key, value in first.user_attrs.items() if key != TrialRecord.run_id.key}
     study.add_trial(
         optuna.trial.create_trial(
             params=first.params, distributions=first.distributions, value=first.value, user_attrs=attrs
@@ -107,11 +108,11 @@ def run_twice(folder: Path) -> None:
 
 
 def training_left(folder: Path) -> None:
-    (folder / read(folder, "quickstart").trials[0].user_attrs[studies.FOLDER] / "training").mkdir()
+    (folder / TrialRecord(read(folder, "quickstart").trials[0]).folder / "training").mkdir()
 
 
 def unwritten_result(folder: Path) -> None:
-    (folder / read(folder, "quickstart").trials[0].user_attrs[studies.FOLDER] / "result.json").unlink()
+    (folder / TrialRecord(read(folder, "quickstart").trials[0]).folder / "result.json").unlink()
 
 
 def _client(folder: Path) -> MlflowClient:
@@ -119,7 +120,7 @@ def _client(folder: Path) -> MlflowClient:
 
 
 def _run(folder: Path, number: int) -> str:
-    return str(read(folder, "quickstart").trials[number].user_attrs[studies.RUN_ID])
+    return str(TrialRecord(read(folder, "quickstart").trials[number]).run_id)
 
 
 DAMAGES: list[tuple[Callable[[Path], None], str]] = [
@@ -146,7 +147,7 @@ def test_the_campaign_sees_what_is_wrong(over: Path) -> None:
 
 def test_the_campaign_sees_other_results(over: Path) -> None:
     aftermath = read(over, "quickstart")
-    undisturbed = SweepAftermath(over, aftermath.trials, aftermath.attrs)
+    undisturbed = SweepAftermath(over, aftermath.trials, aftermath.conclusion)
     undisturbed.results = copy.deepcopy(aftermath.results)
     assert not any("undisturbed" in text for text in problems(aftermath, undisturbed, 3))
     for key, value in (("weights", "0"), ("value", 0.0), ("params", {})):

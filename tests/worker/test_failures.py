@@ -15,6 +15,7 @@ from finesweep.errors import OutputError, SweepFailed
 from finesweep.hooks import Trial
 from finesweep.io.atomic import has_no_room
 from finesweep.study import storage as studies
+from finesweep.study.records import TrialRecord
 from finesweep.tracking import open_store
 
 pytestmark = pytest.mark.usefixtures("no_finish")
@@ -35,7 +36,7 @@ def states(study: Study) -> list[str]:
 
 
 def error(study: Study, number: int) -> str:
-    return str(study.trials[number].user_attrs[studies.ERROR])
+    return str(TrialRecord(study.trials[number]).error)
 
 
 def test_an_exception_fails_one_trial_and_its_log_is_an_artifact() -> None:
@@ -86,10 +87,10 @@ def test_a_gpu_out_of_memory_is_tried_once_more_with_half_the_batch_in_a_clean_p
     study = sweep(out_of_memory_above_4, *GRID)
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
     first = study.trials[0]
-    retry = next(trial for trial in study.trials if studies.RETRY_OF in trial.user_attrs)
-    assert studies.ERROR not in first.user_attrs  # it goes on as its retry
+    retry = next(trial for trial in study.trials if TrialRecord(trial).retry_of is not None)
+    assert TrialRecord(first).error is None  # it goes on as its retry
     assert retry.params == first.params
-    assert retry.user_attrs[studies.RETRY_OVERRIDES] == [
+    assert TrialRecord(retry).retry_overrides == [
         "trainer.per_device_train_batch_size=4", "trainer.gradient_accumulation_steps=2"
     ]  # fmt: skip
     tracked = runs()

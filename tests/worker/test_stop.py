@@ -20,6 +20,7 @@ from finesweep.io import checkpoint
 from finesweep.study import storage as studies
 from finesweep.study.liveness import GRACE_S
 from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study.records import TrialRecord
 from finesweep.tracking import open_store
 from finesweep.training.run import run
 from finesweep.worker.recovery import recover
@@ -94,8 +95,8 @@ def test_a_worker_that_was_thought_dead_leaves_the_trial_to_who_took_it_over() -
         if trial.run_name == "trial-0000":
             study = studies.load("quickstart", STORAGE)
             other = TrialQueue(studies.StudyConfig(name="quickstart", storage=STORAGE), ())
-            other._set_attr(study.trials[0], studies.OWNER, "elsewhere|1|0.00")
-            other._set_attr(study.trials[0], studies.BEAT, time.time() - GRACE_S - 1)
+            other.record(study.trials[0]).owner = "elsewhere|1|0.00"
+            other.record(study.trials[0]).heartbeat = time.time() - GRACE_S - 1
             assert recover(other, TrackingConfig(), GONE) == 1
         return evaluate(trial, [0.5])
 
@@ -119,9 +120,9 @@ def test_sigterm_to_the_launching_process_alone_hands_the_trials_back(tmp_path: 
     assert process.returncode == 130
     study = studies.load("quickstart", STORAGE)
     handed_back = study.trials[number]
-    assert handed_back.user_attrs[studies.OUTCOME]["state"] == "INTERRUPTED"
+    assert TrialRecord(handed_back).outcome.state == "INTERRUPTED"
     assert not [trial for trial in study.trials if trial.state.name == "RUNNING"]
-    assert list(Path(handed_back.user_attrs[studies.FOLDER]).glob("training/step-*/manifest.json"))
+    assert list(Path(TrialRecord(handed_back).folder).glob("training/step-*/manifest.json"))
     assert {run.info.status for run in runs().values()} == {"KILLED"}
 
 

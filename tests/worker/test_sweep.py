@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import StudyError
 from finesweep.study import storage as studies
+from finesweep.study.records import TrialRecord
 from finesweep.tracking import open_store
 
 STORAGE = "sqlite:///mlruns/optuna.db"
@@ -94,7 +95,7 @@ def running(tmp_path: Path, process: "subprocess.Popen[str]") -> FrozenTrial:
         assert process.poll() is None and time.monotonic() < deadline, "no trial was ever seen running"
         try:
             for trial in studies.load("quickstart", STORAGE).get_trials(deepcopy=False):
-                if trial.state.name == "RUNNING" and studies.RUN_ID in trial.user_attrs:
+                if trial.state.name == "RUNNING" and TrialRecord(trial).run_id is not None:
                     return trial
         except (StudyError, OperationalError, KeyError):  # the file is being made
             pass
@@ -122,13 +123,15 @@ def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
     trials = studies.load("quickstart", STORAGE).get_trials()
     assert {run.info.status for run in runs().values()} == {"FINISHED", "KILLED"}
     for trial in trials:
-        if studies.RUN_ID not in trial.user_attrs:
+        if TrialRecord(trial).run_id is None:
             continue  # taken, and interrupted before its run was open
         expected = "FINISHED" if trial.state.name == "COMPLETE" else "KILLED"
         assert runs()[f"trial-{trial.number:04d}"].info.status == expected
     if kill is signal.SIGKILL:
-        retried = next(t for t in trials if studies.RETRY_OF in t.user_attrs and t.state.name == "COMPLETE")
-        again = finesweep("reproduce", retried.user_attrs[studies.RUN_ID], "--json", cwd=tmp_path)
+        retried = next(
+            t for t in trials if TrialRecord(t).retry_of is not None and t.state.name == "COMPLETE"
+        )
+        again = finesweep("reproduce", TrialRecord(retried).run_id, "--json", cwd=tmp_path)
         assert json.loads(again.stdout)["verdict"] == "EXACT"
 
 
@@ -136,13 +139,13 @@ def test_a_sweep_survives_the_death_of_a_worker(tmp_path: Path) -> None:
     """As the kernel does to it when memory runs out."""
     process = start(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=2000"), cwd=tmp_path)
     victim = running(tmp_path, process)
-    os.kill(int(victim.user_attrs[studies.OWNER].split("|")[1]), signal.SIGKILL)
+    os.kill(int(TrialRecord(victim).owner.split("|")[1]), signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=200)
     assert process.returncode == 0, stderr
     assert "a worker died" in stderr
     assert "3 of 3 trials finished" in stdout
     trials = studies.load("quickstart", STORAGE).get_trials()
-    retry = next(trial for trial in trials if trial.user_attrs.get(studies.RETRY_OF) == victim.number)
+    retry = next(trial for trial in trials if TrialRecord(trial).retry_of == victim.number)
     assert retry.params == victim.params
     assert runs()[f"trial-{victim.number:04d}"].info.status == "KILLED"
     assert runs()[f"trial-{retry.number:04d}"].data.tags["finesweep.retry_of"] == str(victim.number)

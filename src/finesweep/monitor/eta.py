@@ -8,24 +8,27 @@ from optuna.trial import FrozenTrial
 from finesweep.monitor.snapshot import Snapshot
 from finesweep.study import storage as studies
 from finesweep.study.budget import busy_seconds, train_steps
+from finesweep.study.records import Progress, TrialRecord
 
 FRESH_S = 10.0  # a worker that was heard of in the last five beats is at work, even between two trials
 
 
 def of_trial(snapshot: Snapshot, trial: FrozenTrial) -> float | None:
     """From the steps left, at its mean speed since it started; loading and evaluations included."""
-    live, beat = trial.user_attrs.get(studies.LIVE, {}), trial.user_attrs.get(studies.BEAT)
-    if not live.get("trained_steps") or beat is None or trial.datetime_start is None:
+    record = TrialRecord(trial)
+    progress, heartbeat = record.progress or Progress(), record.heartbeat
+    if not progress.trained_steps or heartbeat is None or trial.datetime_start is None:
         return None
-    per_step = (beat - trial.datetime_start.timestamp()) / live["trained_steps"]
-    left: float = (live["max_steps"] - live["step"]) * per_step - (snapshot.now - beat)
-    return max(0.0, left)
+    if progress.step is None or progress.max_steps is None:
+        return None
+    per_step = (heartbeat - trial.datetime_start.timestamp()) / progress.trained_steps
+    return max(0.0, (progress.max_steps - progress.step) * per_step - (snapshot.now - heartbeat))
 
 
 def of_study(snapshot: Snapshot) -> float | None:
     """Trials left, at the mean duration of those that trained, over the workers that are there."""
     finished = [trial for trial in snapshot.search if trial.state in studies.FINISHED]
-    trained = [trial for trial in finished if studies.REUSED_OF not in trial.user_attrs]
+    trained = [trial for trial in finished if TrialRecord(trial).reused_of is None]
     durations = [trial.duration.total_seconds() for trial in trained if trial.duration]
     if not durations or not (workers := _count_workers(snapshot)):
         return None
@@ -36,14 +39,14 @@ def of_study(snapshot: Snapshot) -> float | None:
 
 
 def _count_workers(snapshot: Snapshot) -> int:
-    heard = (t for t in snapshot.trials if snapshot.now - t.user_attrs.get(studies.BEAT, 0.0) < FRESH_S)
-    return len({trial.user_attrs.get(studies.OWNER) for trial in heard})
+    records = map(TrialRecord, snapshot.trials)
+    return len({r.owner for r in records if snapshot.now - (r.heartbeat or 0.0) < FRESH_S})
 
 
 def _count_not_begun(snapshot: Snapshot) -> int:
     if snapshot.search_is_over:
         return snapshot.unconfirmed
-    running = sum(studies.CONFIRMS not in trial.user_attrs for trial in snapshot.running)
+    running = sum(TrialRecord(trial).confirms is None for trial in snapshot.running)
     return max(0, snapshot.n_trials - snapshot.finished - running) + snapshot.unconfirmed
 
 

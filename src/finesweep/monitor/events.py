@@ -3,7 +3,7 @@
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.monitor.snapshot import Snapshot
-from finesweep.study import storage as studies
+from finesweep.study.records import TrialRecord
 from finesweep.study.space import params_of
 
 
@@ -14,55 +14,56 @@ def beginning(trial: FrozenTrial) -> str:
 
 
 def ending(snapshot: Snapshot, trial: FrozenTrial) -> str:
-    attrs, how = trial.user_attrs, marks(trial)
+    record, how = TrialRecord(trial), marks(trial)
     head, how = f"trial {trial.number}", f" ({how})" if how else ""
     seconds = f"{trial.duration.total_seconds():.0f} s" if trial.duration else "0 s"
-    if trial.state is TrialState.FAIL and studies.ERROR not in attrs:
+    if trial.state is TrialState.FAIL and record.error is None:
         return (
             f"{head}{how} handed back after {seconds}: {_why_again(snapshot, trial)}; it will be tried again"
         )
-    head += f" {trial.state.name}{how}" + ("" if studies.REUSED_OF in attrs else f" in {seconds}")
+    head += f" {trial.state.name}{how}" + ("" if record.reused_of is not None else f" in {seconds}")
     if trial.state is TrialState.FAIL:
-        return f"{head}: {attrs[studies.ERROR]}"
+        return f"{head}: {record.error}"
     parts = [values(snapshot, trial), best_so_far(snapshot), _count(snapshot, trial), point(trial)]
     return f"{head}: {' | '.join(filter(None, parts))}"
 
 
 def _count(snapshot: Snapshot, trial: FrozenTrial) -> str:
-    if studies.CONFIRMS in trial.user_attrs:
+    if TrialRecord(trial).confirms is not None:
         return f"{snapshot.confirmed}/{snapshot.to_confirm} confirming"
     return f"{snapshot.finished}/{snapshot.n_trials}"
 
 
 def _why_again(snapshot: Snapshot, trial: FrozenTrial) -> str:
     """Of a trial that ended without a result and without an error: what its next try knows of it."""
-    attrs = trial.user_attrs
-    retries = (t for t in snapshot.trials if t.user_attrs.get(studies.RETRY_OF) == trial.number)
-    after = next((retry.user_attrs for retry in retries), attrs)
-    if studies.RETRY_OVERRIDES in after and after is not attrs and studies.RETRY_OVERRIDES not in attrs:
+    own = TrialRecord(trial)
+    retries = (t for t in map(TrialRecord, snapshot.trials) if t.retry_of == trial.number)
+    retry = next(retries, None)
+    if retry and retry.retry_overrides is not None and own.retry_overrides is None:
         return "a GPU's memory ran out, and the next batch is smaller"
-    if after.get(studies.WORKER_DEATHS, 0) > (0 if after is attrs else attrs.get(studies.WORKER_DEATHS, 0)):
+    deaths_before = (own.worker_deaths or 0) if retry else 0
+    if ((retry or own).worker_deaths or 0) > deaths_before:
         return "its worker died"
     return "interrupted"
 
 
 def marks(trial: FrozenTrial, noun: str = "trial ") -> str:
     """What tells a trial from one that simply searches."""
-    attrs, words = trial.user_attrs, []
-    if studies.CONFIRMS in attrs:
-        words.append(f"confirms {noun}{attrs[studies.CONFIRMS]}, seed {attrs[studies.SEED]}")
-    if studies.REUSED_OF in attrs:
-        words.append(f"as {noun}{attrs[studies.REUSED_OF]}, not trained again")
-    if studies.RETRY_OF in attrs:
-        words.append(f"retry of {noun}{attrs[studies.RETRY_OF]}")
-    if studies.RETRY_OVERRIDES in attrs:
+    record, words = TrialRecord(trial), []
+    if record.confirms is not None:
+        words.append(f"confirms {noun}{record.confirms}, seed {record.seed}")
+    if record.reused_of is not None:
+        words.append(f"as {noun}{record.reused_of}, not trained again")
+    if record.retry_of is not None:
+        words.append(f"retry of {noun}{record.retry_of}")
+    if record.retry_overrides is not None:
         words.append("smaller batch")
     return "; ".join(words)
 
 
 def point(trial: FrozenTrial) -> str:
     """By the last part of each key, which a line has room for; a trial that confirms has a known one."""
-    if studies.CONFIRMS in trial.user_attrs:
+    if TrialRecord(trial).confirms is not None:
         return ""
     return " ".join(
         f"{key.rpartition('.')[2]}={f'{value:.3g}' if isinstance(value, float) else value}"

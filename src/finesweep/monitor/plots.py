@@ -19,6 +19,7 @@ from optuna.study import Study
 from optuna.trial import create_trial
 
 from finesweep.study.importance import evaluator, searched, shares
+from finesweep.study.records import StudyRecord
 
 log = logging.getLogger(__name__)
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # not that 8, 16, 32 look like numbers
@@ -51,7 +52,7 @@ def _save(drawing: Drawing, path: Path) -> Path:
 
 
 def _drawings(study: Study) -> Iterator[tuple[str, Drawing]]:
-    search, names = searched(study), list(study.user_attrs["objectives"])
+    search, names = searched(study), list(StudyRecord(study).objectives or {})
     labels = _labels([name for trial in search.get_trials(deepcopy=False) for name in trial.params])
     whole = _copy(search, labels)
     for index, name in enumerate(names):

@@ -2,28 +2,26 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from optuna.study import Study
 
 from finesweep.monitor.plots import draw
 from finesweep.monitor.report import best
+from finesweep.study.records import Conclusion
 from finesweep.tracking import TrackedRun
 
 
-def publish(study: Study, parent: TrackedRun, found: Mapping[str, Any] | None = None) -> None:
-    """Logs best.json, pareto.json and plots/. `found`: submissions and metrics of the finish step."""
+def publish(study: Study, parent: TrackedRun, conclusion: Conclusion | None = None) -> None:
+    """Logs best.json, pareto.json and plots/; with the submissions and metrics of a finish step."""
     document = best(study)
-    if found:
-        submissions = list(found["submissions"])
+    if conclusion:
         document = replace(
             document,
-            submission=next(iter(submissions), None),
-            submissions=submissions,
-            final_metrics=dict(found["metrics"]),
+            submission=next(iter(conclusion.submissions), None),
+            submissions=conclusion.submissions,
+            final_metrics=conclusion.metrics,
         )
     parent.log_text(json.dumps(asdict(document), indent=1) + "\n", "best.json")
     if document.pareto:

@@ -14,6 +14,7 @@ from finesweep.provenance.record import is_result
 from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, winner
+from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
@@ -74,55 +75,55 @@ class Status:
 
 def describe(study: Study) -> Status:
     """Raises: StudyError for a study that finesweep did not make."""
-    if "n_trials" not in study.user_attrs:
-        raise StudyError(f"study {study.study_name!r}: not made by finesweep, or cut off while it was made")
+    record = StudyRecord(study)
+    n_trials = record.n_trials
     trials = study.get_trials(deepcopy=False)
     search = studies.searching(trials)
     states = {name: sum(trial.state is TrialState[name] for trial in trials) for name in STATES}
     return Status(
         study=study.study_name,
-        n_trials=study.user_attrs["n_trials"],
+        n_trials=n_trials,
         finished=studies.count_finished(search),
         states=states,
         best=asdict(best(study)) if studies.best_first(study) else None,
-        metric=study.user_attrs["metric"],
-        failures=[f"trial {t.number}: {t.user_attrs[studies.ERROR]}" for t in studies.failures(trials)],
-        ended_by=spent(trials, budgets(study.user_attrs)),
+        metric=record.metric,
+        failures=[f"trial {t.number}: {TrialRecord(t).error}" for t in studies.failures(trials)],
+        ended_by=spent(trials, budgets(record)),
         seconds=round(busy_seconds(trials), 1),
         train_steps=train_steps(trials),
-        reused=sum(studies.REUSED_OF in trial.user_attrs for trial in trials),
+        reused=sum(TrialRecord(trial).reused_of is not None for trial in trials),
         confirming=studies.count_finished(trials) - studies.count_finished(search),
-        importances=study.user_attrs.get(studies.CONCLUSION, {}).get("importances", {}),
-        commands=study.user_attrs.get(studies.HISTORY, []),
+        importances=record.conclusion.importances if record.conclusion else {},
+        commands=record.history or [],
     )
 
 
 def best(study: Study) -> Best:
     """Raises: StudyError if no trial is complete yet."""
-    config = ConfirmConfig(**study.user_attrs.get("confirm", {}))
+    record = StudyRecord(study)
+    config = record.confirm or ConfirmConfig()
     first = winner(study, config)
     if first is None:
         raise StudyError(
             f"study {study.study_name!r}: no trial is complete yet; see: finesweep status {study.study_name}"
         )
     # The submission belongs to the finish step's winner; a later, better trial has none yet.
-    found = study.user_attrs.get(studies.CONCLUSION, {})
-    mine = found if found.get("best") == first.number else {}
-    submissions = mine.get("submissions", [])
+    concluded = record.conclusion if record.conclusion and record.conclusion.best == first.number else None
+    submissions = concluded.submissions if concluded else []
     confirmed = confirmed_candidates(study, config)
     return Best(
         study=study.study_name,
-        metric=study.user_attrs["metric"],
+        metric=record.metric,
         direction=study.directions[0].name.lower(),
         value=first.values[0],
         trial=first.number,
-        run_id=first.user_attrs[studies.RUN_ID],
+        run_id=str(TrialRecord(first).run_id),
         params=params_of(first),
         command=command(first),
         submission=next(iter(submissions), None),
         submissions=submissions,
-        checkpoint=first.user_attrs.get(studies.CHECKPOINT),
-        final_metrics=mine.get("metrics", {}),
+        checkpoint=TrialRecord(first).checkpoint,
+        final_metrics=concluded.metrics if concluded else {},
         confirmed=[Confirmed(s.trial.number, s.mean, s.std, len(s.values)) for s in confirmed],
         within_noise=is_within_noise(*confirmed[:2]) if len(confirmed) > 1 else None,
         pareto=pareto(study) if len(study.directions) > 1 else [],
@@ -130,11 +131,11 @@ def best(study: Study) -> Best:
 
 
 def pareto(study: Study) -> list[dict[str, Any]]:
-    names = list(study.user_attrs["objectives"])
+    names = list(StudyRecord(study).objectives or {})
     return [
         {
             "trial": trial.number,
-            "run_id": trial.user_attrs[studies.RUN_ID],
+            "run_id": TrialRecord(trial).run_id,
             "values": dict(zip(names, trial.values, strict=True)),
             "params": params_of(trial),
         }
@@ -144,7 +145,7 @@ def pareto(study: Study) -> list[dict[str, Any]]:
 
 def command(trial: FrozenTrial) -> str:
     """Runs this trial again, alone."""
-    return shlex.join(["python", "train.py", *trial.user_attrs[studies.OVERRIDES]])
+    return shlex.join(["python", "train.py", *(TrialRecord(trial).overrides or [])])
 
 
 def lines(found: Best) -> list[str]:

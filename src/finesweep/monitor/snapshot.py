@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -15,6 +14,7 @@ from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, spent
 from finesweep.study.confirm import missing
 from finesweep.study.liveness import is_gone
+from finesweep.study.records import StudyRecord, TrialRecord
 
 START_S = 120.0  # that the workers of a new command may take to their first trial
 
@@ -24,7 +24,7 @@ class Snapshot:
     """Read once, so that all that is shown fits together."""
 
     trials: Sequence[FrozenTrial]
-    attrs: dict[str, Any]  # the study's
+    record: StudyRecord
     ranked: Sequence[FrozenTrial]  # best first
     front: int  # trials on the Pareto front; 0 with a single objective
     unconfirmed: int  # trials that will confirm another one and have not begun
@@ -37,20 +37,22 @@ class Snapshot:
     @cached_property
     def running(self) -> list[FrozenTrial]:
         """Signed for by a worker, which may have died since."""
-        return [t for t in self.trials if t.state is TrialState.RUNNING and studies.OWNER in t.user_attrs]
+        return [
+            trial for trial in self.trials if trial.state is TrialState.RUNNING and TrialRecord(trial).owner
+        ]
 
     @property
     def n_trials(self) -> int:
-        return int(self.attrs["n_trials"])
+        return self.record.n_trials
 
     @property
     def objectives(self) -> list[str]:
-        return list(self.attrs.get("objectives", [self.attrs["metric"]]))
+        return list(self.record.objectives or [self.record.metric])
 
     @property
     def watched(self) -> str:
         """The metric of each evaluation; with several objectives, it need not be one of them."""
-        return str(self.attrs.get("identity", {}).get("data.metric", self.attrs["metric"]))
+        return str((self.record.identity or {}).get("data.metric", self.record.metric))
 
     @cached_property
     def finished(self) -> int:
@@ -65,12 +67,12 @@ class Snapshot:
     @property
     def to_confirm(self) -> int:
         """How many trials that confirm another one there will have been."""
-        running = sum(studies.CONFIRMS in trial.user_attrs for trial in self.running)
+        running = sum(TrialRecord(trial).confirms is not None for trial in self.running)
         return self.confirmed + running + self.unconfirmed
 
     @property
     def budgets(self) -> StudyConfig:
-        return budgets(self.attrs)
+        return budgets(self.record)
 
     @cached_property
     def search_is_over(self) -> bool:
@@ -78,21 +80,22 @@ class Snapshot:
 
     def is_gone(self, trial: FrozenTrial) -> bool:
         """Whether the worker of a running trial has died, and nobody has recovered the trial yet."""
-        return is_gone(trial.user_attrs[studies.OWNER], trial.user_attrs.get(studies.BEAT))
+        record = TrialRecord(trial)
+        return is_gone(record.owner, record.heartbeat)
 
     @property
     def is_starting(self) -> bool:
         """Whether a command has just been given, and its workers have not come to their first trial."""
-        last = self.attrs.get(studies.HISTORY, [{}])[-1]
-        since = datetime.fromisoformat(last["time"]).timestamp() if last else 0.0
+        last = self.record.last_command
+        since = datetime.fromisoformat(last.time).timestamp() if last else 0.0
         begun = any(t.datetime_start and t.datetime_start.timestamp() >= since for t in self.trials)
         return not begun and not self.search_is_over and self.now - since < START_S
 
     @property
     def is_concluded(self) -> bool:
         """Whether the finish step has been taken for these trials."""
-        finished, _ = self.attrs.get(studies.CONCLUSION, {}).get("trials", (-1, 0))
-        return bool(finished == studies.count_finished(self.trials))
+        conclusion = self.record.conclusion
+        return conclusion is not None and conclusion.trials[0] == studies.count_finished(self.trials)
 
     @property
     def elapsed_s(self) -> float:
@@ -101,21 +104,20 @@ class Snapshot:
 
 
 def take_snapshot(study: Study) -> Snapshot:
-    attrs, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    record, trials = StudyRecord(study), study.get_trials(deepcopy=False)
     ranked = studies.best_first(study)
     front = len(studies.pareto_front(study)) if len(study.directions) > 1 else 0
-    return Snapshot(
-        trials, attrs, ranked, front, _unconfirmed(study, attrs, trials, len(ranked)), time.time()
-    )
+    unconfirmed = _unconfirmed(study, record, trials, len(ranked))
+    return Snapshot(trials, record, ranked, front, unconfirmed, time.time())
 
 
-def _unconfirmed(study: Study, attrs: dict[str, Any], trials: Sequence[FrozenTrial], ranked: int) -> int:
+def _unconfirmed(study: Study, record: StudyRecord, trials: Sequence[FrozenTrial], ranked: int) -> int:
     """Until the search is over, its candidates are those of this moment, and more up to `top_k`."""
-    config = ConfirmConfig(**attrs.get("confirm", {}))
+    config = record.confirm or ConfirmConfig()
     if not config.top_k:
         return 0
-    left = len(missing(study, config, attrs["identity"]["seed"]))
-    if spent(trials, budgets(attrs)):
+    left = len(missing(study, config, (record.identity or {})["seed"]))
+    if spent(trials, budgets(record)):
         return left
-    candidates = min(config.top_k, int(attrs["n_trials"]))
+    candidates = min(config.top_k, record.n_trials)
     return min(left + config.seeds * max(0, candidates - ranked), config.seeds * candidates)

@@ -11,7 +11,7 @@ from rich.text import Text
 from finesweep.monitor import eta
 from finesweep.monitor.events import best_so_far, marks, number, point
 from finesweep.monitor.snapshot import Snapshot, take_snapshot
-from finesweep.study import storage as studies
+from finesweep.study.records import Progress, TrialRecord
 
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
 OTHER_LINES = 8  # heading, totals and notes, which must stay on the screen when there are many workers
@@ -71,15 +71,16 @@ def _columns(metric: str, width: int) -> Table:
 
 
 def _row(snapshot: Snapshot, trial: FrozenTrial, width: int) -> tuple[str, ...]:
-    live = trial.user_attrs.get(studies.LIVE, {})
+    record = TrialRecord(trial)
+    progress = record.progress or Progress()
     gone = snapshot.is_gone(trial)
     return (
-        _worker(trial.user_attrs[studies.OWNER], 12 if width >= NARROW else 6),
+        _worker(str(record.owner), 12 if width >= NARROW else 6),
         str(trial.number),
-        f"{live['epoch']:.2f}" if "epoch" in live else "-",
-        f"{live['step']}/{live['max_steps']}" if "step" in live else "-",
-        f"{live['examples_per_s']:.0f}" if "examples_per_s" in live else "-",
-        number(live["value"]) if "value" in live else "-",
+        "-" if progress.epoch is None else f"{progress.epoch:.2f}",
+        "-" if progress.step is None else f"{progress.step}/{progress.max_steps}",
+        "-" if progress.examples_per_s is None else f"{progress.examples_per_s:.0f}",
+        "-" if progress.value is None else number(progress.value),
         "-" if gone else clock(eta.of_trial(snapshot, trial)),
         "its worker is gone" if gone else _about(trial),
     )

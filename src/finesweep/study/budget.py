@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import Sampler, StudyConfig
-from finesweep.study.storage import BEAT, HISTORY, LIVE, RETRY_OF, count_finished, searching
+from finesweep.study.records import Command, Progress, StudyRecord, TrialRecord
+from finesweep.study.storage import count_finished, searching
 
 
 def spent(trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool = False) -> str | None:
@@ -19,28 +19,32 @@ def spent(trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool =
     running = sum(trial.state is TrialState.RUNNING for trial in search)
     if count_finished(search) + (running if spoken_for else 0) >= config.n_trials:
         return f"n_trials={config.n_trials}"
-    if any(trial.state is TrialState.WAITING and RETRY_OF in trial.user_attrs for trial in search):
+    waiting = [trial for trial in search if trial.state is TrialState.WAITING]
+    if any(TrialRecord(trial).retry_of is not None for trial in waiting):
         return None  # what was begun within the budget goes on to its end
     if config.timeout_s is not None and (seconds := busy_seconds(search)) >= config.timeout_s:
         return f"timeout_s={config.timeout_s:g} ({seconds:.0f} s)"
     if config.max_train_steps is not None and (steps := train_steps(search)) >= config.max_train_steps:
         return f"max_train_steps={config.max_train_steps} ({steps} steps)"
-    waiting = any(trial.state is TrialState.WAITING for trial in search)
     if config.sampler is Sampler.grid and not waiting and (spoken_for or not running):
         return "all points of the grid"
     return None
 
 
-def budgets(attrs: dict[str, Any]) -> StudyConfig:
-    """As the last command gave them, from the study's attributes."""
-    last = attrs.get(HISTORY, [{}])[-1]
-    bounds = {key: last.get(key) for key in ("timeout_s", "max_train_steps")}
-    return StudyConfig(n_trials=attrs["n_trials"], sampler=Sampler(last.get("sampler", "tpe")), **bounds)
+def budgets(record: StudyRecord) -> StudyConfig:
+    """The budgets that the last command set. Raises: StudyError for a study that finesweep did not make."""
+    last = record.last_command or Command()
+    return StudyConfig(
+        n_trials=record.n_trials,
+        sampler=last.sampler,
+        timeout_s=last.timeout_s,
+        max_train_steps=last.max_train_steps,
+    )
 
 
 def train_steps(trials: Sequence[FrozenTrial]) -> int:
     """Optimizer steps that were taken; what a resumed trial found done counts where it was done."""
-    return sum(int(trial.user_attrs.get(LIVE, {}).get("trained_steps", 0)) for trial in trials)
+    return sum((TrialRecord(trial).progress or Progress()).trained_steps for trial in trials)
 
 
 def busy_seconds(trials: Sequence[FrozenTrial]) -> float:
@@ -56,11 +60,11 @@ def busy_seconds(trials: Sequence[FrozenTrial]) -> float:
 def _span(trial: FrozenTrial) -> tuple[float, float] | None:
     if trial.datetime_start is None:
         return None
-    start = trial.datetime_start.timestamp()
+    start, heartbeat = trial.datetime_start.timestamp(), TrialRecord(trial).heartbeat
     if trial.datetime_complete is None:
-        end = float(trial.user_attrs.get(BEAT, time.time()))
+        end = time.time() if heartbeat is None else heartbeat
     else:
         end = trial.datetime_complete.timestamp()
-        if trial.state is TrialState.FAIL:  # found dead, perhaps much later
-            end = min(end, float(trial.user_attrs.get(BEAT, end)))
+        if trial.state is TrialState.FAIL and heartbeat is not None:  # found dead, perhaps much later
+            end = min(end, heartbeat)
     return start, max(start, end)

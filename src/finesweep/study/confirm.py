@@ -8,7 +8,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig
-from finesweep.study.storage import CONFIRMS, ERROR, SEED, best_first
+from finesweep.study.records import TrialRecord
+from finesweep.study.storage import best_first
 
 NOISE = 0.05  # a lead with a greater p-value is within noise
 
@@ -50,13 +51,14 @@ def last_try(trials: Sequence[FrozenTrial], candidate: int, seed: int) -> Frozen
 def _tries(trials: Sequence[FrozenTrial]) -> dict[tuple[int, int], list[FrozenTrial]]:
     tries: dict[tuple[int, int], list[FrozenTrial]] = {}
     for trial in trials:
-        if CONFIRMS in trial.user_attrs:
-            tries.setdefault((trial.user_attrs[CONFIRMS], trial.user_attrs[SEED]), []).append(trial)
+        record = TrialRecord(trial)
+        if record.confirms is not None and record.seed is not None:
+            tries.setdefault((record.confirms, record.seed), []).append(trial)
     return tries
 
 
 def _is_settled(trial: FrozenTrial) -> bool:
-    return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or ERROR in trial.user_attrs
+    return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or TrialRecord(trial).error is not None
 
 
 def confirmed_candidates(study: Study, config: ConfirmConfig) -> list[ConfirmedCandidate]:

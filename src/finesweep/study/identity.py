@@ -12,6 +12,7 @@ from finesweep.config.parse import to_dict
 from finesweep.data import Splits, fingerprint
 from finesweep.errors import StudyError
 from finesweep.study import storage as studies
+from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
 from finesweep.tracking import TrackedRun
 
@@ -45,7 +46,7 @@ def refuse_other_study(sweep: SweepRequest, asked: dict[str, Any]) -> None:
         study = studies.load(sweep.name, sweep.config.study.storage)
     except StudyError:
         return
-    earlier = study.user_attrs.get("identity")
+    earlier = StudyRecord(study).identity
     if earlier is None or json.loads(json.dumps(asked)) == earlier:
         return
     changed = [
@@ -67,6 +68,6 @@ def record(sweep: SweepRequest, workers: int, study: Study, parent: TrackedRun) 
     }
     command = {"time": datetime.now().isoformat(timespec="seconds"), "host": socket.gethostname(),
                "workers": workers, **varies}  # fmt: skip
-    history = [*study.user_attrs.get(studies.HISTORY, []), command]
-    study.set_user_attr(studies.HISTORY, history)
-    parent.log_text(json.dumps(history, indent=1) + "\n", "commands.json")
+    known = StudyRecord(study)
+    known.history = [*(known.history or []), command]
+    parent.log_text(json.dumps(known.history, indent=1) + "\n", "commands.json")

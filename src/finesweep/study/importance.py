@@ -7,7 +7,8 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from finesweep.study import storage as studies
+from finesweep.study.records import TrialRecord
+from finesweep.study.storage import FINISHED
 
 if TYPE_CHECKING:
     from optuna.importance import PedAnovaImportanceEvaluator
@@ -57,5 +58,5 @@ def searched(study: Study) -> Study:
 
 
 def _counts(trial: FrozenTrial) -> bool:
-    others = (studies.CONFIRMS, studies.REUSED_OF)
-    return trial.state in studies.FINISHED and not any(key in trial.user_attrs for key in others)
+    record = TrialRecord(trial)
+    return trial.state in FINISHED and record.confirms is None and record.reused_of is None

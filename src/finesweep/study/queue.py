@@ -11,7 +11,6 @@ the same.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import optuna
@@ -22,42 +21,12 @@ from finesweep.hooks import TrialLost
 from finesweep.study import budget, confirm
 from finesweep.study.liveness import is_gone, this_owner
 from finesweep.study.lock import study_lock
+from finesweep.study.records import Outcome, StudyRecord, TrialRecord
 from finesweep.study.samplers import make_sampler
 from finesweep.study.space import Space, distributions, suggest
-from finesweep.study.storage import (
-    BEAT,
-    CHECKPOINT,
-    CONCLUSION,
-    CONFIRMS,
-    ERROR,
-    FINISHED,
-    ORDINAL,
-    OUTCOME,
-    OWNER,
-    RETRY_OF,
-    RETRY_OVERRIDES,
-    REUSED_OF,
-    SEED,
-    WORKER_DEATHS,
-    count_finished,
-    failures,
-    is_running,
-    load,
-    searching,
-)
+from finesweep.study.storage import FINISHED, count_finished, failures, is_running, load, searching
 
 GONE = "its worker is gone"
-
-
-@dataclass
-class Outcome:
-    """How a run ended: the state that its MLflow run carries as a tag, and what Optuna is told."""
-
-    state: str  # COMPLETE, PRUNED, FAIL or INTERRUPTED
-    values: list[float] = field(default_factory=list)
-    checkpoint: str | None = None
-    error: str | None = None
-    extra: list[str] | None = None  # FAIL, but try again with these overrides
 
 
 class TrialQueue:
@@ -84,17 +53,18 @@ class TrialQueue:
 
     def _next_suggestion(self, trials: Sequence[FrozenTrial]) -> optuna.Trial:
         waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
-        retries = [trial for trial in waiting if RETRY_OF in trial.user_attrs]
+        retries = [trial for trial in waiting if TrialRecord(trial).retry_of is not None]
         following = next(iter(retries or waiting), None)
         ordinal = _ordinal(following, trials) if following else _next_ordinal(trials)
         self.study.sampler = make_sampler(self.config, ordinal, self.space)
         trial = self._take(retries[0]) if retries else self.study.ask()
         suggest(trial, self.space)
-        trial.set_user_attr(ORDINAL, ordinal)
+        record = TrialRecord(trial)
+        record.ordinal = ordinal
         if twin := self._evaluated_before(trial, trials):
-            trial.set_user_attr(REUSED_OF, twin.number)
-        trial.set_user_attr(BEAT, time.time())
-        trial.set_user_attr(OWNER, this_owner())
+            record.reused_of = twin.number
+        record.heartbeat = time.time()
+        record.owner = this_owner()
         return trial
 
     def _take(self, trial: FrozenTrial) -> optuna.Trial:
@@ -105,12 +75,12 @@ class TrialQueue:
 
     def _evaluated_before(self, trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
         """The same point, trained to its end or until it was pruned. A smaller batch is another training."""
-        if self.config.repeat_trials or RETRY_OVERRIDES in trial.user_attrs:
+        if self.config.repeat_trials or TrialRecord(trial).retry_overrides is not None:
             return None
         trained = (
             other
             for other in searching(trials)
-            if other.state in FINISHED and not {REUSED_OF, RETRY_OVERRIDES} & other.user_attrs.keys()
+            if other.state in FINISHED and _trained_as_drawn(TrialRecord(other))
         )
         return next((other for other in trained if other.params == trial.params), None)
 
@@ -119,21 +89,20 @@ class TrialQueue:
         if is_running(searching(trials)) or not (wanted := self.to_confirm()):
             return None
         candidate, seed = wanted[0]
-        attrs: dict[str, Any] = {
-            CONFIRMS: candidate.number,
-            SEED: seed,
-            BEAT: time.time(),
-            OWNER: this_owner(),
-        }
-        if RETRY_OVERRIDES in candidate.user_attrs:
-            attrs[RETRY_OVERRIDES] = candidate.user_attrs[RETRY_OVERRIDES]
+        attrs = _attributes(
+            confirms=candidate.number,
+            seed=seed,
+            heartbeat=time.time(),
+            owner=this_owner(),
+            retry_overrides=TrialRecord(candidate).retry_overrides,
+        )
         if earlier := confirm.last_try(trials, candidate.number, seed):
-            kept = {
-                key: earlier.user_attrs[key]
-                for key in (WORKER_DEATHS, RETRY_OVERRIDES)
-                if key in earlier.user_attrs
-            }
-            attrs |= kept | {RETRY_OF: earlier.number}
+            last = TrialRecord(earlier)
+            attrs |= _attributes(
+                retry_of=earlier.number,
+                worker_deaths=last.worker_deaths,
+                retry_overrides=last.retry_overrides,
+            )
         number = len(trials)
         self.study.add_trial(
             optuna.trial.create_trial(
@@ -163,8 +132,8 @@ class TrialQueue:
 
     def is_concluded(self, predict: bool) -> bool:
         """Whether the finish step was taken for just these trials, with predictions if they are wanted."""
-        found = self.study.user_attrs.get(CONCLUSION, {})
-        return found.get("trials") == self.counted() and found.get("predict") in (True, predict)
+        found = StudyRecord(self.study).conclusion
+        return found is not None and found.trials == self.counted() and found.predict in (True, predict)
 
     def counted(self) -> list[int]:
         """What a conclusion is drawn from: finished trials, and how many of them may have been confirmed."""
@@ -173,13 +142,15 @@ class TrialQueue:
     def sign_off(self, number: int, outcome: Outcome) -> None:
         """Raises: TrialLost, and then nothing of it may be told."""
         with self.lock():
-            self._set_attr(self._check_mine(number), OUTCOME, asdict(outcome))
+            self.record(self._check_mine(number)).outcome = outcome
 
     def tell(self, number: int) -> None:
         """Raises: TrialLost."""
         with self.lock():
             trial = self._check_mine(number)
-            self._tell(trial, Outcome(**trial.user_attrs[OUTCOME]))
+            outcome = TrialRecord(trial).outcome
+            assert outcome is not None, "signed off before it is told"
+            self._tell(trial, outcome)
 
     def recover(self, reason: str | None, close_run: Callable[[int, str], None]) -> int:
         """Ends the RUNNING trials whose owner is gone, as they were signed off; else they are tried again.
@@ -191,66 +162,87 @@ class TrialQueue:
         with self.lock():
             lost = [trial for trial in self.trials() if _is_lost(trial)]
             for trial in lost:
-                signed = trial.user_attrs.get(OUTCOME)
-                outcome = Outcome(**signed) if signed else Outcome("INTERRUPTED")
+                signed = TrialRecord(trial).outcome
+                outcome = signed or Outcome("INTERRUPTED")
                 close_run(trial.number, outcome.state)
                 self._tell(trial, outcome, None if signed else reason)
             return len(lost)
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome, reason: str | None = None) -> None:
         if outcome.state == "COMPLETE":
-            self._set_attr(trial, CHECKPOINT, outcome.checkpoint)
+            if outcome.checkpoint is not None:
+                self.record(trial).checkpoint = outcome.checkpoint
             self.study.tell(trial.number, outcome.values)
         elif outcome.state == "PRUNED":
             self.study.tell(trial.number, state=TrialState.PRUNED)
         elif outcome.state == "INTERRUPTED":
             self._requeue(trial, reason)
-        elif outcome.extra is not None:
-            self._requeue(trial, None, {RETRY_OVERRIDES: outcome.extra})
+        elif outcome.retry_overrides is not None:
+            self._requeue(trial, None, outcome.retry_overrides)
         else:
-            self._set_attr(trial, ERROR, outcome.error)
+            self.record(trial).error = outcome.error or "unknown"
             self.study.tell(trial.number, state=TrialState.FAIL)
 
-    def _requeue(self, trial: FrozenTrial, reason: str | None, attrs: dict[str, Any] | None = None) -> None:
+    def _requeue(
+        self, trial: FrozenTrial, reason: str | None, retry_overrides: list[str] | None = None
+    ) -> None:
         """First the retry, then the end of the old one: the next recovery sees a kill between the two."""
-        trials = self.trials()
-        worker_deaths = trial.user_attrs.get(WORKER_DEATHS, 0) + (reason is not None)
-        lineage = {key: trial.user_attrs[key] for key in (RETRY_OVERRIDES,) if key in trial.user_attrs}
-        lineage |= {WORKER_DEATHS: worker_deaths} | (attrs or {})
+        record = self.record(trial)
+        worker_deaths = (record.worker_deaths or 0) + (reason is not None)
+        retry_overrides = retry_overrides or record.retry_overrides
         if worker_deaths > self.config.max_retries:
-            self._set_attr(trial, ERROR, f"{reason}, after {self.config.max_retries} retries")
-        elif CONFIRMS in trial.user_attrs:  # `_next_confirmation` finds it missing
-            for key, value in lineage.items():
-                self._set_attr(trial, key, value)
-        elif not any(other.user_attrs.get(RETRY_OF) == trial.number for other in trials):
-            lineage |= {RETRY_OF: trial.number, ORDINAL: _ordinal(trial, trials)}
-            # A point that was not signed for may be half drawn: it is drawn again, from the same seed.
-            drawn = trial.params if OWNER in trial.user_attrs else {}
-            self.study.enqueue_trial(trial.system_attrs.get("fixed_params", {}) | drawn, user_attrs=lineage)
+            record.error = f"{reason}, after {self.config.max_retries} retries"
+        elif record.confirms is not None:  # `_next_confirmation` finds it missing
+            record.worker_deaths = worker_deaths
+            if retry_overrides is not None:
+                record.retry_overrides = retry_overrides
+        elif not any(TrialRecord(other).retry_of == trial.number for other in self.trials()):
+            self._enqueue_retry(trial, worker_deaths, retry_overrides)
         self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def _enqueue_retry(
+        self, trial: FrozenTrial, worker_deaths: int, retry_overrides: list[str] | None
+    ) -> None:
+        # A point without an owner may be half drawn: it is drawn again, from the same seed.
+        drawn = trial.params if TrialRecord(trial).owner is not None else {}
+        attrs = _attributes(
+            retry_of=trial.number,
+            ordinal=_ordinal(trial, self.trials()),
+            worker_deaths=worker_deaths,
+            retry_overrides=retry_overrides,
+        )
+        self.study.enqueue_trial(trial.system_attrs.get("fixed_params", {}) | drawn, user_attrs=attrs)
 
     def _check_mine(self, number: int) -> FrozenTrial:
         trial = self.trials()[number]
-        if trial.state is not TrialState.RUNNING or trial.user_attrs.get(OWNER) != this_owner():
+        if trial.state is not TrialState.RUNNING or TrialRecord(trial).owner != this_owner():
             raise TrialLost(f"trial {number} was taken over while its worker was out of sight")
         return trial
 
-    def _set_attr(self, trial: FrozenTrial, key: str, value: Any) -> None:
-        optuna.Trial(self.study, trial._trial_id).set_user_attr(key, value)
+    def record(self, trial: FrozenTrial) -> TrialRecord:
+        """The trial's record, to be written."""
+        return TrialRecord(optuna.Trial(self.study, trial._trial_id))
+
+
+def _attributes(**values: Any) -> dict[str, Any]:
+    """Attributes of a trial that is still to be made, without those that are None."""
+    return TrialRecord.attributes(**{name: value for name, value in values.items() if value is not None})
+
+
+def _trained_as_drawn(record: TrialRecord) -> bool:
+    return record.reused_of is None and record.retry_overrides is None
 
 
 def _is_lost(trial: FrozenTrial) -> bool:
-    return trial.state is TrialState.RUNNING and is_gone(
-        trial.user_attrs.get(OWNER), trial.user_attrs.get(BEAT)
-    )
+    record = TrialRecord(trial)
+    return trial.state is TrialState.RUNNING and is_gone(record.owner, record.heartbeat)
 
 
 def _next_ordinal(trials: Sequence[FrozenTrial]) -> int:
-    return sum(RETRY_OF not in trial.user_attrs for trial in searching(trials))
+    return sum(TrialRecord(trial).retry_of is None for trial in searching(trials))
 
 
 def _ordinal(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
     """Which suggestion of the study this is; a retry is the same one again."""
-    if ORDINAL in trial.user_attrs:
-        return int(trial.user_attrs[ORDINAL])
-    return sum(RETRY_OF not in other.user_attrs for other in searching(trials[: trial.number]))
+    known = TrialRecord(trial).ordinal
+    return _next_ordinal(trials[: trial.number]) if known is None else known

@@ -9,8 +9,7 @@ from types import FrameType
 from optuna.study import Study
 
 from finesweep.study.liveness import this_owner
-
-ATTR = "stop"  # of the study: the commands that were asked to stop
+from finesweep.study.records import StudyRecord
 
 
 def this_command() -> str:
@@ -52,11 +51,12 @@ class Stop:
 
     def tell(self, study: Study) -> None:
         """Lets the workers of this command know, wherever they are."""
-        commands = study.user_attrs.get(ATTR, [])
-        study.set_user_attr(ATTR, [*commands[-9:], self._command])
+        record = StudyRecord(study)
+        if self._command is not None:
+            record.stopped_commands = [*(record.stopped_commands or [])[-9:], self._command]
 
     def hear_of(self, study: Study) -> None:
-        if self._command in study.user_attrs.get(ATTR, []):
+        if self._command in (StudyRecord(study).stopped_commands or []):
             self._asked.set()
 
 

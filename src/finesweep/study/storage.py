@@ -1,4 +1,4 @@
-"""The study in its storage, and what its trials say of themselves."""
+"""Opens the storage of studies, makes and loads a study, and sorts its trials."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -17,24 +17,13 @@ from finesweep.errors import ConfigError, StudyError
 from finesweep.io.atomic import has_table, make_whole
 from finesweep.io.redaction import redact_urls
 from finesweep.study.lock import SQLITE, check_storage, study_lock
+from finesweep.study.records import TrialRecord
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 optuna.logging.disable_default_handler()
 optuna.logging.enable_propagation()
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-# Names of the attributes that a trial carries.
-OWNER, BEAT, ORDINAL, RETRY_OF, ERROR, RUN_ID = "owner", "beat", "ordinal", "retry_of", "error", "run_id"
-CHECKPOINT, FOLDER, OVERRIDES = "checkpoint", "folder", "overrides"
-LIVE = "live"  # for a person watching: epoch, step, examples/s; and trained_steps, which budgets count
-WORKER_DEATHS = "deaths"  # of the workers of this trial and of the tries before it
-OUTCOME = "outcome"  # how the run ended, written before MLflow and Optuna are told; see `ledger.Outcome`
-RETRY_OVERRIDES = "extra"  # overrides on top of the point: the smaller batch after an out-of-memory
-REUSED_OF = "reused_of"  # the trial that evaluated the same point before
-CONFIRMS, SEED = "confirms", "seed"  # the trial whose point this one trains again, and with which seed
-# And the study.
-CONCLUSION = "conclusion"  # what its last finish step found
-HISTORY = "history"  # of the commands that worked on it: what each was started with
 
 
 def open_storage(url: str) -> RDBStorage:
@@ -107,12 +96,14 @@ def load(name: str, storage: str) -> Study:
 
 def searching(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Without those that only confirm another one."""
-    return [trial for trial in trials if CONFIRMS not in trial.user_attrs]
+    return [trial for trial in trials if TrialRecord(trial).confirms is None]
 
 
 def failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Trials that failed for good; one that was enqueued again is none."""
-    return [trial for trial in trials if trial.state is TrialState.FAIL and ERROR in trial.user_attrs]
+    return [
+        trial for trial in trials if trial.state is TrialState.FAIL and TrialRecord(trial).error is not None
+    ]
 
 
 def count_finished(trials: Sequence[FrozenTrial]) -> int:
@@ -135,7 +126,7 @@ def best_first(study: Study) -> list[FrozenTrial]:
 
 def _trained(study: Study) -> list[FrozenTrial]:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [trial for trial in searching(complete) if REUSED_OF not in trial.user_attrs]
+    return [trial for trial in searching(complete) if TrialRecord(trial).reused_of is None]
 
 
 def _loss(study: Study, trial: FrozenTrial) -> float:
@@ -145,5 +136,5 @@ def _loss(study: Study, trial: FrozenTrial) -> float:
 
 def pareto_front(study: Study) -> list[FrozenTrial]:
     """Complete trials that no other one beats in all objectives, by the first of them."""
-    front = [trial for trial in searching(study.best_trials) if REUSED_OF not in trial.user_attrs]
+    front = [trial for trial in searching(study.best_trials) if TrialRecord(trial).reused_of is None]
     return sorted(front, key=lambda trial: (_loss(study, trial), trial.number))

@@ -18,11 +18,12 @@ from finesweep.study.confirm import winner
 from finesweep.study.importance import importances
 from finesweep.study.lock import study_lock
 from finesweep.study.queue import TrialQueue
+from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 from finesweep.tracking import TrackedRun, open_store
 from finesweep.training import recording
 from finesweep.training.inputs import load_inputs
-from finesweep.training.predict import score_and_predict
+from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.worker.retention import checkpoint_of
 
 log = logging.getLogger(__name__)
@@ -49,11 +50,17 @@ def finish(
             return
         parent = TrackedRun(open_store(tracking), parent_run_id)
         _keep_artifacts(queue.study, best, tracking, keep_checkpoints)
-        found = _submit(best, run_config, Path(str(composed.hydra.sweep.dir)).resolve(), parent)
-        publish(queue.study, parent, found)
-        found["importances"] = importances(queue.study)  # kept, for `status` would spend a second on it
-        conclusion = {"trials": queue.counted(), "best": best.number, "predict": run_config.predict}
-        queue.study.set_user_attr(studies.CONCLUSION, conclusion | found)
+        predicted = _submit(best, run_config, Path(str(composed.hydra.sweep.dir)).resolve(), parent)
+        conclusion = Conclusion(
+            trials=queue.counted(),
+            best=best.number,
+            predict=run_config.predict,
+            submissions=[str(path) for path in predicted.submissions],
+            metrics=predicted.metrics,
+            importances=importances(queue.study),  # kept, for `status` would spend a second on it
+        )
+        publish(queue.study, parent, conclusion)
+        StudyRecord(queue.study).conclusion = conclusion
         parent.close("FINISHED")
 
 
@@ -61,21 +68,22 @@ def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig,
     """The best trials' checkpoints as artifacts of their runs; those that lost since the last time go."""
     client = open_store(tracking)
     best = [winner, *studies.best_first(study)[:keep]]
-    kept = {trial.user_attrs[studies.RUN_ID]: trial for trial in best}
-    earlier = set(study.user_attrs.get("artifacts", []))
+    kept = {str(TrialRecord(trial).run_id): trial for trial in best}
+    record = StudyRecord(study)
+    earlier = set(record.artifacts or [])
     for run_id in earlier - kept.keys():
         TrackedRun(client, run_id).delete_artifacts("checkpoint")
     for run_id in kept.keys() - earlier:
         folder = checkpoint_of(kept[run_id])
         if folder and folder.is_dir():
             TrackedRun(client, run_id).log_folder(folder, "checkpoint")
-    study.set_user_attr("artifacts", sorted(kept))
+    record.artifacts = sorted(kept)
 
 
-def _submit(best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedRun) -> dict[str, object]:
+def _submit(best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedRun) -> Predicted:
     """Final score and submission of the best trial, on the parent run and in the study's folder."""
     device.prepare(config.trainer)
-    run_id = str(best.user_attrs[studies.RUN_ID])
+    run_id = str(TrialRecord(best).run_id)
     tracked = TrackedRun(open_store(config.tracking), run_id)
     chosen = _checkpoint(best, folder, tracked)
     predicted = score_and_predict(config, load_inputs(config), chosen, folder, parent)
@@ -83,7 +91,7 @@ def _submit(best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedR
     parent.set_tags({"finesweep.best_trial": str(best.number), "finesweep.best_run_id": run_id})
     parent.log_metrics({"best_value": best.values[0]}, step=best.number)
     parent.set_tags({f"best.{key}": str(value) for key, value in params_of(best).items()})
-    return {"submissions": [str(path) for path in predicted.submissions], "metrics": predicted.metrics}
+    return predicted
 
 
 def _checkpoint(best: FrozenTrial, folder: Path, tracked: TrackedRun) -> Path:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from finesweep.study import storage as studies
 from finesweep.study.identity import identity, record, refuse_other_study
 from finesweep.study.lock import study_lock
 from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import try_out
 from finesweep.study.signals import stop, this_command
@@ -113,14 +114,14 @@ def prepare(sweep: SweepRequest, parallel: bool) -> Prepared:
 
 def _attributes(sweep: SweepRequest, asked: dict[str, Any]) -> dict[str, Any]:
     """What readers of the study need; no overrides, for a storage's address may hold a password."""
-    return {
-        "identity": asked,
-        "n_trials": sweep.config.study.n_trials,
-        "metric": next(iter(sweep.objectives)),
-        "objectives": {name: direction.value for name, direction in sweep.objectives.items()},
-        "confirm": asdict(sweep.config.study.confirm),
-        "glue_task": sweep.run.data.glue_task,
-    }
+    return StudyRecord.attributes(
+        identity=asked,
+        n_trials=sweep.config.study.n_trials,
+        metric=next(iter(sweep.objectives)),
+        objectives={name: direction.value for name, direction in sweep.objectives.items()},
+        confirm=sweep.config.study.confirm,
+        glue_task=sweep.run.data.glue_task,
+    )
 
 
 def _parent_params(sweep: SweepRequest) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def conclude(sweep: SweepRequest, prepared: Prepared) -> None:
     if prepared.queue.is_over() or studies.is_running(trials):
         return
     failed = studies.failures(trials)
-    causes = "\n".join(f"  trial {trial.number}: {trial.user_attrs[studies.ERROR]}" for trial in failed)
+    causes = "\n".join(f"  trial {trial.number}: {TrialRecord(trial).error}" for trial in failed)
     if len(failed) < sweep.config.study.max_failures:
         raise SweepFailed(f"the sweep ended before its budget, or without a result.\n{causes}".rstrip())
     raise SweepFailed(

@@ -12,7 +12,8 @@ from finesweep.errors import ConfigError
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
 from finesweep.study.queue import TrialQueue
-from finesweep.study.storage import CHECKPOINT, ERROR, FOLDER, REUSED_OF, RUN_ID, best_first, pareto_front
+from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.storage import best_first, pareto_front
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,10 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
     study = queue.study
     trials = study.get_trials(deepcopy=False)  # before `stay`: what completes in between is no loser yet
     for trial in trials:
-        if FOLDER in trial.user_attrs and (trial.state is TrialState.PRUNED or ERROR in trial.user_attrs):
+        record = TrialRecord(trial)
+        if record.folder and (trial.state is TrialState.PRUNED or record.error is not None):
             # Its worker was killed before it had cleaned up.
-            shutil.rmtree(Path(trial.user_attrs[FOLDER]) / "training", ignore_errors=True)
+            shutil.rmtree(Path(record.folder) / "training", ignore_errors=True)
     stay = best_first(study)[: max(keep, queue.config.confirm.top_k)]
     if len(study.directions) > 1:
         stay += pareto_front(study)
@@ -39,18 +41,19 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
     if damaged := [path for path in kept if checkpoint.damage(path)]:
         log.warning("nothing is removed, for a checkpoint that should stay is damaged: %s", damaged[0])
         return
-    for trial in losers:
-        shutil.rmtree(Path(trial.user_attrs[CHECKPOINT]), ignore_errors=True)
-        _forget(Path(trial.user_attrs[FOLDER]) / "result.json")
+    for record in map(TrialRecord, losers):
+        assert record.checkpoint and record.folder
+        shutil.rmtree(Path(record.checkpoint), ignore_errors=True)
+        _forget(Path(record.folder) / "result.json")
 
 
 def _is_loser(trial: FrozenTrial, kept: set[Path]) -> bool:
     path = checkpoint_of(trial)
-    return path is not None and path not in kept and REUSED_OF not in trial.user_attrs and path.is_dir()
+    return path is not None and path not in kept and TrialRecord(trial).reused_of is None and path.is_dir()
 
 
 def checkpoint_of(trial: FrozenTrial) -> Path | None:
-    path = trial.user_attrs.get(CHECKPOINT)
+    path = TrialRecord(trial).checkpoint
     return Path(path) if path else None
 
 
@@ -61,10 +64,10 @@ def _forget(result: Path) -> None:
 
 def check_candidates(study: Study, top_k: int) -> None:
     """Raises: ConfigError where a candidate's weights are gone, for it could win."""
-    kept = study.user_attrs.get("artifacts", [])
+    kept = StudyRecord(study).artifacts or []
     for rank, trial in enumerate(best_first(study)[:top_k]):
         folder = checkpoint_of(trial)
-        if trial.user_attrs[RUN_ID] not in kept and not (folder and folder.is_dir()):
+        if TrialRecord(trial).run_id not in kept and not (folder and folder.is_dir()):
             raise ConfigError.at(
                 "hydra.sweeper.study.confirm.top_k", top_k,
                 f"{rank} or less in this study: the weights of trial {trial.number} are gone. Another study, "

@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -14,9 +15,9 @@ from finesweep.config.study import StudyConfig
 from finesweep.hooks import TrialLost, TrialPruned, TrialTimeout, current_hooks
 from finesweep.io.atomic import causes, has_no_room
 from finesweep.io.redaction import redact
-from finesweep.study import storage as studies
 from finesweep.study.liveness import BEAT_EVERY_S
-from finesweep.study.queue import Outcome, TrialQueue
+from finesweep.study.queue import TrialQueue
+from finesweep.study.records import Outcome, Progress, TrialRecord
 from finesweep.study.samplers import make_pruner
 from finesweep.study.signals import stop
 
@@ -26,11 +27,22 @@ log = logging.getLogger(__name__)
 GRID = 5
 
 
+class _OwnRecord(TrialRecord):
+    """The record of a trial that this process runs. Writing raises TrialLost if another process ended it."""
+
+    def write(self, key: str, value: Any) -> None:
+        try:
+            super().write(key, value)
+        except UpdateFinishedTrialError as error:
+            raise TrialLost(f"{self.name} was ended by somebody else") from error
+
+
 class RunningTrial:
     """`finesweep.hooks.Trial`, over an Optuna trial that this process owns."""
 
     def __init__(self, queue: TrialQueue, trial: OptunaTrial, tags: dict[str, str]) -> None:
         self.queue, self.trial, self._tags = queue, trial, tags
+        self.record = _OwnRecord(trial)
         self.config: StudyConfig = queue.config
         self.smaller_batch: list[str] | None = None  # overrides for another try when a GPU's memory runs out
         self.outcome: Outcome | None = None  # once it is signed off
@@ -38,7 +50,7 @@ class RunningTrial:
         self.no_room: str | None = None  # what a full disk, or a folder that cannot be written, said
         self._pruner = make_pruner(self.config)
         self._lost = False
-        self._live: dict[str, float | str] = {}
+        self._progress = Progress()
         self._last: tuple[float, float] | None = None  # progress and value of the last evaluation
         self._result: tuple[list[float], str] | None = None
         self._started = time.monotonic()
@@ -51,13 +63,13 @@ class RunningTrial:
 
     @property
     def tags(self) -> dict[str, str]:
-        attrs = self.trial.user_attrs
         own = {"finesweep.study": self.queue.name, "finesweep.trial": str(self.trial.number)}
         lineage = {
-            f"finesweep.{key}": str(attrs[key])
-            for key in (studies.RETRY_OF, studies.CONFIRMS, studies.REUSED_OF) if key in attrs
-        }  # fmt: skip
-        return self._tags | own | lineage
+            "finesweep.retry_of": self.record.retry_of,
+            "finesweep.confirms": self.record.confirms,
+            "finesweep.reused_of": self.record.reused_of,
+        }
+        return self._tags | own | {key: str(value) for key, value in lineage.items() if value is not None}
 
     @property
     def predicts(self) -> bool:
@@ -75,27 +87,20 @@ class RunningTrial:
             raise TrialTimeout(f"ran longer than hydra.sweeper.study.trial_timeout_s={limit:g}")
 
     def started(self, run_id: str) -> None:
-        self.note(studies.RUN_ID, run_id)
+        self.record.run_id = run_id
 
-    def note(self, key: str, value: Any) -> None:
-        """Writes an attribute of the trial. Raises: TrialLost."""
-        try:
-            self.trial.set_user_attr(key, value)
-        except UpdateFinishedTrialError as error:
-            raise TrialLost(f"trial {self.trial.number} was ended by somebody else") from error
-
-    def progress(self, **fields: float | str) -> None:
-        self._live |= fields
+    def progress(self, **fields: Any) -> None:
+        self._progress = replace(self._progress, **fields)
 
     def evaluated(self, value: float, progress: float) -> None:
-        self._live["value"] = value
+        self.progress(value=value)
         if self.config.objectives:
             return
         self.check()
         for step, between in _on_grid(self._last, (progress, value)):
             self.trial.report(between, step)
         self._last = (progress, value)
-        confirms = studies.CONFIRMS in self.trial.user_attrs
+        confirms = self.record.confirms is not None
         if progress < 1.0 and not confirms and self._pruner.prune(self.trial.study, self._frozen()):
             raise TrialPruned
 
@@ -120,12 +125,8 @@ class RunningTrial:
                 # The machine's fault, not the trial's: it goes on from here once there is room.
                 self.no_room, outcome = str(error), Outcome("INTERRUPTED")
             self.out_of_memory = _is_cuda_out_of_memory(error)
-            if (
-                self.out_of_memory
-                and self.config.retry_oom
-                and studies.RETRY_OVERRIDES not in self.trial.user_attrs
-            ):
-                outcome.extra = self.smaller_batch
+            if self.out_of_memory and self.config.retry_oom and self.record.retry_overrides is None:
+                outcome.retry_overrides = self.smaller_batch
         self.sign_off(outcome)
         return outcome.state
 
@@ -151,8 +152,9 @@ class RunningTrial:
 
     def _say(self) -> None:
         try:
-            self.trial.set_user_attr(studies.LIVE, dict(self._live))
-            self.trial.set_user_attr(studies.BEAT, time.time())
+            record = TrialRecord(self.trial)
+            record.progress = self._progress
+            record.heartbeat = time.time()
             stop.hear_of(self.trial.study)
         except UpdateFinishedTrialError:
             self._lost = True  # ended by somebody else, who thought this worker dead

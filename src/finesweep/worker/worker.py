@@ -28,9 +28,9 @@ from finesweep.hooks import TrialLost
 from finesweep.io.atomic import has_no_room
 from finesweep.io.redaction import protect, redact_urls
 from finesweep.machine.placement import Placement
-from finesweep.study import storage as studies
 from finesweep.study.grammar import as_overrides
-from finesweep.study.queue import Outcome, TrialQueue
+from finesweep.study.queue import TrialQueue
+from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, params_of
 from finesweep.worker.isolation import in_fresh_process
@@ -140,8 +140,7 @@ class Worker:
 
     def _run(self, queue: TrialQueue, running: RunningTrial) -> None:
         """However it ends, its outcome is signed off. Raises: KeyboardInterrupt, TrialLost."""
-        trial = running.trial
-        if studies.REUSED_OF in trial.user_attrs:
+        if running.record.reused_of is not None:
             self._reuse(queue, running)
             return
         try:
@@ -161,8 +160,8 @@ class Worker:
         own = [*self.overrides, *self.point(trial)]
         config = self.compose(trial.number, own)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
-        running.note(studies.FOLDER, str(folder))
-        running.note(studies.OVERRIDES, [redact_urls(text) for text in own if not text.startswith("hydra.")])
+        running.record.folder = str(folder)
+        running.record.overrides = [redact_urls(text) for text in own if not text.startswith("hydra.")]
         batch, accumulation = (
             config.trainer.per_device_train_batch_size,
             config.trainer.gradient_accumulation_steps,
@@ -181,9 +180,9 @@ class Worker:
     @staticmethod
     def point(trial: Any) -> list[str]:
         """A trial's own overrides: what was chosen, a smaller batch, another seed."""
-        attrs = trial.user_attrs
-        seed = [f"seed={attrs[studies.SEED]}"] if studies.SEED in attrs else []
-        return [*as_overrides(params_of(trial)), *attrs.get(studies.RETRY_OVERRIDES, []), *seed]
+        record = TrialRecord(trial)
+        seed = [] if record.seed is None else [f"seed={record.seed}"]
+        return [*as_overrides(params_of(trial)), *(record.retry_overrides or []), *seed]
 
     def compose(self, number: int, overrides: list[str]) -> Any:
         """The trial's Hydra config. Its log goes to its own file: several workers share one terminal."""
@@ -197,24 +196,26 @@ class Worker:
 
     def _adopt_checkpoints(self, queue: TrialQueue, trial: OptunaTrial, folder: Path) -> None:
         """A retry goes on from the checkpoints of the last try that made some."""
-        trials, earlier = queue.trials(), trial.user_attrs.get(studies.RETRY_OF)
-        while earlier is not None and not (folder / "training").exists():
-            made = Path(trials[earlier].user_attrs.get(studies.FOLDER, "")) / "training"
-            if studies.FOLDER in trials[earlier].user_attrs and made.is_dir():
+        trials, number = queue.trials(), TrialRecord(trial).retry_of
+        while number is not None and not (folder / "training").exists():
+            earlier = TrialRecord(trials[number])
+            if earlier.folder and (made := Path(earlier.folder) / "training").is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
                 made.rename(folder / "training")
-            earlier = trials[earlier].user_attrs.get(studies.RETRY_OF)
+            number = earlier.retry_of
 
     def _reuse(self, queue: TrialQueue, running: RunningTrial) -> None:
         """The point was evaluated before: the same value again, marked, with a run that says so."""
-        trial = running.trial
-        twin = queue.trials()[trial.user_attrs[studies.REUSED_OF]]
-        for key in (studies.FOLDER, studies.OVERRIDES):
-            running.note(key, twin.user_attrs[key])
-        outcome = Outcome(twin.state.name, twin.values or [], twin.user_attrs.get(studies.CHECKPOINT))
+        record = running.record
+        assert record.reused_of is not None
+        twin = queue.trials()[record.reused_of]
+        known = TrialRecord(twin)
+        assert known.folder is not None and known.overrides is not None
+        record.folder, record.overrides = known.folder, known.overrides
+        outcome = Outcome(twin.state.name, twin.values or [], known.checkpoint)
         tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
         running.started(tracked.run_id)
-        tracked.log_params(params_of(trial))
+        tracked.log_params(params_of(running.trial))
         if outcome.values:
             tracked.log_metrics({"best_value": outcome.values[0]}, step=0)
         running.sign_off(outcome)
@@ -229,7 +230,7 @@ class Worker:
         if has_no_room(error):
             text = f"trial {running.trial.number}: {error}; make room, and start the same command again"
             raise OutputError(text) from error
-        if studies.RUN_ID in running.trial.user_attrs:
+        if running.record.run_id is not None:
             raise error
         tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
         running.started(tracked.run_id)
@@ -237,12 +238,12 @@ class Worker:
 
     def _clean_up(self, running: RunningTrial, error: BaseException) -> None:
         """A failed trial's log becomes an artifact of its run; checkpoints that nobody will resume go."""
-        attrs, state = running.trial.user_attrs, running.outcome.state if running.outcome else "FAIL"
-        folder = Path(attrs[studies.FOLDER]) if studies.FOLDER in attrs else None
+        record, state = running.record, running.outcome.state if running.outcome else "FAIL"
+        folder = Path(record.folder) if record.folder else None
         if folder and state != "INTERRUPTED":
             shutil.rmtree(folder / "training", ignore_errors=True)
         if folder and state == "FAIL":
             log.error("trial %d failed", running.trial.number, exc_info=error)
-            tracked = tracking.TrackedRun(tracking.open_store(self.tracking), attrs[studies.RUN_ID])
+            tracked = tracking.TrackedRun(tracking.open_store(self.tracking), str(record.run_id))
             for path in sorted(folder.glob("*.log")):
                 tracked.log_file(path)

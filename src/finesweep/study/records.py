@@ -1,0 +1,224 @@
+"""Typed views of the attributes that finesweep writes into Optuna's storage; no other file knows their keys.
+
+The keys are those of version 0.1, whose studies stay readable. An attribute is None until it is written.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, TypeVar, overload
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from finesweep.config.study import ConfirmConfig, Sampler
+from finesweep.errors import StudyError
+
+T = TypeVar("T")
+
+
+@dataclass
+class Outcome:
+    """How a run ended: the state that its MLflow run carries as a tag, and the values that Optuna is told."""
+
+    state: str  # COMPLETE, PRUNED, FAIL or INTERRUPTED
+    values: list[float] = field(default_factory=list)
+    checkpoint: str | None = None
+    error: str | None = None
+    retry_overrides: list[str] | None = None  # set: the trial is tried again, with these overrides on top
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> "Outcome":
+        kept = {key: value for key, value in stored.items() if key != "extra"}
+        return cls(**kept, retry_overrides=stored.get("extra"))
+
+    def dump(self) -> dict[str, Any]:
+        stored = asdict(self)
+        stored["extra"] = stored.pop("retry_overrides")
+        return stored
+
+
+@dataclass
+class Progress:
+    """How far a trial has come, as its worker wrote it with the last heartbeat."""
+
+    epoch: float | None = None
+    step: int | None = None  # optimizer steps, those of earlier tries included
+    max_steps: int | None = None
+    trained_steps: int = 0  # optimizer steps of this try alone, which budgets count
+    examples_per_s: float | None = None
+    value: float | None = None  # of the last evaluation
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> "Progress":
+        return cls(**_known(cls, stored))
+
+    def dump(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass
+class Conclusion:
+    """The result of a study's finish step."""
+
+    trials: list[int]  # finished trials that it counted, and how many winners were to be confirmed
+    best: int  # number of the winning trial
+    predict: bool = False  # whether the winner predicted the test split
+    submissions: list[str] = field(default_factory=list)  # paths
+    metrics: dict[str, float] = field(default_factory=dict)  # final scores of the winner
+    importances: dict[str, float] = field(default_factory=dict)  # by parameter; shares that sum to 1
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> "Conclusion":
+        return cls(**_known(cls, stored))
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Command:
+    """One command that worked on the study; its history keeps more of it, for people."""
+
+    time: str = "1970-01-01T00:00:00"  # ISO format, local
+    sampler: Sampler = Sampler.tpe
+    timeout_s: float | None = None
+    max_train_steps: int | None = None
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> "Command":
+        known = _known(cls, stored)
+        return cls(**known | {"sampler": Sampler(known.get("sampler", "tpe"))})
+
+
+def _known(cls: type, stored: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out fields that another version of finesweep wrote."""
+    return {key: value for key, value in stored.items() if key in cls.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+class _Record:
+    """Reads and writes the attributes of a study or of a trial."""
+
+    name: str
+
+    def read(self, key: str) -> Any:
+        raise NotImplementedError
+
+    def write(self, key: str, value: Any) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def attributes(cls, **values: Any) -> dict[str, Any]:
+        """Builds the attributes of a trial or study that is still to be made, by stored key."""
+        found: dict[str, Attribute[Any]] = {name: getattr(cls, name) for name in values}
+        return {found[name].key: found[name].dump(value) for name, value in values.items()}
+
+
+class Attribute(Generic[T]):
+    """One attribute of a record, stored under `key`; `load` and `dump` convert from and to JSON."""
+
+    def __init__(
+        self, key: str, load: Callable[[Any], T] | None = None, dump: Callable[[T], Any] | None = None
+    ) -> None:
+        self.key = key
+        self.load: Callable[[Any], T] = load or (lambda stored: stored)
+        self.dump: Callable[[T], Any] = dump or (lambda value: value)
+
+    @overload
+    def __get__(self, record: None, owner: type) -> "Attribute[T]": ...
+
+    @overload
+    def __get__(self, record: _Record, owner: type) -> T | None: ...
+
+    def __get__(self, record: _Record | None, owner: type) -> "Attribute[T] | T | None":
+        if record is None:
+            return self
+        stored = record.read(self.key)
+        return None if stored is None else self.load(stored)
+
+    def __set__(self, record: _Record, value: T) -> None:
+        record.write(self.key, self.dump(value))
+
+
+class Required(Attribute[T]):
+    """An attribute that every study of finesweep has. Reading raises StudyError for another study."""
+
+    @overload
+    def __get__(self, record: None, owner: type) -> Attribute[T]: ...
+
+    @overload
+    def __get__(self, record: _Record, owner: type) -> T: ...
+
+    def __get__(self, record: _Record | None, owner: type) -> Attribute[T] | T:
+        if record is None:
+            return self
+        value = super().__get__(record, owner)
+        if value is None:
+            raise StudyError(
+                f"study {record.name!r}: not made by finesweep, or cut off while it was made; "
+                "start another one with python train.py -m hydra.sweeper.study.name=NAME"
+            )
+        return value
+
+
+class TrialRecord(_Record):
+    """The attributes of a trial. A frozen trial can only be read: it is a copy."""
+
+    owner = Attribute[str]("owner")  # the process that runs it: host|pid|start
+    heartbeat = Attribute[float]("beat")  # when its owner was last alive: seconds since 1970
+    ordinal = Attribute[int]("ordinal")  # which suggestion of the study it is, from 0; retries keep it
+    retry_of = Attribute[int]("retry_of")  # number of the trial that it tries again
+    error = Attribute[str]("error")  # why it failed for good
+    run_id = Attribute[str]("run_id")  # of its MLflow run
+    checkpoint = Attribute[str]("checkpoint")  # path of its weights
+    folder = Attribute[str]("folder")  # path of its outputs
+    overrides = Attribute[list[str]]("overrides")  # that run it alone; passwords are replaced
+    progress = Attribute[Progress]("live", Progress.load, Progress.dump)
+    worker_deaths = Attribute[int]("deaths")  # of its workers and those of the tries before it
+    outcome = Attribute[Outcome]("outcome", Outcome.load, Outcome.dump)  # written before anybody is told
+    retry_overrides = Attribute[list[str]]("extra")  # on top of its point: the smaller batch after an OOM
+    reused_of = Attribute[int]("reused_of")  # number of the trial that evaluated the same point before
+    confirms = Attribute[int]("confirms")  # number of the trial whose point it trains with another seed
+    seed = Attribute[int]("seed")  # that other seed
+
+    def __init__(self, trial: FrozenTrial | optuna.Trial) -> None:
+        self.name, self._trial = f"trial {trial.number}", trial
+
+    def read(self, key: str) -> Any:
+        return self._trial.user_attrs.get(key)
+
+    def write(self, key: str, value: Any) -> None:
+        if isinstance(self._trial, FrozenTrial):
+            raise TypeError(f"{self.name}: a frozen trial cannot be written")
+        self._trial.set_user_attr(key, value)
+
+
+class StudyRecord(_Record):
+    """The attributes of a study, as they were when the record was made; what is written goes through."""
+
+    identity = Attribute[dict[str, Any]]("identity")  # what makes trials comparable
+    objectives = Attribute[dict[str, str]]("objectives")  # metric -> minimize or maximize
+    confirm = Attribute[ConfirmConfig](
+        "confirm", lambda stored: ConfirmConfig(**stored), lambda config: asdict(config)
+    )
+    glue_task = Attribute[str]("glue_task")
+    conclusion = Attribute[Conclusion]("conclusion", Conclusion.load, Conclusion.dump)
+    history = Attribute[list[dict[str, Any]]]("history")  # of commands: when, where, budgets, sampler, ...
+    artifacts = Attribute[list[str]]("artifacts")  # ids of the runs that keep a checkpoint as an artifact
+    stopped_commands = Attribute[list[str]]("stop")  # whose workers shall save and end
+    n_trials = Required[int]("n_trials")  # the budget, as the last command set it
+    metric = Required[str]("metric")  # the first objective
+
+    def __init__(self, study: Study) -> None:
+        self.name, self._study, self._attrs = study.study_name, study, study.user_attrs
+
+    def read(self, key: str) -> Any:
+        return self._attrs.get(key)
+
+    def write(self, key: str, value: Any) -> None:
+        self._study.set_user_attr(key, value)
+        self._attrs[key] = value
+
+    @property
+    def last_command(self) -> Command | None:
+        return Command.load(self.history[-1]) if self.history else None
