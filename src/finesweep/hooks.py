@@ -1,14 +1,24 @@
-"""The line between a run and the sweep it may belong to.
+"""The interface between a run and whoever started it: a study's worker, a reproduction, or nobody.
 
-A sweep's worker sets `current_trial` around a run; a plain run has none. Neither side imports the other.
+Whoever starts a run sets `current_hooks` around it; a plain run has none. Neither side imports the other.
 """
 
 from contextvars import ContextVar
+from enum import StrEnum
 from typing import Protocol
 
 
+class RunState(StrEnum):
+    """How a run ended. The values are stored in tags and in Optuna's attributes."""
+
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"  # stopped early, because it is behind the others
+    INTERRUPTED = "INTERRUPTED"  # by a signal, or by the death of its process; it can be resumed
+    FAIL = "FAIL"
+
+
 class TrialPruned(Exception):
-    """The sweep stopped this run: it is behind the others."""
+    """The run is stopped early: it is behind the others."""
 
 
 class TrialTimeout(Exception):
@@ -16,50 +26,54 @@ class TrialTimeout(Exception):
 
 
 class TrialLost(Exception):
-    """Somebody else has taken this trial over: its worker was thought dead."""
+    """Another process has taken the trial over, because it took this worker for dead."""
 
 
-class Trial(Protocol):
-    """What a run may ask of the trial that it is."""
+class RunHooks(Protocol):
+    """The questions that a run asks of whoever started it, and the events that it reports."""
 
     @property
     def run_name(self) -> str: ...
 
     @property
     def tags(self) -> dict[str, str]:
-        """MLflow tags: study, trial number, lineage, and `mlflow.parentRunId`."""
+        """MLflow tags of the run: kind, study, trial number, lineage, parent run."""
 
     @property
     def predicts(self) -> bool:
-        """Whether the run is to score and predict at its end, as a plain one does."""
+        """Whether the run scores and predicts at its end, as a plain run does."""
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """Names, without `eval_`, of the metrics to score besides the run's own `data.metric`."""
 
     @property
     def stopping(self) -> bool:
-        """Whether the run should save now, and raise KeyboardInterrupt: somebody pressed Ctrl-C."""
+        """Whether the run shall save now and raise KeyboardInterrupt, because a stop was requested."""
 
     def check(self) -> None:
-        """Called after every step. Raises: TrialTimeout, TrialLost."""
+        """Is called after every step. Raises: TrialTimeout, TrialLost."""
 
     def started(self, run_id: str) -> None:
         """The run is open in MLflow under this id."""
 
     def progress(self, **fields: float | str) -> None:
-        """Something for a person watching: epoch, step, examples/s; costs nothing."""
+        """Reports epoch, step, examples/s for people who watch; costs nothing."""
 
     def evaluated(self, value: float, progress: float) -> None:
-        """The objective at `progress`, the share of its training that the run has done, up to 1.0.
+        """Reports the objective at `progress`, the share of the training that is done, up to 1.0.
 
-        Raises: TrialPruned when the run should stop here.
+        Raises: TrialPruned when the run shall stop here.
         """
 
     def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None:
-        """The best evaluation and its metrics. Raises: ArithmeticError if an objective is no number."""
+        """Reports the best evaluation. Raises: ArithmeticError if an objective is no number."""
 
-    def ending(self, state: str, error: BaseException | None) -> str:
-        """The run is about to be closed as COMPLETE, PRUNED, INTERRUPTED or FAIL. Returns what it is to be.
+    def ending(self, state: RunState, error: BaseException | None) -> RunState:
+        """The run is about to be closed in `state`. Returns the state to close it in.
 
-        Raises: TrialLost if it is no longer this worker's to close.
+        Raises: TrialLost if this worker may no longer close it.
         """
 
 
-current_hooks: ContextVar[Trial | None] = ContextVar("current_trial", default=None)
+current_hooks: ContextVar[RunHooks | None] = ContextVar("current_hooks", default=None)

@@ -150,6 +150,7 @@ class Pruned(Reproduction):
         self.evaluations = 0
 
     run_name, tags, predicts = "pruned", {"finesweep.study": "s"}, False  # type: ignore[assignment]
+    metrics = frozenset()  # type: ignore[assignment]
 
     def started(self, run_id: str) -> None:
         self.run_id = run_id

@@ -11,7 +11,7 @@ from sweeping import evaluate, runs, sweep
 
 from finesweep.config.run import RunConfig
 from finesweep.config.study import StudyConfig
-from finesweep.hooks import Trial
+from finesweep.hooks import RunHooks
 from finesweep.monitor.report import describe
 from finesweep.study.budget import busy_seconds, spent
 from finesweep.study.records import TrialRecord
@@ -23,7 +23,7 @@ FEW = ("trainer.num_train_epochs=range(1,3)", "optimizer.learning_rate=1e-3", *S
 trained: list[str] = []
 
 
-def fine(config: RunConfig, trial: Trial) -> float:
+def fine(config: RunConfig, trial: RunHooks) -> float:
     trained.append(trial.run_name)
     return evaluate(trial, [0.5, 0.5 + config.trainer.num_train_epochs / 10])
 
@@ -38,7 +38,7 @@ def test_training_steps_end_the_search_and_the_summary_says_so(capsys: pytest.Ca
 
 
 def test_seconds_end_the_search() -> None:
-    def training(config: RunConfig, trial: Trial) -> float:
+    def training(config: RunConfig, trial: RunHooks) -> float:
         time.sleep(0.3)
         return fine(config, trial)
 

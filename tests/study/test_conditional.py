@@ -17,7 +17,7 @@ from finesweep.config.parse import register_schema
 from finesweep.config.run import RunConfig
 from finesweep.config.study import Sampler, StudyConfig, SweepConfig
 from finesweep.errors import ConfigError
-from finesweep.hooks import Trial
+from finesweep.hooks import RunHooks
 from finesweep.study.records import TrialRecord
 from finesweep.study.samplers import make_sampler
 from finesweep.study.space import Dimension, check_point, grid, named, params_of, suggest
@@ -143,7 +143,7 @@ def test_a_branch_that_cannot_be_is_refused(read, params, branches: str, message
 def test_trials_get_the_overrides_of_their_branch(tmp_path: Path) -> None:
     rates = []
 
-    def training(config: RunConfig, trial: Trial) -> float:
+    def training(config: RunConfig, trial: RunHooks) -> float:
         rates.append((config.optimizer.name.value, config.optimizer.weight_decay))
         return evaluate(trial, [0.5])
 

@@ -8,7 +8,7 @@ from sweeping import evaluate, runs, sweep
 
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
-from finesweep.hooks import Trial
+from finesweep.hooks import RunHooks
 from finesweep.monitor.report import best, describe, lines
 from finesweep.study.confirm import ConfirmedCandidate, is_within_noise
 from finesweep.study.records import TrialRecord
@@ -22,7 +22,7 @@ SCORES = {1e-3: {42: 0.80, 43: 0.80, 44: 0.81, 45: 0.79}, 2e-3: {42: 0.90, 43: 0
           3e-3: {42: 0.10}}  # fmt: skip
 
 
-def training(config: RunConfig, trial: Trial) -> float:
+def training(config: RunConfig, trial: RunHooks) -> float:
     return evaluate(trial, [0.05, SCORES[config.optimizer.learning_rate][config.seed]])
 
 
@@ -55,7 +55,7 @@ def test_confirming_again_does_nothing_and_can_be_asked_for_later() -> None:
 def test_an_interrupted_confirmation_goes_on() -> None:
     calls = []
 
-    def interrupted(config: RunConfig, trial: Trial) -> float:
+    def interrupted(config: RunConfig, trial: RunHooks) -> float:
         calls.append(config.seed)
         if len(calls) == 6:
             raise KeyboardInterrupt
@@ -77,7 +77,7 @@ def test_trials_that_confirm_are_not_pruned() -> None:
 
 
 def test_a_candidate_whose_seeds_fail_does_not_win_by_the_one_that_did_not() -> None:
-    def fragile(config: RunConfig, trial: Trial) -> float:
+    def fragile(config: RunConfig, trial: RunHooks) -> float:
         if config.optimizer.learning_rate == 2e-3 and config.seed > 43:
             raise ArithmeticError("diverged")
         lucky = (config.optimizer.learning_rate, config.seed) == (2e-3, 43)

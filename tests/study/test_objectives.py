@@ -5,7 +5,7 @@ from sweeping import STORAGE, evaluate, runs, sweep
 
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError, StudyError
-from finesweep.hooks import Trial
+from finesweep.hooks import RunHooks
 from finesweep.monitor.report import best, describe, lines
 from finesweep.study import storage as studies
 from finesweep.study.records import StudyRecord
@@ -17,7 +17,7 @@ OBJECTIVES = "+hydra.sweeper.study.objectives={accuracy:maximize,loss:minimize}"
 SCORES = {1e-3: (0.9, 5.0), 2e-3: (0.8, 1.0), 3e-3: (0.7, 6.0)}  # the last is beaten in both
 
 
-def training(config: RunConfig, trial: Trial) -> float:
+def training(config: RunConfig, trial: RunHooks) -> float:
     return evaluate(trial, [SCORES[config.optimizer.learning_rate][0]])
 
 

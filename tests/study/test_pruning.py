@@ -8,7 +8,7 @@ from sweeping import evaluate, runs, sweep
 from finesweep.config.run import RunConfig
 from finesweep.config.study import Pruner, StudyConfig
 from finesweep.errors import ConfigError
-from finesweep.hooks import Trial
+from finesweep.hooks import RunHooks
 from finesweep.study.records import TrialRecord
 from finesweep.study.samplers import make_pruner
 from finesweep.worker.trial import _on_grid
@@ -18,7 +18,7 @@ GRID = ("optimizer.learning_rate=1e-3,1e-4,1e-5", "trainer.num_train_epochs=1",
         "trainer.per_device_train_batch_size=8", "hydra.sweeper.study.sampler=grid")  # fmt: skip
 
 
-def falling(config: RunConfig, trial: Trial) -> float:
+def falling(config: RunConfig, trial: RunHooks) -> float:
     """The smaller the learning rate, the worse, from the first evaluation on."""
     level = 0.9 + config.optimizer.learning_rate
     return evaluate(trial, [level / 2, level * 0.9, level])
@@ -48,7 +48,7 @@ def test_a_pruned_trial_is_pruned_in_optuna_and_killed_in_mlflow_with_its_last_m
     ],
 )
 def test_every_pruner_by_name_stops_the_hopeless(pruner: Pruner, options: dict[str, object]) -> None:
-    def training(config: RunConfig, trial: Trial) -> float:
+    def training(config: RunConfig, trial: RunHooks) -> float:
         level = 0.9 - int(trial.run_name[-1]) / 10
         return evaluate(trial, [level + step / 1000 for step in range(10)])
 
@@ -61,7 +61,7 @@ def test_every_pruner_by_name_stops_the_hopeless(pruner: Pruner, options: dict[s
 
 
 def test_patience_stops_what_is_behind_only_once_it_no_longer_improves() -> None:
-    def training(config: RunConfig, trial: Trial) -> float:
+    def training(config: RunConfig, trial: RunHooks) -> float:
         first = trial.run_name == "trial-0000"
         return evaluate(trial, [0.9] * 20 if first else [0.1, 0.2, 0.3, *[0.2] * 17])
 
@@ -90,7 +90,7 @@ def test_evaluations_are_compared_at_equal_shares_of_the_training() -> None:
 
 
 def test_the_last_evaluation_of_a_training_is_never_pruned() -> None:
-    def training(config: RunConfig, trial: Trial) -> float:
+    def training(config: RunConfig, trial: RunHooks) -> float:
         return evaluate(trial, [0.9 if trial.run_name == "trial-0000" else 0.1])
 
     options = "+hydra.sweeper.study.pruner_options={n_startup_trials:1}"

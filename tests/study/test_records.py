@@ -8,6 +8,7 @@ from optuna.trial import create_trial
 
 from finesweep.config.study import ConfirmConfig, Sampler
 from finesweep.errors import StudyError
+from finesweep.hooks import RunState
 from finesweep.study.records import Conclusion, Outcome, Progress, StudyRecord, TrialRecord
 
 TRIAL_0_1 = {
@@ -32,7 +33,7 @@ def test_a_trial_of_version_0_1_is_read_by_the_keys_that_it_was_stored_under() -
     record = TrialRecord(create_trial(value=1.0, user_attrs=TRIAL_0_1))
     assert (record.owner, record.heartbeat, record.worker_deaths) == ("host|1|2.00", 3.0, 1)
     assert record.progress == Progress(0.5, 1, 9, 1, 8.0, 0.5)
-    assert record.outcome == Outcome("FAIL", error="e", retry_overrides=["a=1"])
+    assert record.outcome == Outcome(RunState.FAIL, error="e", retry_overrides=["a=1"])
     names = [name for name in vars(TrialRecord) if name not in ("read", "write") and not name.startswith("_")]
     assert TrialRecord.attributes(**{name: getattr(record, name) for name in names}) == TRIAL_0_1
 
@@ -70,8 +71,8 @@ def test_a_study_that_finesweep_did_not_make_is_refused_in_one_sentence() -> Non
 def test_what_is_written_is_read_again_and_a_frozen_trial_cannot_be_written() -> None:
     study = optuna.create_study()
     trial = study.ask()
-    TrialRecord(trial).outcome = Outcome("COMPLETE", [1.0], "c")
+    TrialRecord(trial).outcome = Outcome(RunState.COMPLETE, [1.0], "c")
     frozen = TrialRecord(study.get_trials()[0])
-    assert frozen.outcome == Outcome("COMPLETE", [1.0], "c")
+    assert frozen.outcome == Outcome(RunState.COMPLETE, [1.0], "c")
     with pytest.raises(TypeError, match="frozen"):
         frozen.run_id = "r"

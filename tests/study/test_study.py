@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from finesweep.config.run import Direction
 from finesweep.config.study import Sampler, StudyConfig
 from finesweep.errors import ConfigError, StudyError
-from finesweep.hooks import TrialLost
+from finesweep.hooks import RunState, TrialLost
 from finesweep.study import queue as ledgers
 from finesweep.study import storage as studies
 from finesweep.study.liveness import GRACE_S, is_gone, this_owner
@@ -40,12 +40,12 @@ def value(trial: optuna.Trial) -> float:
 
 
 def complete(books: TrialQueue, number: int, value: float) -> None:
-    books.sign_off(number, Outcome("COMPLETE", [value]))
+    books.sign_off(number, Outcome(RunState.COMPLETE, [value]))
     books.tell(number)
 
 
 def hand_back(books: TrialQueue, number: int) -> None:
-    books.sign_off(number, Outcome("INTERRUPTED"))
+    books.sign_off(number, Outcome(RunState.INTERRUPTED))
     books.tell(number)
 
 
@@ -173,7 +173,7 @@ def test_max_failures_ends_the_study(tmp_path: Path) -> None:
     for _ in range(2):
         trial = books.next_trial()
         assert trial is not None
-        books.sign_off(trial.number, Outcome("FAIL", error="ValueError: no"))
+        books.sign_off(trial.number, Outcome(RunState.FAIL, error="ValueError: no"))
         books.tell(trial.number)
     assert books.next_trial() is None
 

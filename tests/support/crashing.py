@@ -140,9 +140,7 @@ def places() -> dict[str, Place]:
         "before ask": before(optuna.Study, "ask"),
         "in ask": after(optuna.Study, "ask"),
         "half suggested": after(optuna.Trial, "suggest_float"),
-        "unsigned": before(
-            optuna.Trial, "set_user_attr", lambda self, key, value: key == records.TrialRecord.owner.key
-        ),
+        "unsigned": before(optuna.Trial, "set_user_attr", signing),
         "taken": after(queue.TrialQueue, "next_trial", returned=lambda trial: trial is not None),
         "first beat": beat,
         "adopted": after(Path, "rename", moved("training", "training")),

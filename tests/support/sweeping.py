@@ -12,16 +12,16 @@ from processes import ROOT
 
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.run import RunConfig, TrackingConfig
-from finesweep.hooks import Trial
+from finesweep.hooks import RunHooks
 from finesweep.io import checkpoint
 from finesweep.study import storage as studies
 from finesweep.tracking import open_run, open_store
 
 STORAGE = "sqlite:///mlruns/optuna.db"
-Training = Callable[[RunConfig, Trial], float]
+Training = Callable[[RunConfig, RunHooks], float]
 
 
-def evaluate(trial: Trial, values: Sequence[float]) -> float:
+def evaluate(trial: RunHooks, values: Sequence[float]) -> float:
     """A training whose evaluations, at equal shares of it, give these values. Returns the best."""
     for index, value in enumerate(values, start=1):
         trial.progress(step=10 * index, max_steps=10 * len(values), trained_steps=10 * index)

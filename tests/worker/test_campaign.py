@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from sweeping import STORAGE, evaluate, sweep
 
 from finesweep.config.run import RunConfig
-from finesweep.hooks import Trial
+from finesweep.hooks import RunHooks
 from finesweep.study import storage as studies
 from finesweep.study.records import TrialRecord
 
@@ -61,7 +61,7 @@ def test_every_place_is_still_there(tmp_path: Path) -> None:
     assert process.exitcode == 0
 
 
-def learn(config: RunConfig, trial: Trial) -> float:
+def learn(config: RunConfig, trial: RunHooks) -> float:
     return evaluate(trial, [0.5, 0.5 + config.optimizer.learning_rate])
 
 

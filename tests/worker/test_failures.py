@@ -12,7 +12,7 @@ from sweeping import STORAGE, evaluate, runs, sweep
 
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import OutputError, SweepFailed
-from finesweep.hooks import Trial
+from finesweep.hooks import RunHooks
 from finesweep.io.atomic import has_no_room
 from finesweep.study import storage as studies
 from finesweep.study.records import TrialRecord
@@ -23,11 +23,11 @@ GRID = ("optimizer.learning_rate=1e-3,1e-4", "trainer.num_train_epochs=1", "hydr
         "trainer.per_device_train_batch_size=8")  # fmt: skip
 
 
-def fine(config: RunConfig, trial: Trial) -> float:
+def fine(config: RunConfig, trial: RunHooks) -> float:
     return evaluate(trial, [0.5, 0.6])
 
 
-def is_first(trial: Trial) -> bool:
+def is_first(trial: RunHooks) -> bool:
     return trial.run_name == "trial-0000"
 
 
@@ -40,7 +40,7 @@ def error(study: Study, number: int) -> str:
 
 
 def test_an_exception_fails_one_trial_and_its_log_is_an_artifact() -> None:
-    def training(config: RunConfig, trial: Trial) -> float:
+    def training(config: RunConfig, trial: RunHooks) -> float:
         if is_first(trial):
             raise ValueError("a word of the cause")
         return fine(config, trial)
@@ -55,7 +55,7 @@ def test_an_exception_fails_one_trial_and_its_log_is_an_artifact() -> None:
 
 
 def test_too_many_failures_end_the_sweep_with_their_causes() -> None:
-    def training(config: RunConfig, trial: Trial) -> float:
+    def training(config: RunConfig, trial: RunHooks) -> float:
         raise MemoryError(f"of {trial.run_name}")
 
     causes = "(?s)2 trials failed.*max_failures is 2.*trial 0: MemoryError: of trial-0000"
@@ -64,7 +64,7 @@ def test_too_many_failures_end_the_sweep_with_their_causes() -> None:
 
 
 def test_a_trial_that_takes_too_long_fails() -> None:
-    def training(config: RunConfig, trial: Trial) -> float:
+    def training(config: RunConfig, trial: RunHooks) -> float:
         while is_first(trial):
             time.sleep(0.05)
             trial.check()
@@ -75,7 +75,7 @@ def test_a_trial_that_takes_too_long_fails() -> None:
     assert "TrialTimeout: ran longer than hydra.sweeper.study.trial_timeout_s=4" in error(study, 0)
 
 
-def out_of_memory_above_4(config: RunConfig, trial: Trial) -> float:
+def out_of_memory_above_4(config: RunConfig, trial: RunHooks) -> float:
     Path(f"{trial.run_name}.pid").write_text(str(os.getpid()))
     if is_first(trial) or config.trainer.per_device_train_batch_size > 8:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -101,7 +101,7 @@ def test_a_gpu_out_of_memory_is_tried_once_more_with_half_the_batch_in_a_clean_p
 
 
 def test_a_second_out_of_memory_is_a_failure_and_none_is_retried_where_that_is_not_wanted() -> None:
-    def training(config: RunConfig, trial: Trial) -> float:
+    def training(config: RunConfig, trial: RunHooks) -> float:
         if config.optimizer.learning_rate == 1e-3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return fine(config, trial)
@@ -123,7 +123,7 @@ def test_a_second_out_of_memory_is_a_failure_and_none_is_retried_where_that_is_n
     ],
 )
 def test_a_full_disk_hands_the_trial_back_and_stops_the_sweep(error: Exception) -> None:
-    def training(config: RunConfig, trial: Trial) -> float:
+    def training(config: RunConfig, trial: RunHooks) -> float:
         raise error
 
     with pytest.raises(OutputError, match="trial 0: .*handed back.*same command goes on"):

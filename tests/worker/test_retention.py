@@ -7,14 +7,14 @@ from sweeping import evaluate, sweep
 
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
-from finesweep.hooks import Trial
+from finesweep.hooks import RunHooks
 
 pytestmark = pytest.mark.usefixtures("no_finish")
 GRID = ("optimizer.learning_rate=1e-3,2e-3,3e-3,4e-3,5e-3", "trainer.num_train_epochs=1",
         "trainer.per_device_train_batch_size=8", "hydra.sweeper.study.sampler=grid")  # fmt: skip
 
 
-def rising(config: RunConfig, trial: Trial) -> float:
+def rising(config: RunConfig, trial: RunHooks) -> float:
     return evaluate(trial, [100 * config.optimizer.learning_rate])
 
 
@@ -34,7 +34,7 @@ def test_candidates_stay_until_they_are_confirmed_and_what_confirms_them_goes() 
 
 
 def test_nothing_goes_while_what_should_stay_is_damaged() -> None:
-    def damaging(config: RunConfig, trial: Trial) -> float:
+    def damaging(config: RunConfig, trial: RunHooks) -> float:
         if trial.run_name == "trial-0004":
             Path("weights/trial-0003/model.safetensors").write_bytes(b"torn")
         return rising(config, trial)

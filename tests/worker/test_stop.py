@@ -15,7 +15,7 @@ from sweeping import STORAGE, evaluate, runs, sweep
 from test_sweep import running
 
 from finesweep.config.run import RunConfig, TrackingConfig
-from finesweep.hooks import Trial, current_hooks
+from finesweep.hooks import RunHooks, current_hooks
 from finesweep.io import checkpoint
 from finesweep.study import storage as studies
 from finesweep.study.liveness import GRACE_S
@@ -91,7 +91,7 @@ def test_a_run_that_is_asked_to_stop_saves_at_once_and_resumes_to_the_same_weigh
 def test_a_worker_that_was_thought_dead_leaves_the_trial_to_who_took_it_over() -> None:
     """It was paused for longer than the grace period, wakes up, and goes on as if nothing had been."""
 
-    def training(config: RunConfig, trial: Trial) -> float:
+    def training(config: RunConfig, trial: RunHooks) -> float:
         if trial.run_name == "trial-0000":
             study = studies.load("quickstart", STORAGE)
             other = TrialQueue(studies.StudyConfig(name="quickstart", storage=STORAGE), ())

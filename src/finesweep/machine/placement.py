@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from finesweep.machine import determinism
+from finesweep.tags import Tag
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,11 @@ class Placement:
             gpu = _gpu(index, self.gpus)
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             determinism.deterministic_cublas()
-            return {"finesweep.worker": str(index), "finesweep.gpu": gpu}
+            return {Tag.WORKER: str(index), Tag.GPU: gpu}
         determinism.threads(self.threads)
-        tags = {"finesweep.worker": str(index), "finesweep.threads": str(self.threads)}
+        tags = {Tag.WORKER: str(index), Tag.THREADS: str(self.threads)}
         cores = _claim_cores(self.threads) if self.pin else []
-        return tags | ({"finesweep.cores": ",".join(map(str, cores))} if cores else {})
+        return tags | ({Tag.CORES: ",".join(map(str, cores))} if cores else {})
 
 
 def _gpu(index: int, gpus: int) -> str:

@@ -16,8 +16,9 @@ from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, winner
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.space import params_of
+from finesweep.tags import Tag
 
-STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
+STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
 
 
 @dataclass
@@ -79,7 +80,7 @@ def describe(study: Study) -> Status:
     n_trials = record.n_trials
     trials = study.get_trials(deepcopy=False)
     search = studies.searching(trials)
-    states = {name: sum(trial.state is TrialState[name] for trial in trials) for name in STATES}
+    states = {state.name: sum(trial.state is state for trial in trials) for state in STATES}
     return Status(
         study=study.study_name,
         n_trials=n_trials,
@@ -198,8 +199,8 @@ def _short(value: Any) -> str:
 
 def print_summary(status: Status) -> None:
     # Tries that were handed on to another trial are FAIL in Optuna, but nothing failed.
-    handed_on = status.states["FAIL"] - len(status.failures)
-    shown = status.states | {"FAIL": len(status.failures), "handed on": handed_on}
+    handed_on = status.states[TrialState.FAIL.name] - len(status.failures)
+    shown = status.states | {TrialState.FAIL.name: len(status.failures), "handed on": handed_on}
     counts = "  ".join(f"{name} {count}" for name, count in shown.items() if count)
     print(f"\nstudy {status.study}: {status.finished} of {status.n_trials} trials finished ({counts})")
     if status.ended_by:
@@ -215,7 +216,7 @@ def print_summary(status: Status) -> None:
         print(
             f"{'importance:':14}{_pairs({key: round(share, 2) for key, share in status.importances.items()})}"
         )
-    print(f"{'compare:':14}finesweep ui   (filter: tags.`finesweep.study` = '{status.study}')")
+    print(f"{'compare:':14}finesweep ui   (filter: tags.`{Tag.STUDY}` = '{status.study}')")
 
 
 def _best(plain: dict[str, Any]) -> Best:

@@ -11,6 +11,7 @@ from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
 from finesweep.io.redaction import redact_urls, redact_values
 from finesweep.provenance.shape import check_shape
+from finesweep.tags import Tag
 
 FILE = "provenance.json"
 SCHEMA_VERSION = 1  # raised when a field changes its meaning; fields may be added
@@ -104,12 +105,12 @@ def tags(record: Provenance) -> dict[str, str]:
     """The key facts, as MLflow tags that runs can be found and compared by."""
     machine = record.machine
     found = {
-        "mlflow.source.git.commit": record.code["commit"],
-        "finesweep.device": (machine["gpu"] or {}).get("name", machine["device"]),
-        "finesweep.threads": machine["threads"],
-        "finesweep.cpu_capability": machine["cpu_capability"],
-        "finesweep.torch": record.packages["torch"],
-        "finesweep.data_sha256": record.data["train"]["sha256"],
-        "finesweep.weights_sha256": record.results.get("weights_sha256"),
+        Tag.GIT_COMMIT: record.code["commit"],
+        Tag.DEVICE: (machine["gpu"] or {}).get("name", machine["device"]),
+        Tag.THREADS: machine["threads"],
+        Tag.CPU_CAPABILITY: machine["cpu_capability"],
+        Tag.TORCH: record.packages["torch"],
+        Tag.DATA_SHA256: record.data["train"]["sha256"],
+        Tag.WEIGHTS_SHA256: record.results.get("weights_sha256"),
     }
     return {key: str(value) for key, value in found.items() if value is not None}

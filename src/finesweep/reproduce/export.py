@@ -13,6 +13,7 @@ from finesweep.io import checkpoint
 from finesweep.io.atomic import umask
 from finesweep.provenance.record import FILE
 from finesweep.reproduce.recorded_run import RUN_FILE, RecordedRun
+from finesweep.tags import Tag
 from finesweep.tracking import TrackedRun, open_store
 
 PARTS = ("checkpoint", "submission", "git.diff")
@@ -83,12 +84,10 @@ def config_yaml(recorded: RecordedRun) -> str:
 def readme(recorded: RecordedRun, missing: list[str]) -> str:
     record = recorded.record
     machine, config = record.machine, record.config
-    study = recorded.tags.get("finesweep.study")
-    repeats = recorded.tags.get("finesweep.reproduces")
-    origin = (
-        f"trial {recorded.tags.get('finesweep.trial')} of study `{study}`" if study else "a run of its own"
-    )
-    origin = f"{recorded.tags['finesweep.kind']} of run {repeats}" if repeats else origin
+    study = recorded.tags.get(Tag.STUDY)
+    repeats = recorded.tags.get(Tag.REPRODUCES)
+    origin = f"trial {recorded.tags.get(Tag.TRIAL)} of study `{study}`" if study else "a run of its own"
+    origin = f"{recorded.tags[Tag.KIND]} of run {repeats}" if repeats else origin
     value = "pruned" if recorded.value is None else f"{config['data']['metric']} {recorded.value:.6f}"
     gpu = f", {machine['gpu']['name']}, CUDA {machine['gpu']['cuda']}" if machine["gpu"] else ""
     needed = [f"data.path={config['data']['path']}"] if config["data"]["path"] else []

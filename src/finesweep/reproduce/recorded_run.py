@@ -8,12 +8,14 @@ from typing import Any
 
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ModelError, RunError
+from finesweep.hooks import RunState
 from finesweep.provenance.differences import Change
 from finesweep.provenance.record import FILE, Provenance, history_hash, is_result
+from finesweep.tags import OWN_PREFIX, Kind, Tag
 
 RUN_FILE = "run.json"  # of an exported folder: what the MLflow store knows of the run
 RUN_ID = re.compile("[0-9a-f]{32}")  # it names a folder
-FINISHED = ("COMPLETE", "PRUNED")
+FINISHED = (RunState.COMPLETE, RunState.PRUNED)
 History = dict[tuple[str, int], float]  # metric, step -> value
 
 
@@ -29,7 +31,7 @@ class RecordedRun:
 
     @property
     def error(self) -> str | None:
-        return self.tags.get("finesweep.error")
+        return self.tags.get(Tag.ERROR)
 
     @property
     def metric(self) -> str:
@@ -43,7 +45,8 @@ class RecordedRun:
     def check_finished(self) -> None:
         """Raises: RunError for a run that has nothing to compare with."""
         if self.state not in FINISHED:
-            state = {"": "still running, or killed", "FAIL": "failed"}.get(self.state, self.state.lower())
+            words = {"": "still running, or killed", RunState.FAIL: "failed"}
+            state = words.get(self.state, self.state.lower())
             raise RunError(
                 f"run {self.run_id}: not finished ({state}); legal: a run that is complete, or pruned"
             )
@@ -73,7 +76,7 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
     from finesweep.tracking import TrackedRun, find_run, open_store, read_history
 
     run = find_run(tracking, run_id)
-    tags = {key: value for key, value in run.data.tags.items() if key.startswith("finesweep.")}
+    tags = {key: value for key, value in run.data.tags.items() if key.startswith(OWN_PREFIX)}
     _refuse_what_did_not_train(run_id, tags)
     try:
         text = TrackedRun(open_store(tracking), run_id).read_text(FILE)
@@ -82,7 +85,7 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
             f"run {run_id}: it has no {FILE}: it failed before it trained, or is of an older finesweep"
         ) from error
     record = Provenance.from_json(text, f"run {run_id}: {FILE}")
-    state = tags.get("finesweep.state", "")
+    state = tags.get(Tag.STATE, "")
     # Others were logged by somebody else, later; a run that failed has no list of its own.
     names = record.results.get("metrics", filter(is_result, run.data.metrics))
     return RecordedRun(
@@ -91,13 +94,13 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
 
 
 def _refuse_what_did_not_train(run_id: str, tags: dict[str, str]) -> None:
-    study = tags.get("finesweep.study")
-    if tags.get("finesweep.kind") == "study":
+    study = tags.get(Tag.STUDY)
+    if tags.get(Tag.KIND) == Kind.STUDY:
         raise RunError(
             f"run {run_id}: the parent of study {study!r}, which did not train; legal: --best {study}"
         )
-    if "finesweep.reused_of" in tags:
-        twin = tags["finesweep.reused_of"]
+    if Tag.REUSED_OF in tags:
+        twin = tags[Tag.REUSED_OF]
         raise RunError(
             f"run {run_id}: it did not train, but took its value from trial {twin} of study {study!r}; "
             "legal: the id of that trial's run"

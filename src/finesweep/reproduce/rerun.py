@@ -10,16 +10,17 @@ from pathlib import Path
 
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import OutputError
-from finesweep.hooks import TrialPruned, current_hooks
+from finesweep.hooks import RunState, TrialPruned, current_hooks
 from finesweep.reproduce.rebuild import predicts
 from finesweep.reproduce.recorded_run import RecordedRun, load_recorded_run
 from finesweep.reproduce.verdict import Verdict
+from finesweep.tags import Kind, Tag
 
 OUTPUTS = Path("outputs/reproductions")
 
 
 class Reproduction:
-    """`finesweep.hooks.Trial`: what a run may ask of the run that it repeats."""
+    """`finesweep.hooks.RunHooks` of a run that repeats a recorded one."""
 
     stopping = False
 
@@ -37,9 +38,15 @@ class Reproduction:
 
     @property
     def tags(self) -> dict[str, str]:
-        linked = {"finesweep.kind": self.kind, "finesweep.reproduces": self.recorded.run_id}
+        linked = {Tag.KIND: self.kind, Tag.REPRODUCES: self.recorded.run_id}
         # MLflow's UI then shows it under the original; a run of another store it could not show.
-        return linked | ({} if self.recorded.folder else {"mlflow.parentRunId": self.recorded.run_id})
+        return linked | ({} if self.recorded.folder else {Tag.PARENT_RUN_ID: self.recorded.run_id})
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        return frozenset(
+            name.removeprefix("eval_") for name, _ in self.recorded.history if name.startswith("eval_")
+        )
 
     def check(self) -> None: ...
 
@@ -54,18 +61,18 @@ class Reproduction:
         then = self._then[self._evaluations - 1] if self._evaluations <= len(self._then) else math.nan
         told = f"{self.recorded.metric} {value:.6g}, then {then:.6g}"
         print(f"{progress:4.0%} trained: {told}", file=sys.stderr, flush=True)
-        repeats = self.kind == "reproduction" and self.recorded.state == "PRUNED"
+        repeats = self.kind == Kind.REPRODUCTION and self.recorded.state == RunState.PRUNED
         if repeats and self._evaluations == len(self._then):
             raise TrialPruned
 
     def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None: ...
 
-    def ending(self, state: str, error: BaseException | None) -> str:
+    def ending(self, state: RunState, error: BaseException | None) -> RunState:
         return state
 
 
 def rerun(
-    recorded: RecordedRun, config: RunConfig, overrides: list[str], kind: str = "reproduction"
+    recorded: RecordedRun, config: RunConfig, overrides: list[str], kind: str = Kind.REPRODUCTION
 ) -> RecordedRun:
     """Trains, as `kind` reproduction or reseed, and returns the record, also of one that diverges.
 
@@ -74,7 +81,7 @@ def rerun(
     from finesweep.training.run import run
 
     scored = predicts(recorded.record) or any(name.startswith("final_") for name, _ in recorded.history)
-    trial = Reproduction(recorded, kind, kind == "reproduction" and scored)
+    trial = Reproduction(recorded, kind, kind == Kind.REPRODUCTION and scored)
     folder = OUTPUTS / recorded.run_id / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,9 +98,9 @@ def rerun(
         raise
     finally:
         current_hooks.reset(token)
-    if kind == "reseed":
+    if kind == Kind.RESEED:
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # only its value is wanted
-    return load_recorded_run(trial.run_id, TrackingConfig(config.tracking.uri))
+    return load_recorded_run(trial.run_id, config.tracking)
 
 
 def record_verdict(found: Verdict, tracking: TrackingConfig) -> None:
@@ -102,9 +109,9 @@ def record_verdict(found: Verdict, tracking: TrackingConfig) -> None:
 
     tracked = TrackedRun(open_store(tracking), found.reproduction_run_id)
     tracked.log_text(json.dumps(found.to_dict(), indent=1) + "\n", "reproduction.json")
-    tags = {"finesweep.verdict": found.verdict}
+    tags = {Tag.VERDICT: found.verdict}
     note = f"Reproduction of run {found.run_id}: **{found.verdict}**"
     if found.cause:
-        tags["finesweep.cause"] = found.cause
+        tags[Tag.CAUSE] = found.cause
         note += f". Likely cause: {found.cause}"
-    tracked.set_tags(tags | {"mlflow.note.content": note})
+    tracked.set_tags(tags | {Tag.NOTE: note})

@@ -11,6 +11,7 @@ from finesweep.errors import RunError
 from finesweep.provenance.differences import Change
 from finesweep.reproduce.recorded_run import RecordedRun
 from finesweep.reproduce.rerun import rerun
+from finesweep.tags import Kind
 
 CONFIDENCE = 0.95
 ROUNDING = 1e-9  # of the mean of equal values
@@ -51,7 +52,7 @@ def train_seeds(
     for seed in range(config.seed + 1, config.seed + 1 + count):
         own = deepcopy(config)
         own.seed, own.predict = seed % 2**32, False
-        now = rerun(recorded, own, [*overrides, f"seed={own.seed}"], kind="reseed")
+        now = rerun(recorded, own, [*overrides, f"seed={own.seed}"], kind=Kind.RESEED)
         found.append(SeedResult(own.seed, now.run_id, now.value))
     values = [one.value for one in found if one.value is not None]
     sign = 1 if config.data.direction is Direction.maximize else -1

@@ -17,7 +17,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import StudyConfig
-from finesweep.hooks import TrialLost
+from finesweep.hooks import RunState, TrialLost
 from finesweep.study import budget, confirm
 from finesweep.study.liveness import is_gone, this_owner
 from finesweep.study.lock import study_lock
@@ -152,7 +152,7 @@ class TrialQueue:
             assert outcome is not None, "signed off before it is told"
             self._tell(trial, outcome)
 
-    def recover(self, reason: str | None, close_run: Callable[[int, str], None]) -> int:
+    def recover(self, reason: str | None, close_run: Callable[[int, RunState], None]) -> int:
         """Ends the RUNNING trials whose owner is gone, as they were signed off; else they are tried again.
 
         reason: None if they were interrupted on purpose, which costs none of their retries.
@@ -163,19 +163,19 @@ class TrialQueue:
             lost = [trial for trial in self.trials() if _is_lost(trial)]
             for trial in lost:
                 signed = TrialRecord(trial).outcome
-                outcome = signed or Outcome("INTERRUPTED")
+                outcome = signed or Outcome(RunState.INTERRUPTED)
                 close_run(trial.number, outcome.state)
                 self._tell(trial, outcome, None if signed else reason)
             return len(lost)
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome, reason: str | None = None) -> None:
-        if outcome.state == "COMPLETE":
+        if outcome.state is RunState.COMPLETE:
             if outcome.checkpoint is not None:
                 self.record(trial).checkpoint = outcome.checkpoint
             self.study.tell(trial.number, outcome.values)
-        elif outcome.state == "PRUNED":
+        elif outcome.state is RunState.PRUNED:
             self.study.tell(trial.number, state=TrialState.PRUNED)
-        elif outcome.state == "INTERRUPTED":
+        elif outcome.state is RunState.INTERRUPTED:
             self._requeue(trial, reason)
         elif outcome.retry_overrides is not None:
             self._requeue(trial, None, outcome.retry_overrides)

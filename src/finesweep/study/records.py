@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from finesweep.config.study import ConfirmConfig, Sampler
 from finesweep.errors import StudyError
+from finesweep.hooks import RunState
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 class Outcome:
     """How a run ended: the state that its MLflow run carries as a tag, and the values that Optuna is told."""
 
-    state: str  # COMPLETE, PRUNED, FAIL or INTERRUPTED
+    state: RunState
     values: list[float] = field(default_factory=list)
     checkpoint: str | None = None
     error: str | None = None
@@ -29,13 +30,17 @@ class Outcome:
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Outcome":
-        kept = {key: value for key, value in stored.items() if key != "extra"}
-        return cls(**kept, retry_overrides=stored.get("extra"))
+        return cls(
+            RunState(stored["state"]),
+            stored["values"],
+            stored["checkpoint"],
+            stored["error"],
+            retry_overrides=stored["extra"],
+        )
 
     def dump(self) -> dict[str, Any]:
         stored = asdict(self)
-        stored["extra"] = stored.pop("retry_overrides")
-        return stored
+        return stored | {"state": str(self.state), "extra": stored.pop("retry_overrides")}
 
 
 @dataclass

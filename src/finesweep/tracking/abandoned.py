@@ -7,8 +7,10 @@ import psutil
 from mlflow.entities import Run
 
 from finesweep.config.run import TrackingConfig
+from finesweep.hooks import RunState
+from finesweep.tags import Kind, Tag
 from finesweep.tracking.store import open_store
-from finesweep.tracking.tracked import TrackedRun
+from finesweep.tracking.tracked import RUNNING, TrackedRun
 
 
 def process_identity() -> str:
@@ -16,21 +18,21 @@ def process_identity() -> str:
     return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
-def close_trial_runs(config: TrackingConfig, study: str, number: int, state: str) -> None:
+def close_trial_runs(config: TrackingConfig, study: str, number: int, state: RunState) -> None:
     """Closes what a dead worker left open of one trial; also what another run has closed as abandoned."""
-    which = f"tags.`finesweep.study` = '{study}' and tags.`finesweep.trial` = '{number}'"
+    which = f"tags.`{Tag.STUDY}` = '{study}' and tags.`{Tag.TRIAL}` = '{number}'"
     for run in _search(config, which):
-        if run.data.tags.get("finesweep.state") != state or run.info.status == "RUNNING":
+        if run.data.tags.get(Tag.STATE) != state or run.info.status == RUNNING:
             TrackedRun(open_store(config), run.info.run_id).end(state)
 
 
 def kill_abandoned_runs(config: TrackingConfig) -> None:
     """Closes the runs and trials of this host whose process was killed and could not do it itself."""
-    here = f"tags.`finesweep.host` = '{socket.gethostname()}'"
-    for run in _search(config, f"{here} and attributes.status = 'RUNNING'"):
-        pid, _, start = run.data.tags.get("finesweep.process", "0:0").partition(":")
-        if run.data.tags.get("finesweep.kind") != "study" and not _lives(int(pid), float(start)):
-            TrackedRun(open_store(config), run.info.run_id).end("INTERRUPTED")
+    here = f"tags.`{Tag.HOST}` = '{socket.gethostname()}'"
+    for run in _search(config, f"{here} and attributes.status = '{RUNNING}'"):
+        pid, _, start = run.data.tags.get(Tag.PROCESS, "0:0").partition(":")
+        if run.data.tags.get(Tag.KIND) != Kind.STUDY and not _lives(int(pid), float(start)):
+            TrackedRun(open_store(config), run.info.run_id).end(RunState.INTERRUPTED)
 
 
 def _search(config: TrackingConfig, which: str) -> list[Run]:

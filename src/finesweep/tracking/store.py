@@ -22,11 +22,12 @@ from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError
 from finesweep.io.atomic import has_table, make_whole
 from finesweep.io.redaction import redact_urls
+from finesweep.tags import Tag
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's side for training runs
+EXPERIMENT_TAGS = {Tag.EXPERIMENT_KIND: "custom_model_development"}  # the UI's side for training runs
 SQLITE = "sqlite:///"
 
 

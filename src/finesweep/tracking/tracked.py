@@ -13,10 +13,18 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 
 from finesweep.errors import ModelError
+from finesweep.hooks import RunState
 from finesweep.io.redaction import redact
+from finesweep.tags import Tag
 
-# How a training ended -> the status of its MLflow run.
-STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "INTERRUPTED": "KILLED", "FAIL": "FAILED"}
+RUNNING = "RUNNING"  # MLflow's status of an open run
+# The status of a closed MLflow run, by how the run ended.
+STATUSES = {
+    RunState.COMPLETE: "FINISHED",
+    RunState.PRUNED: "KILLED",
+    RunState.INTERRUPTED: "KILLED",
+    RunState.FAIL: "FAILED",
+}
 MAX_PARAM = 6000  # characters; MLflow cuts longer values without a word
 
 
@@ -70,13 +78,10 @@ class TrackedRun:
         with suppress(NotImplementedError, OSError, MlflowException):
             get_artifact_repository(root).delete_artifacts(artifact_path)
 
-    def end(self, state: str, error: str | None = None) -> None:
-        """Closes the run of a training; `state`: COMPLETE, PRUNED, INTERRUPTED or FAIL."""
-        self.set_tags(
-            {"finesweep.state": state} | ({"finesweep.error": redact(error)[:1000]} if error else {})
-        )
-        self.close(STATUSES[state])
+    def end(self, state: RunState, error: str | None = None) -> None:
+        """Tags the run of a training with its state and its error, and closes it."""
+        self.set_tags({Tag.STATE: str(state)} | ({Tag.ERROR: redact(error)[:1000]} if error else {}))
+        self.close(state)
 
-    def close(self, status: str) -> None:
-        """`status`: FINISHED, FAILED or KILLED."""
-        self.client.set_terminated(self.run_id, status)
+    def close(self, state: RunState) -> None:
+        self.client.set_terminated(self.run_id, STATUSES[state])

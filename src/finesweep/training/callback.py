@@ -12,7 +12,7 @@ import numpy as np
 from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from finesweep.config.run import Direction, RunConfig
-from finesweep.hooks import Trial
+from finesweep.hooks import RunHooks
 from finesweep.io import checkpoint
 
 CARRIED = "observer.json"  # in each checkpoint: what a resumed training must not lose
@@ -28,7 +28,7 @@ class TrainingCallback(TrainerCallback):
     """Evaluates and saves at equal shares of an epoch, logs both, and keeps only what is still needed."""
 
     def __init__(
-        self, config: RunConfig, steps_per_epoch: int, log: MetricLog, trial: Trial | None, objective: str
+        self, config: RunConfig, steps_per_epoch: int, log: MetricLog, trial: RunHooks | None, objective: str
     ) -> None:
         self.config, self.log, self.trial = config, log, trial
         self.steps_per_epoch = steps_per_epoch

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 
 from finesweep.config.parse import parse_config
 from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.machine import device
 from finesweep.monitor.publish import publish
@@ -20,6 +21,7 @@ from finesweep.study.lock import study_lock
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
+from finesweep.tags import Tag
 from finesweep.tracking import TrackedRun, open_store
 from finesweep.training import recording
 from finesweep.training.inputs import load_inputs
@@ -61,7 +63,7 @@ def finish(
         )
         publish(queue.study, parent, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
-        parent.close("FINISHED")
+        parent.close(RunState.COMPLETE)
 
 
 def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig, keep: int) -> None:
@@ -88,7 +90,7 @@ def _submit(best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedR
     chosen = _checkpoint(best, folder, tracked)
     predicted = score_and_predict(config, load_inputs(config), chosen, folder, parent)
     recording.amend_results(tracked, config.tracking, predicted)
-    parent.set_tags({"finesweep.best_trial": str(best.number), "finesweep.best_run_id": run_id})
+    parent.set_tags({Tag.BEST_TRIAL: str(best.number), Tag.BEST_RUN_ID: run_id})
     parent.log_metrics({"best_value": best.values[0]}, step=best.number)
     parent.set_tags({f"best.{key}": str(value) for key, value in params_of(best).items()})
     return predicted

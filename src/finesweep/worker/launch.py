@@ -14,6 +14,7 @@ from optuna.study import Study
 from finesweep import tracking
 from finesweep.config.study import Sampler
 from finesweep.errors import ConfigError, SweepFailed
+from finesweep.hooks import RunState
 from finesweep.machine import device
 from finesweep.machine.placement import Placement
 from finesweep.study import storage as studies
@@ -53,7 +54,7 @@ class Prepared:
     @contextmanager
     def closing(self) -> Iterator[None]:
         """However the workers end, no trial is left open, nor the parent run if nobody else is at work."""
-        status = "FAILED"
+        state = RunState.FAIL
         reason: str | None = GONE
         try:
             with stop.listening(this_command()):
@@ -61,14 +62,14 @@ class Prepared:
                 yield
                 if stop.asked:
                     raise KeyboardInterrupt
-            status = "FINISHED" if self.queue.is_over() else "FAILED"
+            state = RunState.COMPLETE if self.queue.is_over() else RunState.FAIL
         except KeyboardInterrupt:
-            status, reason = "KILLED", None  # on purpose: it costs no retry
+            state, reason = RunState.INTERRUPTED, None  # on purpose: it costs no retry
             raise
         finally:
             self.recover(reason)
             if not studies.is_running(self.queue.trials()):
-                self.parent.close(status)
+                self.parent.close(state)
 
     def recover(self, reason: str | None = GONE) -> int:
         return recover(self.queue, self.sweep.run.tracking, reason)

@@ -2,6 +2,7 @@
 
 from finesweep import tracking
 from finesweep.config.run import TrackingConfig
+from finesweep.hooks import RunState
 from finesweep.study.queue import GONE, TrialQueue
 
 
@@ -11,7 +12,7 @@ def recover(queue: TrialQueue, config: TrackingConfig, reason: str | None = GONE
     reason: None if they were interrupted on purpose.
     """
 
-    def close_run(number: int, state: str) -> None:
+    def close_run(number: int, state: RunState) -> None:
         tracking.close_trial_runs(config, queue.name, number, state)
 
     return queue.recover(reason, close_run)

@@ -12,7 +12,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep.config.study import StudyConfig
-from finesweep.hooks import TrialLost, TrialPruned, TrialTimeout, current_hooks
+from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, current_hooks
 from finesweep.io.atomic import causes, has_no_room
 from finesweep.io.redaction import redact
 from finesweep.study.liveness import BEAT_EVERY_S
@@ -20,6 +20,7 @@ from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, Progress, TrialRecord
 from finesweep.study.samplers import make_pruner
 from finesweep.study.signals import stop
+from finesweep.tags import Tag
 
 log = logging.getLogger(__name__)
 # Trials differ in epochs and batch size, so they are compared at equal shares of their own training, where
@@ -38,7 +39,7 @@ class _OwnRecord(TrialRecord):
 
 
 class RunningTrial:
-    """`finesweep.hooks.Trial`, over an Optuna trial that this process owns."""
+    """`finesweep.hooks.RunHooks`, over an Optuna trial that this process owns."""
 
     def __init__(self, queue: TrialQueue, trial: OptunaTrial, tags: dict[str, str]) -> None:
         self.queue, self.trial, self._tags = queue, trial, tags
@@ -63,17 +64,21 @@ class RunningTrial:
 
     @property
     def tags(self) -> dict[str, str]:
-        own = {"finesweep.study": self.queue.name, "finesweep.trial": str(self.trial.number)}
+        own = {Tag.STUDY: self.queue.name, Tag.TRIAL: str(self.trial.number)}
         lineage = {
-            "finesweep.retry_of": self.record.retry_of,
-            "finesweep.confirms": self.record.confirms,
-            "finesweep.reused_of": self.record.reused_of,
+            Tag.RETRY_OF: self.record.retry_of,
+            Tag.CONFIRMS: self.record.confirms,
+            Tag.REUSED_OF: self.record.reused_of,
         }
         return self._tags | own | {key: str(value) for key, value in lineage.items() if value is not None}
 
     @property
     def predicts(self) -> bool:
         return False  # the best one does, in the finish step
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        return frozenset(self.config.objectives)
 
     @property
     def stopping(self) -> bool:
@@ -115,15 +120,15 @@ class RunningTrial:
             raise ArithmeticError(f"objective is {values}")
         self._result = values, checkpoint
 
-    def ending(self, state: str, error: BaseException | None) -> str:
+    def ending(self, state: RunState, error: BaseException | None) -> RunState:
         outcome = Outcome(state)
-        if self._result and state == "COMPLETE":
+        if self._result and state is RunState.COMPLETE:
             outcome.values, outcome.checkpoint = self._result
-        if error is not None and state == "FAIL":
+        if error is not None and state is RunState.FAIL:
             outcome.error = redact(f"{type(error).__name__}: {error}")
             if has_no_room(error):
                 # The machine's fault, not the trial's: it goes on from here once there is room.
-                self.no_room, outcome = str(error), Outcome("INTERRUPTED")
+                self.no_room, outcome = str(error), Outcome(RunState.INTERRUPTED)
             self.out_of_memory = _is_cuda_out_of_memory(error)
             if self.out_of_memory and self.config.retry_oom and self.record.retry_overrides is None:
                 outcome.retry_overrides = self.smaller_batch

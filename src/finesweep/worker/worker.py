@@ -24,7 +24,7 @@ from finesweep import tracking
 from finesweep.config.run import TrackingConfig
 from finesweep.config.study import SweepConfig
 from finesweep.errors import OutputError
-from finesweep.hooks import TrialLost
+from finesweep.hooks import RunState, TrialLost
 from finesweep.io.atomic import has_no_room
 from finesweep.io.redaction import protect, redact_urls
 from finesweep.machine.placement import Placement
@@ -33,6 +33,7 @@ from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, params_of
+from finesweep.tags import Tag
 from finesweep.worker.isolation import in_fresh_process
 from finesweep.worker.recovery import recover
 from finesweep.worker.retention import drop_losers
@@ -117,7 +118,7 @@ class Worker:
 
         Raises: KeyboardInterrupt, after handing it back; OutputError, likewise, for a full disk.
         """
-        with RunningTrial(queue, trial, {"mlflow.parentRunId": self.parent_run_id} | self.tags) as running:
+        with RunningTrial(queue, trial, {Tag.PARENT_RUN_ID: self.parent_run_id} | self.tags) as running:
             try:
                 self._run(queue, running)
                 queue.tell(trial.number)
@@ -125,7 +126,7 @@ class Worker:
                 log.warning("%s", lost)
             except KeyboardInterrupt:
                 if running.outcome is None:  # its run was not open yet
-                    running.sign_off(Outcome("INTERRUPTED"))
+                    running.sign_off(Outcome(RunState.INTERRUPTED))
                 queue.tell(trial.number)
                 if not stop.asked:  # not by `Stop`, which asks first
                     raise
@@ -134,7 +135,7 @@ class Worker:
                 f"trial {trial.number}: {running.no_room}. It was handed back: make room, and the same "
                 "command goes on from its last checkpoint"
             )
-        if running.outcome and running.outcome.state == "COMPLETE":
+        if running.outcome and running.outcome.state is RunState.COMPLETE:
             drop_losers(queue, self.sweep.keep_checkpoints)
         return running.out_of_memory
 
@@ -212,7 +213,7 @@ class Worker:
         known = TrialRecord(twin)
         assert known.folder is not None and known.overrides is not None
         record.folder, record.overrides = known.folder, known.overrides
-        outcome = Outcome(twin.state.name, twin.values or [], known.checkpoint)
+        outcome = Outcome(RunState(twin.state.name), twin.values or [], known.checkpoint)
         tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
         running.started(tracked.run_id)
         tracked.log_params(params_of(running.trial))
@@ -234,15 +235,15 @@ class Worker:
             raise error
         tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
         running.started(tracked.run_id)
-        tracked.end(running.ending("FAIL", error), f"{type(error).__name__}: {error}")
+        tracked.end(running.ending(RunState.FAIL, error), f"{type(error).__name__}: {error}")
 
     def _clean_up(self, running: RunningTrial, error: BaseException) -> None:
         """A failed trial's log becomes an artifact of its run; checkpoints that nobody will resume go."""
-        record, state = running.record, running.outcome.state if running.outcome else "FAIL"
+        record, state = running.record, running.outcome.state if running.outcome else RunState.FAIL
         folder = Path(record.folder) if record.folder else None
-        if folder and state != "INTERRUPTED":
+        if folder and state is not RunState.INTERRUPTED:
             shutil.rmtree(folder / "training", ignore_errors=True)
-        if folder and state == "FAIL":
+        if folder and state is RunState.FAIL:
             log.error("trial %d failed", running.trial.number, exc_info=error)
             tracked = tracking.TrackedRun(tracking.open_store(self.tracking), str(record.run_id))
             for path in sorted(folder.glob("*.log")):

@@ -1,0 +1,54 @@
+"""Names of the tags on MLflow runs, and the kinds of runs; no other file spells them. Imports nothing."""
+
+
+class Kind:
+    """Values of `Tag.KIND`."""
+
+    RUN = "run"  # a training that a person started alone
+    STUDY = "study"  # the parent of a study's trials
+    TRIAL = "trial"
+    REPRODUCTION = "reproduction"
+    RESEED = "reseed"  # a run made again with another seed
+
+
+class Tag:
+    KIND = "finesweep.kind"
+    STATE = "finesweep.state"  # a `hooks.RunState`; missing while the run is open
+    ERROR = "finesweep.error"
+    # The process that writes the run.
+    HOST = "finesweep.host"
+    PROCESS = "finesweep.process"  # pid:start
+    # The worker's place on its machine.
+    WORKER = "finesweep.worker"  # its index
+    GPU = "finesweep.gpu"
+    CORES = "finesweep.cores"
+    # A trial, and its lineage by trial numbers.
+    STUDY = "finesweep.study"
+    TRIAL = "finesweep.trial"
+    RETRY_OF = "finesweep.retry_of"
+    CONFIRMS = "finesweep.confirms"
+    REUSED_OF = "finesweep.reused_of"
+    # A study's winner, on the parent run.
+    BEST_TRIAL = "finesweep.best_trial"
+    BEST_RUN_ID = "finesweep.best_run_id"
+    # A run that was made again.
+    REPRODUCES = "finesweep.reproduces"
+    VERDICT = "finesweep.verdict"
+    CAUSE = "finesweep.cause"
+    # Provenance.
+    DEVICE = "finesweep.device"
+    THREADS = "finesweep.threads"
+    CPU_CAPABILITY = "finesweep.cpu_capability"
+    TORCH = "finesweep.torch"
+    DATA_SHA256 = "finesweep.data_sha256"
+    WEIGHTS_SHA256 = "finesweep.weights_sha256"
+    # MLflow's own, which its UI reads.
+    PARENT_RUN_ID = "mlflow.parentRunId"
+    USER = "mlflow.user"
+    SOURCE_NAME = "mlflow.source.name"
+    GIT_COMMIT = "mlflow.source.git.commit"
+    NOTE = "mlflow.note.content"
+    EXPERIMENT_KIND = "mlflow.experimentKind"  # of an experiment
+
+
+OWN_PREFIX = "finesweep."
