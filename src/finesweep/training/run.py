@@ -100,7 +100,7 @@ def _train(
     compute_metrics = metrics_for(config.data, len(inputs.splits.labels or ["value"]))
     folder = output_dir / "training"
     trainer = build_trainer(config, model, inputs, compute_metrics, folder, callback)
-    resume = checkpoint.claim(folder, _training_identity(config))
+    resume = checkpoint.resumable(folder, _training_identity(config))
     recording.keep_provenance(record, folder, resumes=resume is not None)
     trained = train(trainer, callback, folder, resume)
     throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}
