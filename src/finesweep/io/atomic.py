@@ -14,7 +14,12 @@ STAGING = (
 
 @contextmanager
 def staged(
-    target: Path, *, folder: bool = False, replace_folder: bool = False, sync: bool = False
+    target: Path,
+    *,
+    folder: bool = False,
+    replace_folder: bool = False,
+    sync: bool = False,
+    parent: Path | None = None,
 ) -> Iterator[Path]:
     """Yields an empty file (or folder) beside `target`, which takes its place when the block ends.
 
@@ -22,9 +27,10 @@ def staged(
 
     replace_folder: removes an older `target` folder first; without it, one that is not empty is an error.
     sync: flushes files, folder and parent to the disk, so that a power cut loses nothing either.
+    parent: another folder of the same file system to stage in, whose owner removes what a kill leaves.
     Raises: OSError if the parent cannot be written, or `target` is a folder that may not be replaced.
     """
-    staging = _create(target, folder)
+    staging = _create(parent or target.parent, f"{STAGING}{target.name}-", folder)
     try:
         yield staging
         for path in (*staging.rglob("*"), staging):  # a file has no contents: it is the last one alone
@@ -53,11 +59,10 @@ def remove_unfinished(target: Path) -> None:
             _remove(path)
 
 
-def _create(target: Path, folder: bool) -> Path:
-    prefix = f"{STAGING}{target.name}-"
+def _create(parent: Path, prefix: str, folder: bool) -> Path:
     if folder:
-        return Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-    descriptor, name = tempfile.mkstemp(prefix=prefix, dir=target.parent)
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    descriptor, name = tempfile.mkstemp(prefix=prefix, dir=parent)
     os.close(descriptor)
     return Path(name)
 

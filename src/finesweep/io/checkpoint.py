@@ -32,9 +32,10 @@ def save(write: Callable[[Path], None], parent: Path, step: int) -> Path:
 def publish(folder: Path, target: Path) -> Path:
     """Makes `target` from a checkpoint, without the files that only resuming needs. Returns `target`.
 
-    The checkpoint itself stays, so a kill in between loses nothing.
+    The checkpoint itself stays, so a kill in between loses nothing. What it leaves lies beside the
+    checkpoint, and goes when a retry of the trial removes its checkpoints.
     """
-    with staged(target, folder=True, replace_folder=True, sync=True) as staging:
+    with staged(target, folder=True, replace_folder=True, sync=True, parent=folder.parent) as staging:
         for path in folder.iterdir():
             if path.name not in (*RESUME_FILES, MANIFEST):
                 _link_or_copy(path, staging / path.name)
