@@ -40,7 +40,7 @@ def guarded(main: Callable[[], object]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = (
         "1"  # Hydra hands exceptions on instead of printing them and exiting with 1
     )
-    determinism.deterministic_cublas()
+    determinism.fix_cublas_workspace()
     signal.signal(signal.SIGTERM, _terminate)
     logging.captureWarnings(True)
     try:
