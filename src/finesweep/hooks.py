@@ -34,6 +34,10 @@ class Trial(Protocol):
         """Whether the run is to score and predict at its end, as a plain one does."""
 
     @property
+    def metrics(self) -> frozenset[str]:
+        """Names of metrics that are to be scored besides the run's own and its task's usual ones."""
+
+    @property
     def stopping(self) -> bool:
         """Whether the run should save now, and raise KeyboardInterrupt: somebody pressed Ctrl-C."""
 

@@ -36,6 +36,10 @@ class Reproduction:
         return f"{self.kind}-{self.recorded.name}"
 
     @property
+    def metrics(self) -> frozenset[str]:
+        return frozenset(name.removeprefix("eval_") for name, _ in self.recorded.history)
+
+    @property
     def tags(self) -> dict[str, str]:
         linked = {"finesweep.kind": self.kind, "finesweep.reproduces": self.recorded.run_id}
         # MLflow's UI then shows it under the original; a run of another store it could not show.

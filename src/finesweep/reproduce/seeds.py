@@ -11,6 +11,7 @@ from finesweep.errors import RunError
 from finesweep.provenance.differences import Change
 from finesweep.reproduce.recorded_run import RecordedRun
 from finesweep.reproduce.rerun import rerun
+from finesweep.tasks import direction_of, task_of
 
 CONFIDENCE = 0.95
 ROUNDING = 1e-9  # of the mean of equal values
@@ -54,7 +55,7 @@ def train_seeds(
         now = rerun(recorded, own, [*overrides, f"seed={own.seed}"], kind="reseed")
         found.append(SeedResult(own.seed, now.run_id, now.value))
     values = [one.value for one in found if one.value is not None]
-    sign = 1 if config.data.direction is Direction.maximize else -1
+    sign = 1 if direction_of(task_of(config.data)) is Direction.maximize else -1
     interval = prediction_interval(values)
     return SeedSpread(
         recorded.run_id,

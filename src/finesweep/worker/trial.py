@@ -64,6 +64,10 @@ class RunningTrial:
         return False  # the best one does, in the finish step
 
     @property
+    def metrics(self) -> frozenset[str]:
+        return frozenset(self.config.objectives)
+
+    @property
     def stopping(self) -> bool:
         return stop.asked
 
