@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from finesweep.config.run import RunConfig
 from finesweep.data import load_splits
 from finesweep.io import checkpoint
+from finesweep.tasks import Scorer
 from finesweep.tracking import open_store, start_run
 from finesweep.training import trainer
 from finesweep.training.run import run
@@ -79,7 +80,7 @@ def test_the_best_evaluation_is_what_is_kept_and_predicts(
 
     monkeypatch.setattr(checkpoint, "save", remember)
     scores = iter([0.9, 0.5, 0.4])
-    monkeypatch.setattr("finesweep.training.run.metrics_for", lambda *_: lambda _: {"accuracy": next(scores)})
+    monkeypatch.setattr(Scorer, "__call__", lambda *_: {"accuracy": next(scores)})
     result = run(settings, tmp_path / "out")
     assert result.value == 0.9
     kept = AutoModelForSequenceClassification.from_pretrained(str(result.checkpoint))
@@ -141,7 +142,7 @@ def test_early_stopping_counts_evaluations_without_a_better_one(
     config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([0.5, 0.7, 0.6, 0.6, 0.9])
-    monkeypatch.setattr("finesweep.training.run.metrics_for", lambda *_: lambda _: {"accuracy": next(scores)})
+    monkeypatch.setattr(Scorer, "__call__", lambda *_: {"accuracy": next(scores)})
     settings = config("trainer.num_train_epochs=5", "trainer.early_stopping_patience=2", "predict=false")
     assert run(settings, tmp_path / "out").value == 0.7
     assert next(scores) == 0.9

@@ -17,7 +17,7 @@ def as_name(cell: object) -> str:
 
     Raises: CellError.
     """
-    if is_empty(cell):
+    if is_empty(cell) or cell == "":
         raise CellError("the label is empty")
     if isinstance(cell, float):
         if not cell.is_integer():

@@ -100,7 +100,7 @@ class MultiLabel(Task):
         return {**super().head(names), "problem_type": "multi_label_classification"}
 
     def class_counts(self, labels: Any, size: int) -> Array:
-        return np.asarray(labels).sum(axis=0).astype(np.int64)
+        return np.asarray(np.asarray(labels).sum(axis=0), np.int64)
 
     def balanced_weights(self, counts: Array, rows: int) -> Array:
         """Gives each label's rows without it for one row with it, so that both sides weigh the same."""
@@ -122,7 +122,8 @@ class MultiLabel(Task):
         return np.asarray(1.0 / (1.0 + np.exp(-logits.astype(np.float64))))
 
     def decide(self, scores: Array) -> Array:
-        return np.asarray(np.asarray(scores) >= self.config.threshold, np.int64)
+        decided: Array = np.asarray(np.asarray(scores) >= self.config.threshold, np.int64)
+        return decided
 
     def metric_features(self) -> tuple[Any, Any]:
         return List(Value("float64")), List(Value("int64"))

@@ -89,10 +89,10 @@ class Scorer:
         logits, labels = outputs_of(evaluation.predictions), np.asarray(evaluation.label_ids)
         references = self.task.references(labels)
         self._check(references)
-        scores = self.task.scores(logits, labels)
-        self.predictions_sha256 = _hash(self.task, logits, scores)
         if not np.isfinite(logits).all():
             return dict.fromkeys(self.metrics, float("nan"))
+        scores = self.task.scores(logits, labels)
+        self.predictions_sha256 = _hash(self.task, logits, scores)
         found: dict[str, float] = self._evaluate.compute(predictions=scores, references=references)
         return found
 
@@ -108,7 +108,7 @@ class Scorer:
     def _check(self, references: Any) -> None:
         if len(references) == 0:
             raise DataError("nothing to evaluate: the evaluation split has no rows; see data.eval_split")
-        if not isinstance(references, np.ndarray) or not np.issubdtype(references.dtype, np.integer):
+        if not self.task.has_names or self.task.is_pretokenized:
             return
         wrong = np.argwhere((references < 0) | (references >= len(self.names)))
         if len(wrong):
