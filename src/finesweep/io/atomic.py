@@ -33,10 +33,7 @@ def staged(
     staging = _create(parent or target.parent, f"{STAGING}{target.name}-", folder)
     try:
         yield staging
-        for path in (*staging.rglob("*"), staging):  # a file has no contents: it is the last one alone
-            path.chmod((0o777 if path.is_dir() else 0o666) & ~_umask())
-            if sync:
-                _flush(path)
+        _set_modes(staging, sync)
         if replace_folder:
             shutil.rmtree(target, ignore_errors=True)
         staging.rename(target)
@@ -65,6 +62,14 @@ def _create(parent: Path, prefix: str, folder: bool) -> Path:
     descriptor, name = tempfile.mkstemp(prefix=prefix, dir=parent)
     os.close(descriptor)
     return Path(name)
+
+
+def _set_modes(staging: Path, sync: bool) -> None:
+    """Sets the mode of everything staged by the umask, and flushes it to the disk if `sync`; folders last."""
+    for path in (*sorted(staging.rglob("*"), reverse=True), staging):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~_umask())
+        if sync:
+            _flush(path)
 
 
 def _remove(path: Path) -> None:
