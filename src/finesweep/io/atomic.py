@@ -66,8 +66,9 @@ def _create(parent: Path, prefix: str, folder: bool) -> Path:
 
 def _set_modes(staging: Path, sync: bool) -> None:
     """Sets the mode of everything staged by the umask, and flushes it to the disk if `sync`; folders last."""
+    mask = _umask()
     for path in (*sorted(staging.rglob("*"), reverse=True), staging):
-        path.chmod((0o777 if path.is_dir() else 0o666) & ~_umask())
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
         if sync:
             _flush(path)
 
