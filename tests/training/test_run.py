@@ -59,7 +59,7 @@ def test_the_checkpoint_answers_with_label_names_to_anybody(config: Compose, tmp
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
-    assert checkpoint.damage(folder) is None
+    assert checkpoint.find_damage(folder) is None
     answer = pipeline("text-classification", model=str(folder))({"text": "Who is it?", "text_pair": "It is."})
     assert answer["label"] in ("entailment", "not_entailment")
 
@@ -169,12 +169,12 @@ def test_another_config_in_the_same_folder_does_not_go_on_from_its_checkpoints(
     config: Compose, tmp_path: Path
 ) -> None:
     folder = tmp_path / "training"
-    assert checkpoint.claim(folder, "a") is None
+    assert checkpoint.resumable(folder, "a") is None
     saved = checkpoint.save(
         lambda staging: (staging / "model.safetensors").write_bytes(b"w") and None, folder, 5
     )
-    assert checkpoint.claim(folder, "a") == saved
-    assert checkpoint.claim(folder, "b") is None
+    assert checkpoint.resumable(folder, "a") == saved
+    assert checkpoint.resumable(folder, "b") is None
     assert not saved.exists()
 
 

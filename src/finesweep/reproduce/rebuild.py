@@ -54,8 +54,8 @@ def pin(machine: Mapping[str, Any], threads: int | None) -> None:
     Instruction sets are only ever lowered: torch believes what it is told, and would die of an illegal
     instruction. What a person has set here stays, and is named as a difference.
     """
-    determinism.as_recorded(machine["variables"])
-    determinism.threads(threads or machine["threads"])
+    determinism.restore_variables(machine["variables"])
+    determinism.set_threads(threads or machine["threads"])
     import torch  # computes nothing yet; ATen reads its variable when it first does
 
     has_avx2, has_avx512 = torch.cpu._is_avx2_supported(), torch.cpu._is_avx512_supported()

@@ -7,16 +7,14 @@ first QNLI; the server takes the second's.
 
 import math
 import operator
-import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from finesweep.errors import OutputError, SubmissionError
-from finesweep.io.atomic import write_text
+from finesweep.io.atomic import staged, write_text
 
 HEADER = "index\tprediction"
 STSB_NUMBER = re.compile(r"[0-4]\.[0-9]{3}|5\.000")
@@ -159,16 +157,12 @@ def zip_submission(paths: Iterable[Path], target: Path) -> Path:
     for one, other in zip(files, files[1:], strict=False):
         if one.name == other.name:
             raise SubmissionError(f"{one} and {other}: two files of one name in a flat zip")
-    unfinished = target.with_name(f".{target.name}-{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _zip(files, unfinished)
-        os.replace(unfinished, target)
+        with staged(target) as staging:
+            _zip(files, staging)
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error}") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
     return target
 
 

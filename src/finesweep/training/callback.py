@@ -63,7 +63,7 @@ class TrainingCallback(TrainerCallback):
 
     def best_checkpoint(self, folder: Path) -> Path:
         best = folder / f"step-{self.best.step:06d}"
-        if reason := checkpoint.damage(best):
+        if reason := checkpoint.find_damage(best):
             raise OSError(f"the best checkpoint is damaged: {best}: {reason}")
         return best
 
@@ -81,7 +81,7 @@ class TrainingCallback(TrainerCallback):
         state = json.loads((folder / "trainer_state.json").read_text())
         seen = [entry for entry in state["log_history"] if self.objective in entry]
         best = max(seen, key=lambda entry: self.sign * entry[self.objective], default=None)
-        if best and checkpoint.damage(folder.with_name(f"step-{int(best['step']):06d}")):
+        if best and checkpoint.find_damage(folder.with_name(f"step-{int(best['step']):06d}")):
             return False
         carried = json.loads((folder / CARRIED).read_text())
         self._loss, self._loss_steps = carried["loss"], carried["steps"]
@@ -183,7 +183,7 @@ class TrainingCallback(TrainerCallback):
         folder = Path(str(args.output_dir))
         newest = folder / f"step-{state.global_step:06d}"
         best = {folder / f"step-{self.best.step:06d}"} if self.history else set()
-        if reason := checkpoint.damage(newest):
+        if reason := checkpoint.find_damage(newest):
             raise OSError(f"the checkpoint that was just written is damaged: {newest}: {reason}")
         checkpoint.keep_only(folder, best | {newest})
         if self.trial and self.trial.stopping:

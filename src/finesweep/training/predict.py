@@ -45,7 +45,7 @@ def score_and_predict(
     `folder` is the published checkpoint; it is verified first. Files go under `output_dir`/submission.
     Raises: ModelError for a damaged checkpoint, SubmissionError for a test split that is not official.
     """
-    if reason := checkpoint.damage(folder):
+    if reason := checkpoint.find_damage(folder):
         raise ModelError(f"{folder}: the checkpoint is damaged: {reason}")
     with TemporaryDirectory() as scratch:
         trainer = _predictor(config, inputs, folder, Path(scratch))

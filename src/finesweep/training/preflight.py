@@ -7,8 +7,8 @@ from finesweep.config.run import Init, ModelConfig, RunConfig, TrackingConfig
 from finesweep.data import Splits, read_splits
 from finesweep.data.source import LABEL
 from finesweep.errors import ConfigError, ModelError, SubmissionError
-from finesweep.io import checkpoint
 from finesweep.io.hub import LEGAL_MODEL, WEIGHTS, check_model_source
+from finesweep.io.output import check_writable
 from finesweep.tasks import check_metric, task_of
 from finesweep.tasks.class_weights import class_weights
 from finesweep.tasks.glue_submission import check_rows
@@ -60,9 +60,9 @@ def check_model(config: ModelConfig) -> None:
 
 def check_folders(config: TrackingConfig, output_dir: Path) -> None:
     """Raises: OutputError if a run could not write its folder, or its artifacts."""
-    checkpoint.prove_writable(output_dir)
+    check_writable(output_dir)
     if not config.is_server:
-        checkpoint.prove_writable(Path(config.artifacts))
+        check_writable(Path(config.artifacts))
 
 
 def submission_problem(config: RunConfig, split: str, rows: int) -> str | None:

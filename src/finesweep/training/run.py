@@ -95,7 +95,7 @@ def _train(
     callback = TrainingCallback(config, scorer, steps_per_epoch(config, len(inputs.train)), tracked, hooks)
     folder = output_dir / "training"
     trainer = build_trainer(config, model, inputs, folder, callback)
-    resume = checkpoint.claim(folder, _training_identity(config))
+    resume = checkpoint.resumable(folder, _training_identity(config))
     recording.keep_provenance(record, folder, resumes=resume is not None)
     trained = train(trainer, callback, folder, resume)
     throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}

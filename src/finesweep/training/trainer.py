@@ -22,6 +22,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_group
 from finesweep.config.run import OptimizerConfig, OptimizerName, RunConfig
 from finesweep.data.source import LABEL
 from finesweep.io import checkpoint
+from finesweep.io.output import check_writable
 from finesweep.machine import device
 from finesweep.tasks import Task
 from finesweep.tasks.class_weights import class_weights
@@ -195,7 +196,7 @@ def train(
     The room for all checkpoints is proven first. `resume` is a whole checkpoint of an earlier, cut-off try.
     Raises: OutputError before the first step, LossNotFinite, TrialPruned, KeyboardInterrupt.
     """
-    checkpoint.prove_writable(folder, room_bytes=_room_bytes(trainer.model))
+    check_writable(folder, needed_bytes=_room_bytes(trainer.model))
     if resume and not callback.resume(resume):
         log.warning("the best checkpoint so far is damaged; the training begins anew")
         resume = None
