@@ -93,7 +93,7 @@ def rerun(
         current_hooks.reset(token)
     if kind == "reseed":
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # only its value is wanted
-    return load_recorded_run(trial.run_id, TrackingConfig(config.tracking.uri))
+    return load_recorded_run(trial.run_id, config.tracking)
 
 
 def record_verdict(found: Verdict, tracking: TrackingConfig) -> None:
