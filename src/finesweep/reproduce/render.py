@@ -1,4 +1,4 @@
-"""Reproductions, as a person reads them."""
+"""Formats conditions, verdicts and seed spreads for the terminal."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from finesweep.reproduce.seeds import SeedSpread
 from finesweep.reproduce.verdict import EXACT, MetricRow, Verdict
 
 WIDEST = 44  # characters of one cell
-MOST = 8  # names in a row
+MOST = 8  # names listed in a line
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
@@ -20,7 +20,7 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def conditions(changes: Sequence[Change]) -> str:
-    """Before training: what differs, that which may matter first."""
+    """Lists what differs from the record; differences that may change the result come first."""
     if not changes:
         return "conditions: as recorded"
     matter = [change for change in changes if change.may_matter]

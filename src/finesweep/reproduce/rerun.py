@@ -1,4 +1,4 @@
-"""The training of a run that is made again: an ordinary run, linked to the one that it repeats."""
+"""Trains a recorded run again, as an ordinary run that is linked to the original."""
 
 import json
 import math
