@@ -1,4 +1,4 @@
-"""A run as a folder: enough to make it again on another machine that has the data and the base model."""
+"""Writes a run to a folder, from which a machine that has the data and the base model can reproduce it."""
 
 import shlex
 import shutil
@@ -20,7 +20,7 @@ CONFIG = "run"  # not `config`, which would be the project's own
 
 
 def export(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> list[str]:
-    """Writes `folder`, whole or not at all. Returns what the run has not kept, of `PARTS`.
+    """Writes `folder`, whole or not at all. Returns those of `PARTS` that the run has not kept.
 
     Raises: OutputError if `folder` holds something already, or cannot be written; RunError for a folder, and
     for a run that is not finished.
@@ -67,7 +67,7 @@ def _damage(folder: Path, recorded: RecordedRun) -> str | None:
 
 
 def config_yaml(recorded: RecordedRun) -> str:
-    """What `python train.py --config-dir DIR --config-name NAME` makes the same run of."""
+    """Returns the run's config as YAML, for `python train.py --config-dir DIR --config-name NAME`."""
     config = dict(recorded.record.config)
     if "***" in config["tracking"]["uri"]:  # its password was left out
         del config["tracking"]

@@ -1,4 +1,4 @@
-"""From a record to a config and an environment in which the same run can be made again."""
+"""Rebuilds the config and the environment of a recorded run."""
 
 import os
 import re
@@ -12,14 +12,14 @@ from finesweep.machine import determinism
 from finesweep.provenance.record import Provenance
 from finesweep.reproduce.recorded_run import RecordedRun
 
-# Of what each library can be held down to, lowest first.
+# Instruction sets of ATen (PyTorch's kernels), lowest first.
 ATEN = ("DEFAULT", "AVX2", "AVX512")
 
 
 def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingConfig) -> RunConfig:
     """The recorded config with what the run found out filled in; `overrides`, ``key=value``, win.
 
-    Raises: ConfigError for an override that is none.
+    Raises: ConfigError for an argument that is not `key=value`.
     """
     if wrong := [text for text in overrides if not is_override(text)]:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""A run as it was recorded: in the MLflow store, or in a folder that `finesweep export` made."""
+"""Loads a recorded run from the MLflow store, or from a folder that `finesweep export` wrote."""
 
 import json
 import re
@@ -38,7 +38,7 @@ class RecordedRun:
 
     @property
     def value(self) -> float | None:
-        """Of the best evaluation."""
+        """The metric at the best evaluation; None for a run that was pruned."""
         return next((value for (name, _), value in self.history.items() if name == "best_value"), None)
 
     def check_finished(self) -> None:
@@ -52,7 +52,7 @@ class RecordedRun:
             raise RunError(f"run {self.run_id}: its {FILE} holds no results")
 
     def to_json(self) -> str:
-        """For `RUN_FILE`."""
+        """Returns the content of `RUN_FILE`."""
         metrics = [{"name": n, "step": s, "value": v} for (n, s), v in sorted(self.history.items())]
         kept = {"run_id": self.run_id, "name": self.name, "state": self.state, "tags": self.tags}
         return json.dumps(kept | {"metrics": metrics}, indent=1) + "\n"
@@ -65,7 +65,7 @@ def load_recorded_run(where: str, tracking: TrackingConfig) -> RecordedRun:
 
 
 def store_differences(recorded: RecordedRun) -> list[Change]:
-    """Whether the values in the store are still those that the run logged."""
+    """Returns a change if the metrics in the store are no longer those that the run logged."""
     then, now = recorded.record.results.get("metrics_sha256"), history_hash(recorded.history)
     return [] if then == now else [Change("results", "metrics in the store", then, now)]
 

@@ -1,4 +1,4 @@
-"""The training of a run that is made again: an ordinary run, linked to the one that it repeats."""
+"""Trains a recorded run again, as an ordinary run that is linked to the original."""
 
 import json
 import math
@@ -97,7 +97,7 @@ def rerun(
         current_hooks.reset(token)
     if kind == "reseed":
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # only its value is wanted
-    return load_recorded_run(trial.run_id, TrackingConfig(config.tracking.uri))
+    return load_recorded_run(trial.run_id, config.tracking)
 
 
 def record_verdict(found: Verdict, tracking: TrackingConfig) -> None:

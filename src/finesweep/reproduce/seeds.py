@@ -1,4 +1,4 @@
-"""Whether a result is luck: the same run with new seeds."""
+"""Trains a run again with new seeds, to show how much its result owes to its own seed."""
 
 import math
 import statistics
@@ -21,7 +21,7 @@ ROUNDING = 1e-9  # of the mean of equal values
 class SeedResult:
     seed: int
     run_id: str
-    value: float | None  # None if the training diverged
+    value: float | None  # None: the training diverged
 
 
 @dataclass(frozen=True)
