@@ -134,7 +134,7 @@ def test_a_split_that_cannot_be_scored_is_refused(
         (
             {"metric": "pearson"},
             2,
-            "got 'pearson'; known for data.problem_type=classification: accuracy, bal",
+            "got 'pearson', a metric of data.problem_type=regression; known for data",
         ),
         ({"metric": "f1"}, 3, "got 'f1', which is for 2 labels, but the data has 3; legal here: accuracy, "),
         ({"metric": "f1"}, 3, "legal here: accuracy, balanced_accuracy, f1_macro, .*top_2_accuracy$"),

@@ -11,12 +11,11 @@ import numpy as np
 
 from finesweep.config.run import Direction
 from finesweep.errors import ConfigError, DataError
+from finesweep.tasks.base import Task
 from finesweep.tasks.metrics import Judged, Metric, check_direction, is_own, key_of, own_metric
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction
-
-    from finesweep.tasks.base import Task
 
 
 def metric_of(task: Task, name: str) -> Metric:
@@ -24,10 +23,11 @@ def metric_of(task: Task, name: str) -> Metric:
     if is_own(name):
         return own_metric(name, task.config.direction)
     if name not in task.metrics:
-        kind = task.problem_type.value
+        others = [kind.problem_type.value for kind in Task.__subclasses__() if name in kind.metrics]
+        reason = f", a metric of data.problem_type={' or '.join(others)}" if others else ""
         raise ConfigError(
-            f"data.metric: got {name!r}; known for data.problem_type={kind}: {', '.join(task.metrics)}; "
-            "or a function of yours, module:function"
+            f"data.metric: got {name!r}{reason}; known for data.problem_type={task.problem_type.value}: "
+            f"{', '.join(task.metrics)}; or a function of yours, module:function"
         )
     return task.metrics[name]
 
