@@ -1,9 +1,10 @@
-"""What provenance costs a trial, in a process that has just begun and in a warm one.
+"""Measures the time that provenance costs a trial, in a new process and in a warm one.
 
 python benchmarks/bench_provenance.py [--repeats 5] [OVERRIDE ...]      e.g. data=rte data.path=DIR
 
-Seconds of collecting and writing a run's record (before training, and again with its results) beside one
-training of the demo. The first time in a process hashes packages, sources, checkout and data.
+Prints one JSON line: the seconds to collect and write a run's record, before training and again with the
+results, and the seconds of one training of the demo to compare with. The first record in a process is the
+slow one: it hashes packages, sources, checkout and data.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What pruning saves and what it costs: the same space, sampler and seeds, without and with a pruner.
+"""Measures what pruning saves and costs: each sweep runs twice, without a pruner and with one.
 
     python benchmarks/bench_pruning.py [--seeds 0 1 2] [--pruner NAME] [--options {...}] [-- ARGUMENTS]
 
@@ -6,8 +6,9 @@ Without arguments: the quickstart's space on its demo data, about eight minutes 
 
     python benchmarks/bench_pruning.py -- sweep=NAME data=qnli data.path=DIR model.name_or_path=FOLDER
 
-Each sweep is `python train.py -m` itself, in a folder of its own. Prints a line for each sweep, then one JSON
-line: training steps saved, and how much better (or worse) the best value is, for each seed and on average.
+Space, sampler and seeds are the same in both. Each sweep is `python train.py -m` in a folder of its own.
+Prints a line for each sweep, then one JSON line: the share of training steps saved, and how much better (or
+worse) the best value is, for each seed and on average.
 """
 
 import argparse
@@ -23,7 +24,7 @@ TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 
 
 def sweep(arguments: list[str], seed: int, pruner: str, options: str) -> dict[str, Any]:
-    """Summary of one sweep."""
+    """Runs one sweep in a new folder. Returns its summary."""
     command = [
         sys.executable, str(TRAIN), "-m", "trainer.evals_per_epoch=4", "tracking.system_metrics=false",
         *arguments, f"hydra.sweeper.study.seed={seed}", f"hydra.sweeper.study.pruner={pruner}",
@@ -33,10 +34,10 @@ def sweep(arguments: list[str], seed: int, pruner: str, options: str) -> dict[st
         command.append(f"+hydra.sweeper.study.pruner_options={options}")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        ask = [sys.executable, "-m", "finesweep.cli.main", "status", "pruning", "--json"]
-        found = json.loads(subprocess.run(ask, cwd=folder, check=True, capture_output=True).stdout)
-    summary = {"seed": seed, "pruner": pruner, "steps": found["train_steps"], "seconds": found["seconds"],
-               "best": round(found["best"]["value"], 4), "pruned": found["states"]["PRUNED"]}  # fmt: skip
+        command = [sys.executable, "-m", "finesweep.cli.main", "status", "pruning", "--json"]
+        status = json.loads(subprocess.run(command, cwd=folder, check=True, capture_output=True).stdout)
+    summary = {"seed": seed, "pruner": pruner, "steps": status["train_steps"], "seconds": status["seconds"],
+               "best": round(status["best"]["value"], 4), "pruned": status["states"]["PRUNED"]}  # fmt: skip
     print(json.dumps(summary), file=sys.stderr, flush=True)
     return summary
 

@@ -1,10 +1,11 @@
-"""What a large study costs: the next suggestion, and `finesweep status`, with 1,000 finished trials.
+"""Measures a large study: seconds for the next suggestion and for `finesweep status`, at 1,000 trials.
 
     python benchmarks/bench_study.py [--trials 1000] [--repeats 5]      about a minute
 
-The study has three dimensions, twenty intermediate values a trial, and the attributes that a worker writes.
-Prints one JSON line, in seconds, every repeat: `ask_cold` is a worker's first `next_trial`, which reads the
-study; `ask_and_tell` each later one, with its result told; `status` is the command, from start to exit.
+The study has three dimensions, twenty intermediate values for each trial, and the attributes that a worker
+writes. Prints one JSON line with the seconds of every repeat: `ask_cold` is a worker's first `next_trial`,
+which reads the study; `ask_and_tell` is a later one and the report of its result; `status` is the command,
+from start to exit.
 """
 
 import argparse
@@ -98,9 +99,9 @@ def main() -> None:
             queue = TrialQueue(config, SPACE)
             cold.append(seconds(queue.next_trial))
             warm += [seconds(ask, queue) for _ in range(3)]
-        found = {"ask_cold": cold, "ask_and_tell": warm}
-        found["status"] = [seconds(status, config) for _ in range(arguments.repeats)]
-    print(json.dumps({"trials": arguments.trials} | found))
+        timings = {"ask_cold": cold, "ask_and_tell": warm}
+        timings["status"] = [seconds(status, config) for _ in range(arguments.repeats)]
+    print(json.dumps({"trials": arguments.trials} | timings))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Our training settings beside the library's defaults: the same rows, the same model, one after the other.
+"""Compares the training speed of finesweep's settings with that of Trainer's defaults.
 
     make bench        or: python benchmarks/bench_training.py [--rows 2000] [--repeats 3]
 
-Both train one epoch of a BERT-tiny-sized classifier, batch 16, on pairs whose lengths are spread like QNLI's
-(mean 51 tokens), drawn from a fixed seed. Prints one JSON line: examples/s of both, every repeat, and the
-ratio of medians.
+Both train one epoch of the same BERT-tiny-sized classifier, batch 16, on the same pairs, whose lengths are
+distributed like QNLI's (mean 51 tokens). Prints one JSON line: the examples/s of every repeat, and the ratio
+of the medians.
 """
 
 import argparse
@@ -91,12 +91,12 @@ def main() -> None:
     data = rows(arguments.rows)
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{index}" for index in range(VOCABULARY - 5))]
     tokenizer = BertTokenizerFast(vocab={word: index for index, word in enumerate(words)})
-    found: dict[str, list[float]] = {"defaults": [], "ours": []}
-    for _ in range(arguments.repeats):  # in turn, so that a slow minute of the machine hits both
-        found["defaults"].append(round(examples_per_second(data, tokenizer, defaults), 1))
-        found["ours"].append(round(examples_per_second(data, tokenizer, ours), 1))
-    ratio = statistics.median(found["ours"]) / statistics.median(found["defaults"])
-    print(json.dumps({"threads": torch.get_num_threads(), **found, "ratio": round(ratio, 2)}))
+    speeds: dict[str, list[float]] = {"defaults": [], "ours": []}
+    for _ in range(arguments.repeats):  # alternating, so that a slow minute of the machine affects both
+        speeds["defaults"].append(round(examples_per_second(data, tokenizer, defaults), 1))
+        speeds["ours"].append(round(examples_per_second(data, tokenizer, ours), 1))
+    ratio = statistics.median(speeds["ours"]) / statistics.median(speeds["defaults"])
+    print(json.dumps({"threads": torch.get_num_threads(), **speeds, "ratio": round(ratio, 2)}))
 
 
 if __name__ == "__main__":

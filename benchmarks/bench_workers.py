@@ -1,11 +1,12 @@
-"""How long workers wait: two of them over trials of one to ten epochs, beside a loop that goes in batches.
+"""Measures how long two workers are idle, compared with a loop that runs its trials in batches.
 
     python benchmarks/bench_workers.py [--trials 30] [--rows 1500]      about three minutes
 
-The sweep is `python train.py -m` itself, with real trainings. Then the same durations are slept through by a
-batch-synchronous loop over joblib, as hydra-optuna-sweeper runs them: two trials at a time, the next two when
-both have ended. Prints one JSON line. `idle_*` is the share of the workers' time that no trial had, from
-the first trial's start on: `while_budget_left` until the last trial was taken, `whole` to the end.
+The sweep is `python train.py -m`, with real trainings of one to ten epochs. Then a batch-synchronous loop
+over joblib sleeps for the same durations, as hydra-optuna-sweeper would run them: two trials at a time, the
+next two when both have ended. Prints one JSON line. `idle_*` is the share of the workers' time in which they
+ran no trial, from the start of the first trial: `while_budget_left` until the last trial is taken, `whole` to
+the end.
 """
 
 import argparse
@@ -35,18 +36,18 @@ def sweep(trials: int, rows: int, folder: Path) -> list[FrozenTrial]:
         "hydra.sweeper.workers=2", "tracking.system_metrics=false",
     ]  # fmt: skip
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    found = studies.load("quickstart", f"sqlite:///{folder}/mlruns/optuna.db").get_trials()
-    return [trial for trial in found if trial.datetime_start and trial.datetime_complete]
+    trials_run = studies.load("quickstart", f"sqlite:///{folder}/mlruns/optuna.db").get_trials()
+    return [trial for trial in trials_run if trial.datetime_start and trial.datetime_complete]
 
 
 def spans(trials: list[FrozenTrial]) -> dict[str, list[Span]]:
-    """By worker."""
-    found: dict[str, list[Span]] = defaultdict(list)
+    """Returns the spans of each worker's trials, by the worker's owner attribute."""
+    by_worker: dict[str, list[Span]] = defaultdict(list)
     for trial in trials:
         assert trial.datetime_start and trial.datetime_complete
         span = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
-        found[trial.user_attrs[studies.OWNER]].append(span)
-    return found
+        by_worker[trial.user_attrs[studies.OWNER]].append(span)
+    return by_worker
 
 
 def idle(workers: dict[str, list[Span]], until: float) -> float:
@@ -58,9 +59,9 @@ def idle(workers: dict[str, list[Span]], until: float) -> float:
 
 
 def in_batches(durations: list[float]) -> float:
-    """Idle share of two joblib workers that wait for each other after every pair."""
+    """Returns the idle share of two joblib workers that wait for each other after every pair of trials."""
     with Parallel(n_jobs=2) as pool:
-        pool(delayed(time.sleep)(0) for _ in range(2))  # the processes are up
+        pool(delayed(time.sleep)(0) for _ in range(2))  # starts the processes, outside the measured time
         begin = time.monotonic()
         for index in range(0, len(durations), 2):
             pool(delayed(time.sleep)(duration) for duration in durations[index : index + 2])

@@ -1,1 +1,59 @@
-"""Fine-tuning sweeps that leave a trail: Hydra composes, Optuna chooses, Trainer trains, MLflow remembers."""
+"""Fine-tuning sweeps that leave a trail: Hydra composes, Optuna searches, Trainer trains, MLflow remembers.
+
+The names of `__all__` are imported when they are first used, so that `import finesweep` imports no torch.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finesweep.config.run import RunConfig
+    from finesweep.errors import (
+        ConfigError,
+        DataError,
+        FinesweepError,
+        ModelError,
+        NotReproduced,
+        NotValid,
+        OutputError,
+        RunError,
+        StudyError,
+        SubmissionError,
+        SweepFailed,
+    )
+    from finesweep.training.run import RunResult, run
+
+    __version__: str
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "FinesweepError",
+    "ModelError",
+    "NotReproduced",
+    "NotValid",
+    "OutputError",
+    "RunConfig",
+    "RunError",
+    "RunResult",
+    "StudyError",
+    "SubmissionError",
+    "SweepFailed",
+    "__version__",
+    "run",
+]
+
+_MODULES = {
+    "RunConfig": "finesweep.config.run",
+    "RunResult": "finesweep.training.run",
+    "run": "finesweep.training.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'finesweep' has no attribute {name!r}")
+    if name == "__version__":
+        return version("finesweep")
+    return getattr(import_module(_MODULES.get(name, "finesweep.errors")), name)

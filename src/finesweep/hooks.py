@@ -45,7 +45,7 @@ class RunHooks(Protocol):
 
     @property
     def metrics(self) -> frozenset[str]:
-        """Names, without `eval_`, of the metrics to score besides the run's own `data.metric`."""
+        """Names, without `eval_`, of metrics to score besides `data.metric` and the task's usual ones."""
 
     @property
     def stopping(self) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from finesweep.errors import OutputError
 from finesweep.io import checkpoint
+from finesweep.io.output import check_writable
 
 
 def write(folder: Path, content: bytes = b"weights") -> None:
@@ -57,16 +58,16 @@ def test_a_published_checkpoint_holds_no_pickles_and_verifies(tmp_path: Path) ->
     folder = checkpoint.save(write, tmp_path / "training", step=10)
     published = checkpoint.publish(folder, tmp_path / "checkpoint")
     assert sorted(path.name for path in published.iterdir()) == ["manifest.json", "model.safetensors"]
-    assert checkpoint.damage(published) is None
-    assert checkpoint.damage(folder) is None  # a kill before the end of the run can still resume
+    assert checkpoint.find_damage(published) is None
+    assert checkpoint.find_damage(folder) is None  # a kill before the end of the run can still resume
 
 
 def test_no_room_is_said_before_training_with_bytes_and_remedy(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"bytes free, 1,152,921,504,606,846,976 needed.*hydra.run.dir"):
-        checkpoint.prove_writable(tmp_path, room_bytes=2**60)
+        check_writable(tmp_path, needed_bytes=2**60)
 
 
 def test_a_folder_that_cannot_be_is_refused_with_path_user_and_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match=r"file/run: user \w+ cannot write here \(.+\); make it writable"):
-        checkpoint.prove_writable(tmp_path / "file" / "run")
+        check_writable(tmp_path / "file" / "run")

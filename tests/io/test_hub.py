@@ -44,7 +44,7 @@ def answer(status: int) -> Callable[[], int]:
 def test_hub_that_does_not_answer_puts_every_library_offline(
     ask: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "_ask", ask)
+    monkeypatch.setattr(hub, "_request_status", ask)
     monkeypatch.setattr(hub, "DECISION_TIMEOUT_S", 0.2)
     started = time.monotonic()
     assert not hub.ensure_reachable_or_offline()
@@ -55,7 +55,7 @@ def test_hub_that_does_not_answer_puts_every_library_offline(
 
 @pytest.mark.parametrize("status", [200, 307, 401, 403, 429])
 def test_hub_that_answers_leaves_the_libraries_online(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "_ask", answer(status))
+    monkeypatch.setattr(hub, "_request_status", answer(status))
     assert hub.ensure_reachable_or_offline()
     assert not huggingface_hub.is_offline_mode()
 
@@ -64,7 +64,7 @@ def test_hub_is_asked_once_per_process_and_never_for_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(hub, "_ask", lambda: asked.append(1) or 200)
+    monkeypatch.setattr(hub, "_request_status", lambda: asked.append(1) or 200)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: "config.json")
     (tmp_path / "config.json").write_text("{}")
     hub.check_model_source(str(tmp_path))
@@ -76,13 +76,13 @@ def test_hub_is_asked_once_per_process_and_never_for_a_folder(
 
 def test_offline_by_choice_asks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(hub, "_ask", lambda: pytest.fail("asked"))
+    monkeypatch.setattr(hub, "_request_status", lambda: pytest.fail("asked"))
     assert not hub.ensure_reachable_or_offline()
     assert datasets.config.HF_HUB_OFFLINE
 
 
 def test_decision_has_a_bound_well_under_ten_seconds() -> None:
-    assert hub.ANSWER_TIMEOUT_S <= hub.DECISION_TIMEOUT_S <= 5
+    assert hub.RESPONSE_TIMEOUT_S <= hub.DECISION_TIMEOUT_S <= 5
 
 
 RTE = DataConfig(
@@ -97,7 +97,7 @@ RTE = DataConfig(
 def test_glue_without_network_or_copy_fails_at_once_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "_ask", refuse)
+    monkeypatch.setattr(hub, "_request_status", refuse)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     started = time.monotonic()
     with pytest.raises(DataError, match=r"nyu-mll/glue rte, split train: .*data.path=DIR.*load_dataset"):
@@ -127,7 +127,7 @@ def test_glue_from_the_hub_has_plain_columns_and_unlabelled_test_rows(
         asked.append((path, name, split))
         return hub_rows(-1 if split == "test" else 1)
 
-    monkeypatch.setattr(hub, "_ask", answer(200))
+    monkeypatch.setattr(hub, "_request_status", answer(200))
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     settings = vars(RTE) | {
         "train_split": "validation[:1]",
@@ -148,7 +148,7 @@ def test_diagnostic_rows_are_a_task_of_their_own_on_the_hub(monkeypatch: pytest.
         asked.append((name, split))
         return hub_rows(0).rename_columns({"sentence1": "premise", "sentence2": "hypothesis"})
 
-    monkeypatch.setattr(hub, "_ask", answer(200))
+    monkeypatch.setattr(hub, "_request_status", answer(200))
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     settings = {
         "glue_task": "ax",

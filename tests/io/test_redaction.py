@@ -11,7 +11,7 @@ from processes import SMALL, finesweep, train
 from serving import mlflow_server
 
 from finesweep.errors import ConfigError
-from finesweep.io.redaction import EXCLUDED, Redact, hide, holds_secret, protect, redact, redact_urls
+from finesweep.io.redaction import EXCLUDE_KEYS, Redact, hide, holds_secret, protect, redact, redact_urls
 
 CANARIES = [f"canary-{uuid.uuid4().hex}" for _ in range(4)]
 
@@ -59,7 +59,7 @@ def test_a_secret_argument_becomes_the_name_of_a_variable(
     from os import environ
 
     key = argument.partition("=")[0]
-    left_out = f"{EXCLUDED}=[{key.lstrip('+')}]"
+    left_out = f"{EXCLUDE_KEYS}=[{key.lstrip('+')}]"
     assert hide([argument]) == [f"{key}=${{oc.env:{variable}}}", left_out]
     assert environ[variable] == value
 
@@ -75,10 +75,10 @@ def test_folders_are_not_named_after_secrets_and_options_may_stand_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("os.environ", {})
-    given = f"{EXCLUDED}=[seed]"
+    given = f"{EXCLUDE_KEYS}=[seed]"
     assert hide([given, "tracking.uri=http://u:p@h", "seed=4", "-m"]) == [
         "tracking.uri=${oc.env:FINESWEEP_SECRET_TRACKING_URI}",
-        f"{EXCLUDED}=[tracking.uri,seed]",
+        f"{EXCLUDE_KEYS}=[tracking.uri,seed]",
         "seed=4",
         "-m",
     ]

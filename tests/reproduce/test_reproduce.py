@@ -241,9 +241,8 @@ def test_what_makes_no_sense_is_refused_with_what_does(
 ) -> None:
     monkeypatch.chdir(folder)
     given = [run_id(folder) if text == "RUN" else text for text in arguments]
-    parsed = main._parser().parse_args(["reproduce", *given])
     with pytest.raises((FinesweepError, OmegaConfBaseException)) as caught:
-        parsed.verb(parsed)
+        main._invoke(["reproduce", *given])
     assert said in str(caught.value)
     assert not (folder / "no.db").exists()
 

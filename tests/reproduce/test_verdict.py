@@ -212,7 +212,7 @@ def test_new_seeds_say_whether_it_was_luck(config: Compose, tmp_path: Path) -> N
     assert found.luck is not (found.interval[0] - 1e-9 <= found.value <= found.interval[1] + 1e-9)
     again = load_recorded_run(found.seeds[0].run_id, TRACKING)
     assert (again.tags["finesweep.kind"], again.record.config["seed"]) == ("reseed", 43)
-    assert "2 new seeds: mean" in render.luck(found)
+    assert "2 new seeds: mean" in render.seed_spread(found)
 
 
 def test_metrics_that_somebody_logs_later_are_none_of_the_runs(config: Compose, tmp_path: Path) -> None:

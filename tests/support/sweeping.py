@@ -45,7 +45,7 @@ def sweep(training: Training, *arguments: str) -> Study:
             weights = Path("weights", trial.run_name).resolve()
             weights.mkdir(parents=True, exist_ok=True)  # another study may have had a trial of this name
             (weights / "model.safetensors").write_bytes(b"weights")
-            checkpoint.seal(weights)
+            checkpoint.write_manifest(weights)
             trial.trained(value, {"eval_accuracy": value, "train_runtime": 1.0}, str(weights))
 
     register_schema()

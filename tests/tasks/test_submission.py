@@ -135,11 +135,10 @@ def test_sts_b_is_clamped_and_has_three_decimals(tmp_path: Path) -> None:
         ("wnli", "validation", [0] * 71, None, "data.test_split: got 'validation'; GLUE's wnli has: test$"),
         ("mnli", "test", [0], None, "has: test_matched, test_mismatched, ax$"),
         ("boolq", "test", [0], None, "data.glue_task: got 'boolq'; GLUE takes files for: cola, sst2, "),
-        (None, "test", [0], ["a\tb"], "data.labels: 'a.*tab"),
     ],
 )
 def test_predictions_that_are_no_submission_are_refused_and_leave_no_file(
-    task: str | None, split: str, predictions: list, labels: list[str] | None, message: str, tmp_path: Path
+    task: str, split: str, predictions: list, labels: list[str] | None, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SubmissionError, match=message):
         write_submission(task, split, predictions, labels, tmp_path)
@@ -155,23 +154,6 @@ def test_a_sliced_test_split_can_be_refused_before_training() -> None:
 @pytest.mark.parametrize(("task", "split"), [("mnli", "ax"), ("ax", "ax"), ("ax", "test")])
 def test_ax_is_found_as_a_split_of_mnli_and_as_a_task(task: str, split: str) -> None:
     assert file_for(task, split).name == "AX"
-
-
-@pytest.mark.parametrize(
-    ("split", "predictions", "labels", "name", "body"),
-    [
-        ("test", [1, 0], ["no", "yes"], "test.tsv", "0\tyes\n1\tno\n"),
-        ("test", [-0.25, 7.5], None, "test.tsv", "0\t-0.250000\n1\t7.500000\n"),
-        ("test[:2]", [0, 0], ["no", "yes"], "test_2.tsv", "0\tno\n1\tno\n"),
-        ("../up", [0], ["no"], "up.tsv", "0\tno\n"),
-    ],
-)
-def test_data_outside_glue_is_written_in_its_own_labels(
-    split: str, predictions: list, labels: list[str] | None, name: str, body: str, tmp_path: Path
-) -> None:
-    path = write_submission(None, split, predictions, labels, tmp_path)
-    assert path == tmp_path / name
-    assert path.read_text() == f"index\tprediction\n{body}"
 
 
 def test_rewriting_replaces_the_whole_file_or_keeps_the_old_one(tmp_path: Path) -> None:

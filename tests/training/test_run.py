@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from finesweep.config.run import RunConfig
 from finesweep.data import load_splits
 from finesweep.io import checkpoint
+from finesweep.tasks import Scorer
 from finesweep.tracking import open_store, start_run
 from finesweep.training import trainer
 from finesweep.training.run import run
@@ -58,7 +59,7 @@ def test_the_checkpoint_answers_with_label_names_to_anybody(config: Compose, tmp
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
-    assert checkpoint.damage(folder) is None
+    assert checkpoint.find_damage(folder) is None
     answer = pipeline("text-classification", model=str(folder))({"text": "Who is it?", "text_pair": "It is."})
     assert answer["label"] in ("entailment", "not_entailment")
 
@@ -79,7 +80,7 @@ def test_the_best_evaluation_is_what_is_kept_and_predicts(
 
     monkeypatch.setattr(checkpoint, "save", remember)
     scores = iter([0.9, 0.5, 0.4])
-    monkeypatch.setattr("finesweep.training.run.metrics_for", lambda *_: lambda _: {"accuracy": next(scores)})
+    monkeypatch.setattr(Scorer, "__call__", lambda *_: {"accuracy": next(scores)})
     result = run(settings, tmp_path / "out")
     assert result.value == 0.9
     kept = AutoModelForSequenceClassification.from_pretrained(str(result.checkpoint))
@@ -141,7 +142,7 @@ def test_early_stopping_counts_evaluations_without_a_better_one(
     config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([0.5, 0.7, 0.6, 0.6, 0.9])
-    monkeypatch.setattr("finesweep.training.run.metrics_for", lambda *_: lambda _: {"accuracy": next(scores)})
+    monkeypatch.setattr(Scorer, "__call__", lambda *_: {"accuracy": next(scores)})
     settings = config("trainer.num_train_epochs=5", "trainer.early_stopping_patience=2", "predict=false")
     assert run(settings, tmp_path / "out").value == 0.7
     assert next(scores) == 0.9
@@ -168,12 +169,12 @@ def test_another_config_in_the_same_folder_does_not_go_on_from_its_checkpoints(
     config: Compose, tmp_path: Path
 ) -> None:
     folder = tmp_path / "training"
-    assert checkpoint.claim(folder, "a") is None
+    assert checkpoint.resumable(folder, "a") is None
     saved = checkpoint.save(
         lambda staging: (staging / "model.safetensors").write_bytes(b"w") and None, folder, 5
     )
-    assert checkpoint.claim(folder, "a") == saved
-    assert checkpoint.claim(folder, "b") is None
+    assert checkpoint.resumable(folder, "a") == saved
+    assert checkpoint.resumable(folder, "b") is None
     assert not saved.exists()
 
 

@@ -13,7 +13,7 @@ from sweeping import STORAGE, evaluate, runs, sweep
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import OutputError, SweepFailed
 from finesweep.hooks import RunHooks
-from finesweep.io.atomic import has_no_room
+from finesweep.io.output import is_output_error
 from finesweep.study import storage as studies
 from finesweep.study.records import TrialRecord
 from finesweep.tracking import open_store
@@ -141,5 +141,5 @@ def test_a_full_disk_is_known_by_what_it_was_raised_from() -> None:
         except OSError as error:
             raise RuntimeError("cannot save") from error
     except RuntimeError as error:
-        assert has_no_room(error)
-    assert not has_no_room(RuntimeError("something else"))
+        assert is_output_error(error)
+    assert not is_output_error(RuntimeError("something else"))

@@ -24,8 +24,7 @@ from finesweep.errors import (
     SweepFailed,
 )
 from finesweep.io import redaction
-from finesweep.io.atomic import has_no_room
-from finesweep.io.checkpoint import REMEDY, user
+from finesweep.io.output import REMEDY, is_output_error, user
 from finesweep.machine import determinism
 
 # What the machine refuses, rather than the program.
@@ -41,7 +40,7 @@ def guarded(main: Callable[[], object]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = (
         "1"  # Hydra hands exceptions on instead of printing them and exiting with 1
     )
-    determinism.deterministic_cublas()
+    determinism.fix_cublas_workspace()
     signal.signal(signal.SIGTERM, _terminate)
     logging.captureWarnings(True)
     try:
@@ -65,7 +64,7 @@ def guarded(main: Callable[[], object]) -> int:
         )
         return EXIT_UNUSABLE
     except Exception as error:
-        if not has_no_room(error):
+        if not is_output_error(error):
             raise
         first = str(error).strip().partition("\n")[0]
         print(f"error: {first}; make room on the disk, and start the same command again", file=sys.stderr)

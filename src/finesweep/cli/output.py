@@ -1,4 +1,4 @@
-"""The verbs of the `finesweep` command. Light at import: torch and mlflow are a verb's own affair."""
+"""Prints the answer of a verb."""
 
 import json
 from typing import Any
@@ -6,3 +6,11 @@ from typing import Any
 
 def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2))
+
+
+def print_answer(as_json: bool, document: Any, text: str) -> None:
+    """Prints `document` for a program, or `text` for a person; an empty text prints nothing."""
+    if as_json:
+        print_json(document)
+    elif text:
+        print(text)

@@ -1,10 +1,12 @@
 """`finesweep submit`: the files that a benchmark's server takes."""
 
-import argparse
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import click
+
+from finesweep.cli import options
 from finesweep.cli.output import print_json
 from finesweep.errors import NotValid, StudyError, SubmissionError
 
@@ -22,25 +24,43 @@ class Submitted:
     problem: str | None = None  # why it is not valid
 
 
-def submit(arguments: argparse.Namespace) -> None:
-    """Raises: StudyError before anything is written; NotValid for files that the server would refuse."""
-    from finesweep.tasks.glue_submission import GLUE_FILES, fill_missing, zip_submission
+@click.command()
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY ...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of the files."
+)
+@click.option(
+    "--zip", "as_zip", is_flag=True, help="Write DIR/submission.zip too, for the benchmark's server."
+)
+@click.option("--fill-missing", is_flag=True, help="Add majority-class files for the tasks without a study.")
+@options.storage
+@options.as_json
+def submit(
+    studies: tuple[str, ...], out: Path, as_zip: bool, fill_missing: bool, storage: str, as_json: bool
+) -> None:
+    """Write validated submission files for a benchmark's server.
 
-    sources = _sources(arguments.studies, arguments.storage)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    rows = [_checked(_copy(path, arguments.out / path.name), *origin) for path, origin in sources.items()]
-    missing = [file.name for file in GLUE_FILES if file.name not in {row.task for row in rows}]
-    if arguments.fill_missing:
-        rows += [_checked(path) for path in fill_missing(arguments.out, {row.task for row in rows})]
+    They hold the predictions of the best trial of each STUDY.
+    """
+    from finesweep.tasks import glue_submission
+
+    sources = _sources(studies, storage)  # raises before anything is written
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [_checked(_copy(path, out / path.name), *origin) for path, origin in sources.items()]
+    missing = [
+        file.name for file in glue_submission.GLUE_FILES if file.name not in {row.task for row in rows}
+    ]
+    if fill_missing:
+        rows += [_checked(path) for path in glue_submission.fill_missing(out, {row.task for row in rows})]
         missing = []
-    archive = arguments.out / "submission.zip"
     invalid = [str(row.problem) for row in rows if not row.valid]
-    if arguments.zip and not invalid:
-        zip_submission([Path(row.path) for row in rows], archive)
-    if arguments.json:
+    archive = out / "submission.zip" if as_zip and not invalid else None
+    if archive:
+        glue_submission.zip_submission([Path(row.path) for row in rows], archive)
+    if as_json:
         print_json({"files": [asdict(row) for row in rows], "missing": missing})
     else:
-        _print_submitted(rows, missing, archive if arguments.zip and not invalid else None)
+        _print_submitted(rows, missing, archive)
     if invalid:
         raise NotValid("; ".join(invalid))
 
@@ -59,27 +79,40 @@ def _checked(path: Path, storage: str | None = None, run_id: str | None = None) 
         return Submitted(path.stem, str(path), rows, False, storage, run_id, str(error))
 
 
-def _sources(names: list[str], address: str) -> dict[Path, tuple[str, str]]:
-    """Each submission file, with the study and run that it comes from."""
-    from finesweep.monitor import report
-    from finesweep.study import storage
+def _sources(names: tuple[str, ...], address: str) -> dict[Path, tuple[str, str]]:
+    """Maps each submission file to the study and the run that it comes from.
 
+    Raises: StudyError for a study without a submission, and for two studies of one task.
+    """
     sources: dict[Path, tuple[str, str]] = {}
     for name in names:
-        loaded = storage.load(name, address)
-        found = report.best(loaded)
-        if loaded.user_attrs["glue_task"] is None:
-            raise StudyError(f"study {name!r}: no GLUE task; its predictions: {', '.join(found.submissions)}")
-        if not found.submissions or not all(Path(path).is_file() for path in found.submissions):
-            raise StudyError(
-                f"study {name!r}: no submission; it is not finished, has no test split, or its folder "
-                f"is gone; see: finesweep status {name}"
-            )
-        for path in map(Path, found.submissions):
-            if twice := [origin[0] for other, origin in sources.items() if other.name == path.name]:
-                raise StudyError(f"{path.name}: from study {twice[0]!r} and from {name!r}; name one of them")
-            sources[path] = (name, found.run_id)
+        run_id, paths = _submissions(name, address)
+        for path in paths:
+            if earlier := [origin[0] for known, origin in sources.items() if known.name == path.name]:
+                raise StudyError(
+                    f"{path.name}: from study {earlier[0]!r} and from {name!r}; name one of them"
+                )
+            sources[path] = (name, run_id)
     return sources
+
+
+def _submissions(name: str, address: str) -> tuple[str, list[Path]]:
+    """Returns the id of the best trial's run, and its submission files."""
+    from finesweep.monitor import report
+    from finesweep.study import storage
+    from finesweep.study.records import StudyRecord
+
+    study = storage.load(name, address)
+    best = report.best(study)
+    if StudyRecord(study).glue_task is None:
+        raise StudyError(f"study {name!r}: no GLUE task; its predictions: {', '.join(best.submissions)}")
+    paths = [Path(path) for path in best.submissions]
+    if not paths or not all(path.is_file() for path in paths):
+        raise StudyError(
+            f"study {name!r}: no submission; it is not finished, has no test split, or its folder "
+            f"is gone; see: finesweep status {name}"
+        )
+    return best.run_id, paths
 
 
 def _print_submitted(rows: list[Submitted], missing: list[str], archive: Path | None) -> None:
@@ -87,8 +120,7 @@ def _print_submitted(rows: list[Submitted], missing: list[str], archive: Path | 
         origin = f"study {row.storage}, run {row.run_id}" if row.storage else "FILLED with the majority class"
         print(f"{row.path}  {row.rows} rows, {'valid' if row.valid else 'NOT VALID'}, {origin}")
     if missing:
-        print(
-            f"no study for: {', '.join(missing)}; the server wants all; --fill-missing adds majority classes"
-        )
+        remedy = "the server needs all tasks; --fill-missing adds majority-class files"
+        print(f"no study for: {', '.join(missing)}; {remedy}")
     if archive:
         print(archive)

@@ -1,26 +1,33 @@
-"""`finesweep ui`: MLflow's own."""
+"""`finesweep ui`: MLflow's own user interface."""
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
+import click
+
+from finesweep.cli import options
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import StudyError
 
 
-def ui(arguments: argparse.Namespace) -> None:
-    """Serves until interrupted; bound to 127.0.0.1, for MLflow's UI has no authentication."""
+@click.command()
+@options.tracking
+@click.option("--port", type=int, default=5000, show_default=True, help="Port on 127.0.0.1.")
+def ui(tracking: TrackingConfig, port: int) -> None:
+    """Serve MLflow's user interface.
+
+    It shows the store of the runs until Ctrl-C. It listens on 127.0.0.1 alone, for it knows no passwords.
+    """
     from finesweep.tracking import open_store
 
-    path = Path(arguments.tracking_uri.removeprefix("sqlite:///"))
-    if arguments.tracking_uri.startswith("sqlite:///") and not path.exists():
+    path = Path(tracking.uri.removeprefix("sqlite:///"))
+    if tracking.uri.startswith("sqlite:///") and not path.exists():
         raise StudyError(f"{path}: not there; go to where train.py ran, or name it: --tracking-uri")
-    open_store(TrackingConfig(uri=arguments.tracking_uri))  # fails here rather than in the UI
-    print(f"http://127.0.0.1:{arguments.port}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = (
-        "false"  # a dozen processes that comparing runs needs not
-    )
-    server = ["mlflow", "server", "--backend-store-uri", arguments.tracking_uri, "--workers", "1"]
-    address = ["--host", "127.0.0.1", "--port", str(arguments.port)]
+    open_store(tracking)  # an unusable store is refused here, with a clear error, rather than in the UI
+    print(f"http://127.0.0.1:{port}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    # Without it MLflow starts a dozen processes for jobs, which comparing runs does not need.
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    server = ["mlflow", "server", "--backend-store-uri", tracking.uri, "--workers", "1"]
+    address = ["--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", *server, *address])

@@ -116,7 +116,7 @@ class DataConfig:
     labels: list[str] | None = None  # names in the order of their ids; null: sorted names found in train
     problem_type: ProblemType = ProblemType.classification
     metric: str = MISSING  # a name in `finesweep.tasks.metrics`, or a function of yours: module:function
-    direction: Direction = Direction.maximize
+    direction: Direction | None = None  # null: the metric's own
     positive_label: str | None = None  # whose F1, precision, recall and curves, where there are two labels
     threshold: float = ruled(0.5, SHARE)  # several labels: the probability from which a label is predicted
     class_weights: Any = ruled(None, CLASS_WEIGHTS)  # of the loss; balanced: rare labels weigh more

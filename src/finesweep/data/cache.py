@@ -1,6 +1,5 @@
-"""Folders that are made once and then only read, by any number of processes at a time."""
+"""Cache entries: folders that one process builds, and that any number of processes then read."""
 
-import hashlib
 import json
 import logging
 import os
@@ -13,29 +12,28 @@ from pathlib import Path
 from typing import TypeVar
 
 from finesweep.errors import OutputError
-from finesweep.io.atomic import umask
+from finesweep.io.atomic import STAGING, staged
+from finesweep.io.checkpoint import sha256
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _CHECKSUMS = "checksums.json"
-_ABANDONED_S = 6 * 3600  # no build takes that long: its process was killed
-_ATTEMPTS = 5  # each lost one means that another process replaced a damaged entry in between
+_ABANDONED_S = 6 * 3600  # A build never takes that long, so its process was killed.
+_ATTEMPTS = 5  # An attempt is lost when another process replaces a damaged entry at the same moment.
 
 
 def cached_folder(folder: Path, build: Callable[[Path], None], load: Callable[[Path], T]) -> T:
-    """`load(folder)`, after `build` filled it if it was not there, or was damaged.
+    """Returns `load(folder)`; before that, `build` fills the folder if it is missing or damaged.
 
-    Several processes may build at once: the first to finish is kept. Readers check every file's SHA-256.
-
-    Raises:
-        OutputError: the folder cannot be written.
+    Several processes may build at once: the first one's entry is kept. Readers check every file's SHA-256.
+    Raises: OutputError if the folder cannot be written, or cannot be read back.
     """
     problem: Exception | None = None
     for _ in range(_ATTEMPTS):
         if not folder.is_dir():
-            _publish(folder, build)
+            _build_entry(folder, build)
         try:
             _verify(folder)
             return load(folder)
@@ -46,44 +44,39 @@ def cached_folder(folder: Path, build: Callable[[Path], None], load: Callable[[P
     raise OutputError(f"{folder}: written but not readable: {problem}; check the disk, or set cache_dir")
 
 
-def _publish(folder: Path, build: Callable[[Path], None]) -> None:
-    """Builds beside the folder and renames into place; whoever comes second throws its own away."""
-    temporary = None
+def _build_entry(folder: Path, build: Callable[[Path], None]) -> None:
+    """Builds the entry beside its place; if another process was first, its entry stays.
+
+    Raises: OutputError if the cache cannot be written.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder.parent)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        build(temporary)
-        sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
-        (temporary / _CHECKSUMS).write_text(json.dumps(sums))
-        temporary.chmod(0o777 & ~umask())  # mkdtemp's 0700 would keep other users of a shared cache out
-        try:
-            os.rename(temporary, folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
+        with staged(folder, folder=True) as staging:
+            build(staging)
+            sums = {file.name: sha256(file) for file in sorted(staging.iterdir())}
+            (staging / _CHECKSUMS).write_text(json.dumps(sums))
     except OSError as error:
+        if folder.is_dir():
+            return
         raise OutputError(
             f"cache_dir: {folder.parent} cannot be written: {error.strerror or error}; "
             "free some room, make it writable, or set cache_dir to another folder"
         ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _verify(folder: Path) -> None:
-    """Raises ValueError or OSError unless every file is what was written."""
+    """Raises: ValueError or OSError unless every file is as it was written."""
     sums = json.loads((folder / _CHECKSUMS).read_text())
     for name, expected in sums.items():
-        if _sha256(folder / name) != expected:
+        if sha256(folder / name) != expected:
             raise ValueError(f"{name} has changed since it was written")
 
 
 def _discard(folder: Path) -> None:
-    """Out of the way first: a reader must find a whole entry or none."""
+    """Renames a damaged entry, then removes it, so that a reader sees a whole entry or none."""
     try:
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        aside = Path(tempfile.mkdtemp(prefix=f"{STAGING}{folder.name}-", dir=folder.parent))
         try:
             os.rename(folder, aside / "damaged")
         finally:
@@ -95,13 +88,8 @@ def _discard(folder: Path) -> None:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """What killed builders left behind."""
+    """Removes hidden folders that killed builders left hours ago."""
     for entry in parent.glob(".*"):
         with suppress(OSError):
             if time.time() - entry.stat().st_mtime > _ABANDONED_S:
                 shutil.rmtree(entry)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from datasets import Dataset
 
-from finesweep.data.source import make_dataset
+from finesweep.data.source import ID, make_dataset
 from finesweep.errors import ConfigError
 
 ENTAILMENT, NOT_ENTAILMENT = 0, 1
@@ -73,7 +73,7 @@ class Demo:
         labels = [row[2] for row in rows]
         if split == "train":
             labels = [1 - label if draw.chance(_FLIPPED) else label for label in labels]
-        return make_dataset(text, labels if labelled else None, "int64")
+        return make_dataset(text, labels if labelled else None, ID)
 
 
 class _Draw:

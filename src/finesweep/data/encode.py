@@ -12,6 +12,7 @@ from datasets import Dataset
 from finesweep.data.cache import cached_folder
 from finesweep.data.fingerprint import fingerprint
 from finesweep.data.source import LABEL
+from finesweep.data.words import encode_words, token_columns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 _FORMAT = 1  # raised when the columns below change
 _FILE = "encoded.arrow"
 _BATCH = 1000
-_TYPES = {"input_ids": pa.int32(), "token_type_ids": pa.int8(), "attention_mask": pa.int8()}
 
 
 def encode(
@@ -28,16 +28,18 @@ def encode(
     text_columns: list[str],
     max_length: int,
     cache_dir: Path,
+    pretokenized: bool = False,
 ) -> Dataset:
-    """Columns input_ids, what else the tokenizer makes, "length" (tokens), and "labels" if there are.
+    """Makes columns input_ids, what else the tokenizer makes, "length" (tokens), and "labels" if there are.
 
     Two text columns are encoded as a pair, the longer one cut first; nothing is padded.
-    Kept under `cache_dir`, by the content of rows, tokenizer and settings.
+    pretokenized: the text column holds lists of words, and a label is a list of tags; see
+    `words.encode_words`. Kept under `cache_dir`, by the content of rows, tokenizer and settings.
     """
-    key = _key(dataset, tokenizer, text_columns, max_length)
+    key = _key(dataset, tokenizer, text_columns, max_length, pretokenized)
 
     def build(folder: Path) -> None:
-        _write(folder / _FILE, dataset, tokenizer, text_columns, max_length)
+        _write(folder / _FILE, dataset, tokenizer, text_columns, max_length, pretokenized)
 
     def load(folder: Path) -> Dataset:
         return Dataset.from_file(str(folder / _FILE))
@@ -46,9 +48,14 @@ def encode(
 
 
 def _key(
-    dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", text_columns: list[str], max_length: int
+    dataset: Dataset,
+    tokenizer: "PreTrainedTokenizerBase",
+    text_columns: list[str],
+    max_length: int,
+    pretokenized: bool,
 ) -> str:
     made_with = [_FORMAT, tokenizers.__version__, _identity(tokenizer), text_columns, max_length]
+    made_with += ["words"] if pretokenized else []
     parts = [fingerprint(dataset), made_with]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -70,11 +77,19 @@ def _write(
     tokenizer: "PreTrainedTokenizerBase",
     text_columns: list[str],
     max_length: int,
+    pretokenized: bool,
 ) -> None:
     writer = None
     with pa.OSFile(str(file), "wb") as sink:
         for batch in dataset.with_format("arrow").iter(_BATCH):
-            record = _encoded(batch, tokenizer, text_columns, max_length)
+            texts = [batch[name].to_pylist() for name in text_columns]
+            labels = batch[LABEL].combine_chunks() if LABEL in batch.column_names else None
+            if pretokenized:
+                columns = encode_words(texts[0], labels, tokenizer, max_length)
+            else:
+                made = tokenizer(*texts, truncation=True, max_length=max_length)  # True: longest first
+                columns = token_columns(made) | ({} if labels is None else {"labels": labels})
+            record = pa.RecordBatch.from_pydict(columns)
             writer = writer or pa.ipc.new_stream(sink, record.schema)
             writer.write_batch(record)
         if writer is not None:
@@ -82,15 +97,3 @@ def _write(
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()  # else the tokenizer that is saved would depend on whether the cache was hit
-
-
-def _encoded(
-    batch: pa.Table, tokenizer: "PreTrainedTokenizerBase", text_columns: list[str], max_length: int
-) -> pa.RecordBatch:
-    texts = [batch[name].to_pylist() for name in text_columns]
-    made = tokenizer(*texts, truncation=True, max_length=max_length)  # truncation=True: longest first
-    columns = {name: pa.array(made[name], pa.list_(kind)) for name, kind in _TYPES.items() if name in made}
-    columns["length"] = pa.array([len(ids) for ids in made["input_ids"]], pa.int32())
-    if LABEL in batch.column_names:
-        columns["labels"] = batch[LABEL].combine_chunks()
-    return pa.RecordBatch.from_pydict(columns)

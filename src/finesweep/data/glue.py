@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from finesweep.data.source import at_line, make_dataset
+from finesweep.data.source import ID, SCORE, at_line, make_dataset
 from finesweep.data.tsv import Tsv, read_tsv
 from finesweep.errors import DataError
 
@@ -119,10 +119,10 @@ class GlueFiles:
         tsv = read_tsv(path, wanted, fixed_header=header, skip_short_lines=broken)
         text = {name: tsv.columns[column] for name, column in task.text.items()}
         if not labelled:
-            return make_dataset(text, None, "int64")
+            return make_dataset(text, None, ID)
         if task.names is None:
-            return make_dataset(text, _scores(path, tsv, task), "float32")
-        return make_dataset(text, _ids(path, tsv, task), "int64")
+            return make_dataset(text, _scores(path, tsv, task), SCORE)
+        return make_dataset(text, _ids(path, tsv, task), ID)
 
     def _file(self, split: str) -> Path:
         folders, files = [self._task.folder], [self._task.files.get(split, "")]

@@ -5,61 +5,60 @@ from collections.abc import Sequence
 
 from datasets import Dataset
 
-from finesweep.config.run import DataConfig, ProblemType
+from finesweep.config.run import DataConfig
 from finesweep.data.source import LABEL, Source, make_dataset
 from finesweep.data.split import Part
 from finesweep.errors import ConfigError, DataError
+from finesweep.tasks.base import Task, in_order
 
 
-def label_names(config: DataConfig, source: Source, train: Sequence[Part]) -> list[str] | None:
-    """The names in the order of their ids; None for regression.
+def label_names(config: DataConfig, source: Source, train: Sequence[Part], task: Task) -> list[str] | None:
+    """Gives the names in the order of their ids; None for numbers.
 
     Raises:
         ConfigError: `data.labels` does not fit. DataError: the training rows hold fewer than two labels.
     """
-    if config.problem_type is ProblemType.regression:
+    if not task.has_names:
         return None
     if source.label_names is not None:
         return _fixed_names(config, list(source.label_names))
+    counts = Counter(name for part in train for label in part.rows[LABEL] for name in task.names_in(label))
     if config.labels is not None:
         if len(set(config.labels)) < len(config.labels) or len(config.labels) < 2:
             raise ConfigError.at("data.labels", config.labels, "two or more different names, or null")
         return list(config.labels)
-    found = Counter(name for part in train for name in part.rows[LABEL])
-    if len(found) < 2:
+    if config.label_columns:
+        return list(config.label_columns)
+    if len(counts) < 2:
+        only = f"only the label {next(iter(counts))!r}" if counts else "no label"
         raise DataError(
-            f"{source.where(train[0].split)}: data.train_split={config.train_split!r} has only the label "
-            f"{next(iter(found))!r} in column {config.label_column!r}; a classifier needs two or more"
+            f"{source.where(train[0].split)}: data.train_split={config.train_split!r} has {only} in column "
+            f"{config.label_column!r}; a classifier needs two or more"
         )
-    return _in_order(list(found))
+    return in_order(counts)
 
 
-def number_labels(part: Part, names: Sequence[str] | None, source: Source) -> Dataset:
-    """The part's rows with ids in place of names; unchanged where the source gives ids or scores."""
-    rows = part.rows
-    if rows.features[LABEL].dtype != "string" or names is None:
-        return rows
+def number_labels(part: Part, names: Sequence[str] | None, source: Source, task: Task) -> Dataset:
+    """Gives the part's rows with ids in place of names; unchanged where the source gives ids or numbers.
+
+    Raises: DataError for a label that is not among the names.
+    """
+    if names is None or source.label_names is not None:
+        return part.rows
     ids = {name: index for index, name in enumerate(names)}
-    labels = list(rows[LABEL])
-    for offset, label in enumerate(labels):
-        if label not in ids:
+    encoded = []
+    for offset, label in enumerate(part.rows[LABEL]):
+        if unknown := [name for name in task.names_in(label) if name not in ids]:
             raise DataError(
-                f"{source.where(part.split)}, row {part.start + offset + 1}: unknown label {label!r}; "
+                f"{source.where(part.split)}, row {part.start + offset + 1}: unknown label {unknown[0]!r}; "
                 f"legal: {', '.join(names)} (data.labels, or the labels of data.train_split)"
             )
-    text = {name: list(rows[name]) for name in rows.column_names if name != LABEL}
-    return make_dataset(text, [ids[label] for label in labels], "int64")
+        encoded.append(task.encode(label, ids))
+    text = {name: list(part.rows[name]) for name in part.rows.column_names if name != LABEL}
+    return make_dataset(text, encoded, task.id_feature, task.text_feature)
 
 
 def _fixed_names(config: DataConfig, names: list[str]) -> list[str]:
     if config.labels is not None and list(config.labels) != names:
         raise ConfigError.at("data.labels", config.labels, f"{names} (the ids of {config.name}), or null")
     return names
-
-
-def _in_order(names: list[str]) -> list[str]:
-    """Sorted, and as numbers if they all are: 2 before 10."""
-    try:
-        return sorted(names, key=int)
-    except ValueError:
-        return sorted(names)

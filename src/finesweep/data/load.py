@@ -16,13 +16,15 @@ from finesweep.data.source import LABEL, Source
 from finesweep.data.split import Part, Parts, hold_out
 from finesweep.data.table import Tables
 from finesweep.errors import ConfigError
+from finesweep.tasks import Task, task_of
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Every dataset holds the config's text columns (str) and, except in `test`, "label".
+    """Every dataset holds the config's text columns and, except in `test`, "label".
 
-    "label" is int64, an index into `labels`; for regression it is float32 and `labels` is None.
+    "label" is what the model learns, as the task type encodes it: an index into `labels` (int64), a list of
+    such indices, 0/1 for each of `labels`, or a number (float32), and `labels` is None then.
     """
 
     train: Dataset
@@ -40,17 +42,19 @@ def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Spli
         DataError: rows that cannot be read, with the file and the place in it.
     """
     _check(config)
-    source = _source(config)
+    task = task_of(config)
+    source = _source(config, task)
     parts = Parts(source)
     train_parts = parts.of("train_split", config.train_split)
-    names = label_names(config, source, train_parts)
+    names = label_names(config, source, train_parts, task)
 
     def labelled(found: Sequence[Part]) -> Dataset:
-        return _join([number_labels(part, names, source) for part in found], [*config.text_columns, LABEL])
+        numbered = [number_labels(part, names, source, task) for part in found]
+        return _join(numbered, [*config.text_columns, LABEL])
 
     train, final_split = labelled(train_parts), config.final_eval_split
     if config.holdout is not None:
-        train, selecting = hold_out(train, config.holdout, seed, stratify=names is not None)
+        train, selecting = hold_out(train, config.holdout, seed, stratify=task.stratifies)
         final_split = final_split or config.eval_split
     elif config.eval_split is not None:
         selecting = labelled(parts.of("eval_split", config.eval_split))
@@ -88,15 +92,16 @@ def _join(parts: list[Dataset], columns: Sequence[str]) -> Dataset:
     return joined.select_columns(list(columns))
 
 
-def _source(config: DataConfig) -> Source:
+def _source(config: DataConfig, task: Task) -> Source:
     path = Path(config.path).expanduser() if config.path is not None else None
     if config.source is DataSource.glue:
         return _glue(config, path)
     if config.source is DataSource.table:
         if path is None:
             raise ConfigError.at("data.path", None, "a CSV, TSV, JSON or parquet file, or a folder of them")
-        return Tables(config, path)
+        return Tables(config, path, task)
     demo = Demo(config.demo_rows)
+    _check_type(config, ProblemType.classification, "data.source=demo")
     _check_columns(config, demo.text_columns)
     return demo
 
@@ -106,10 +111,14 @@ def _glue(config: DataConfig, path: Path | None) -> Source:
         raise ConfigError.at("data.glue_task", None, ", ".join(GLUE_TASKS))
     task = TASKS[config.glue_task]
     _check_columns(config, list(task.text))
-    if (task.names is None) != (config.problem_type is ProblemType.regression):
-        legal = "regression" if task.names is None else "classification"
-        raise ConfigError.at("data.problem_type", config.problem_type.value, f"{legal} for {task.folder}")
+    needed = ProblemType.regression if task.names is None else ProblemType.classification
+    _check_type(config, needed, task.folder)
     return GlueFiles(task, path) if path is not None else GlueHub(task)
+
+
+def _check_type(config: DataConfig, needed: ProblemType, where: str) -> None:
+    if config.problem_type is not needed:
+        raise ConfigError.at("data.problem_type", config.problem_type.value, f"{needed.value} for {where}")
 
 
 def _check_columns(config: DataConfig, available: Sequence[str]) -> None:
@@ -127,13 +136,11 @@ def _check(config: DataConfig) -> None:
     columns = config.text_columns
     if len(columns) not in (1, 2) or len(set(columns)) < len(columns) or not all(columns):
         raise ConfigError.at("data.text_columns", columns, "one column, or a pair of two different ones")
-    if LABEL in columns or config.label_column in columns:
+    if LABEL in columns or config.label_column in columns or {*columns} & {*config.label_columns}:
         raise ConfigError.at(
             "data.text_columns",
             columns,
-            f"columns other than {LABEL!r} and data.label_column={config.label_column!r}",
+            f"columns other than {LABEL!r} and those of the labels",
         )
     if config.eval_split is None and config.holdout is None:
         raise ConfigError.at("data.eval_split", None, "a split, or null together with data.holdout=0.2")
-    if config.problem_type is ProblemType.regression and config.labels is not None:
-        raise ConfigError.at("data.labels", config.labels, "null for data.problem_type=regression")

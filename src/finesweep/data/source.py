@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from datasets import Dataset, Features, Value
 
 LABEL = "label"
+TEXT, ID, SCORE = Value("string"), Value("int64"), Value("float32")
 
 
 class Source(Protocol):
@@ -28,22 +29,27 @@ class Source(Protocol):
         """Where a split's rows lie, for messages."""
 
     def read(self, split: str, *, labelled: bool) -> Dataset:
-        """All rows of a split: its text columns and, if `labelled`, "label".
+        """Reads all rows of a split: its text columns and, if `labelled`, "label".
 
-        "label" is int64 (ids), float32 (regression), or str where the names are yet to be numbered.
+        "label" holds ids where the source has `label_names`, else labels by name, or numbers.
 
         Raises:
             DataError: the rows are not there or cannot be read, or have no label.
         """
 
 
-def make_dataset(text: Mapping[str, list[str]], labels: Sequence[Any] | None, label_type: str) -> Dataset:
-    """An in-memory dataset of str columns and, unless `labels` is None, "label" of `label_type`."""
+def make_dataset(
+    text: Mapping[str, list[Any]], labels: Sequence[Any] | None, label: Any, text_feature: Any = TEXT
+) -> Dataset:
+    """Makes an in-memory dataset of text columns and, unless `labels` is None, "label".
+
+    label, text_feature: features of `datasets`, the former of a label, the latter of a text.
+    """
     columns: dict[str, Any] = dict(text)
-    features = {name: Value("string") for name in text}
+    features = dict.fromkeys(text, text_feature)
     if labels is not None:
         columns[LABEL] = labels
-        features[LABEL] = Value(label_type)
+        features[LABEL] = label
     return Dataset.from_dict(columns, features=Features(features))
 
 

@@ -1,15 +1,16 @@
 """The user's own rows: one file (the split "train"), or a folder with a file per split."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
-from finesweep.config.run import DataConfig, ProblemType
+from finesweep.config.run import DataConfig
 from finesweep.data.source import make_dataset
 from finesweep.data.table_file import EXTENSIONS, TableFile, read_table
 from finesweep.errors import ConfigError, DataError
+from finesweep.tasks.base import Task
+from finesweep.tasks.cells import CellError
 
 _ALIASES = {"dev": "validation"}
 
@@ -19,8 +20,8 @@ class Tables:
 
     label_names = None
 
-    def __init__(self, config: DataConfig, path: Path) -> None:
-        self._config = config
+    def __init__(self, config: DataConfig, path: Path, task: Task) -> None:
+        self._config, self._task = config, task
         self._files = _files(path)
         self.names = sorted(self._files, key=lambda name: (name != "train", name))
 
@@ -38,24 +39,33 @@ class Tables:
         return str(self._files[split])
 
     def read(self, split: str, *, labelled: bool) -> Dataset:
-        config = self._config
+        task = self._task
         table = read_table(self._files[split])
-        text = {name: self._texts(table, name) for name in config.text_columns}
-        if not labelled:
-            return make_dataset(text, None, "string")
-        cells = self._column(table, "label_column", config.label_column)
-        if config.problem_type is ProblemType.regression:
-            scores = [_number(table, row, cell) for row, cell in enumerate(cells)]
-            return make_dataset(text, scores, "float32")
-        return make_dataset(text, [_name(table, row, cell) for row, cell in enumerate(cells)], "string")
+        text = {name: self._texts(table, name) for name in self._config.text_columns}
+        labels = self._labels(table) if labelled else None
+        if labels is not None and task.is_pretokenized:
+            _check_lengths(table, text[self._config.text_columns[0]], labels)
+        return make_dataset(text, labels, task.label_feature, task.text_feature)
 
-    def _texts(self, table: TableFile, name: str) -> list[str]:
-        cells = self._column(table, "text_columns", name)
-        for row, cell in enumerate(cells):
-            if not isinstance(cell, str):
-                problem = "is empty" if _is_null(cell) else f"is {cell!r}, expected text"
-                raise DataError(f"{table.place(row)}: column {name!r} {problem}")
-        return cells
+    def _texts(self, table: TableFile, name: str) -> list[Any]:
+        texts = []
+        for row, cell in enumerate(self._column(table, "text_columns", name)):
+            try:
+                texts.append(self._task.read_text(cell))
+            except CellError as error:
+                raise DataError(f"{table.place(row)}: column {name!r} {error}") from None
+        return texts
+
+    def _labels(self, table: TableFile) -> list[Any]:
+        key = "label_columns" if self._config.label_columns else "label_column"
+        columns = [self._column(table, key, name) for name in self._task.label_columns]
+        labels = []
+        for row, cells in enumerate(zip(*columns, strict=True)):
+            try:
+                labels.append(self._task.read_label(cells))
+            except CellError as error:
+                raise DataError(f"{table.place(row)}: {error}") from None
+        return labels
 
     def _column(self, table: TableFile, key: str, name: str) -> list[Any]:
         if name not in table.columns:
@@ -85,31 +95,10 @@ def _files(path: Path) -> dict[str, Path]:
     return files
 
 
-def _is_null(cell: object) -> bool:
-    return cell is None or (isinstance(cell, float) and math.isnan(cell))
-
-
-def _name(table: TableFile, row: int, cell: object) -> str:
-    """The label's name; 1.0 is 1, for pandas makes floats of integers where one is missing."""
-    if _is_null(cell):
-        raise DataError(f"{table.place(row)}: the label is empty")
-    if isinstance(cell, float):
-        if not cell.is_integer():
+def _check_lengths(table: TableFile, words: list[list[str]], tags: list[list[str]]) -> None:
+    """Raises: DataError for a row that has not one tag for each word."""
+    for row, (one, other) in enumerate(zip(words, tags, strict=True)):
+        if len(one) != len(other):
             raise DataError(
-                f"{table.place(row)}: the label is {cell}, no name and no integer; for scores set "
-                "data.problem_type=regression"
+                f"{table.place(row)}: {len(one)} words and {len(other)} tags; expected a tag for each word"
             )
-        return str(int(cell))
-    if isinstance(cell, str | bool | int):
-        return str(cell)
-    raise DataError(f"{table.place(row)}: the label is {cell!r}; legal: text, an integer, true or false")
-
-
-def _number(table: TableFile, row: int, cell: Any) -> float:
-    try:
-        number = float("nan" if cell is None or isinstance(cell, bool) else cell)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"{table.place(row)}: the label is {cell!r}; legal for regression: a finite number")
-    return number

@@ -1,4 +1,4 @@
-"""One table file as columns: CSV (quoted), TSV (not quoted, as GLUE's), JSON lines or array, parquet."""
+"""One table file as columns: CSV (quoted), TSV (not quoted, as GLUE's), JSON, parquet, CoNLL."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finesweep.data.source import at_line
-from finesweep.data.tsv import read_text, read_tsv
+from finesweep.data.tsv import read_lines, read_text, read_tsv
 from finesweep.errors import DataError
 
 
@@ -93,6 +93,39 @@ def _columns(path: Path, rows: list[Any], lines: list[int] | None) -> TableFile:
     return TableFile(path, {name: [row.get(name) for row in rows] for name in names}, lines)
 
 
+def _conll(path: Path) -> TableFile:
+    """Reads a line a word, an empty line between sentences: its first column is `tokens`, its last `tags`.
+
+    Columns in between are `column_2` and so on; a file of one column has words alone. Document marks are left
+    out.
+    """
+    sentences: list[list[list[str]]] = [[]]
+    lines: list[int] = []
+    for number, line in enumerate(read_lines(path), start=1):
+        fields = line.split()
+        if fields and fields[0] != "-DOCSTART-":
+            if not sentences[-1]:
+                lines.append(number)
+            elif len(fields) != len(sentences[-1][0]):
+                width = len(sentences[-1][0])
+                raise DataError(
+                    f"{at_line(path, number)}: {len(fields)} columns, expected {width}: {line[:80]!r}"
+                )
+            sentences[-1].append(fields)
+        elif sentences[-1]:
+            sentences.append([])
+    rows = [sentence for sentence in sentences if sentence]
+    if not rows:
+        raise DataError(f"{path}: no rows")
+    width = len(rows[0][0])
+    if other := next((row for row, sentence in enumerate(rows) if len(sentence[0]) != width), None):
+        found = len(rows[other][0])
+        raise DataError(f"{at_line(path, lines[other])}: {found} columns, expected {width}")
+    names = ["tokens", *(f"column_{i}" for i in range(2, width)), *(["tags"] if width > 1 else [])]
+    columns = {name: [[word[i] for word in row] for row in rows] for i, name in enumerate(names)}
+    return TableFile(path, columns, lines)
+
+
 def _parquet(path: Path) -> TableFile:
     try:
         table = pq.read_table(path)
@@ -114,5 +147,6 @@ _READERS: dict[str, Callable[[Path], TableFile]] = {
     ".jsonl": _json,
     ".json": _json,
     ".parquet": _parquet,
+    ".conll": _conll,
 }
 EXTENSIONS = tuple(_READERS)

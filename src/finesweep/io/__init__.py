@@ -1,1 +1,1 @@
-"""Reads and writes: staged files, whole checkpoints, the hub, and secrets that are kept out of every file."""
+"""Files and network: staged writes, checkpoints, SQLite files, the Hugging Face hub, redaction of secrets."""

@@ -1,70 +1,95 @@
-"""Files that are whole or not there; disks that are full."""
+"""Files and folders that are written whole or not at all: staged beside their place, then renamed into it."""
 
-import errno
 import os
-import sqlite3
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from finesweep.errors import OutputError
+STAGING = (
+    ".staging-"  # A name that begins so is unfinished; a kill can leave it behind, and nothing reads it.
+)
 
-FULL = ("No space left on device", "disk is full", "PytorchStreamWriter failed")  # safetensors, SQLite, torch
+
+@contextmanager
+def staged(
+    target: Path,
+    *,
+    folder: bool = False,
+    replace_folder: bool = False,
+    sync: bool = False,
+    parent: Path | None = None,
+) -> Iterator[Path]:
+    """Yields an empty file (or folder) beside `target`, which takes its place when the block ends.
+
+    If the block raises, what was staged is removed and `target` stays as it was. File modes follow the umask.
+
+    replace_folder: removes an older `target` folder first; without it, one that is not empty is an error.
+    sync: flushes files, folder and parent to the disk, so that a power cut loses nothing either.
+    parent: another folder of the same file system to stage in, whose owner removes what a kill leaves.
+    Raises: OSError if the parent cannot be written, or `target` is a folder that may not be replaced.
+    """
+    staging = _create(parent or target.parent, f"{STAGING}{target.name}-", folder)
+    try:
+        yield staging
+        _set_modes(staging, sync)
+        if replace_folder:
+            shutil.rmtree(target, ignore_errors=True)
+        staging.rename(target)
+        if sync:
+            _flush(target.parent)
+    finally:
+        _remove(staging)
 
 
-def umask() -> int:
-    """Of this process; temporary files and folders, and safetensors', are made for their owner alone."""
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all, as UTF-8."""
+    with staged(path) as staging:
+        staging.write_text(text, encoding="utf-8")
+
+
+def remove_unfinished(target: Path) -> None:
+    """Removes what killed writers of `target` left. The caller holds a lock: no writer of it is alive."""
+    for path in target.parent.iterdir():
+        if path.name.startswith(f"{STAGING}{target.name}-"):
+            _remove(path)
+
+
+def _create(parent: Path, prefix: str, folder: bool) -> Path:
+    if folder:
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    descriptor, name = tempfile.mkstemp(prefix=prefix, dir=parent)
+    os.close(descriptor)
+    return Path(name)
+
+
+def _set_modes(staging: Path, sync: bool) -> None:
+    """Sets the mode of everything staged by the umask, and flushes it to the disk if `sync`; folders last."""
+    mask = _umask()
+    for path in (*sorted(staging.rglob("*"), reverse=True), staging):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
+        if sync:
+            _flush(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The umask of this process, which temporary files and folders and those of safetensors do not follow."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` beside `path`, then renames it into place; mode as the umask says."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(name, 0o666 & ~umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def make_whole(path: Path, make: Callable[[Path], object]) -> None:
-    """Has `make` write a file beside `path`, then renames it into place; under a lock of the caller's.
-
-    For databases: one whose creation was cut off cannot be opened any more.
-    """
-    for left in path.parent.glob(f".{path.name}-new*"):  # by a kill
-        left.unlink(missing_ok=True)
-    new = path.with_name(f".{path.name}-new")
-    make(new)
-    os.replace(new, path)
-
-
-def has_table(path: Path, table: str) -> bool:
-    """Whether a SQLite file has it. Raises: sqlite3.Error for what is no such file."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
-        return found.fetchone() is not None
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it was raised from."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
-
-
-def has_no_room(error: BaseException) -> bool:
-    """Whether a disk was full, or a folder not writable. Each library says it with a type of its own."""
-    return any(
-        isinstance(cause, OutputError)
-        or getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        or any(text in str(cause) for text in FULL)
-        for cause in causes(error)
-    )
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

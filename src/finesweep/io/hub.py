@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be reached, asked once and quickly; if not, nothing waits for it again."""
+"""Access to the Hugging Face hub: a quick check that it answers, offline mode, a model's config file."""
 
 import json
 import logging
@@ -16,24 +16,24 @@ LEGAL_MODEL = (
     "legal: a hub id, or a local folder with config.json, tokenizer files and, unless model.init=random, "
     "model.safetensors: model.name_or_path=FOLDER"
 )
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # what `from_pretrained` reads
-ANSWER_TIMEOUT_S = 4.0  # for the hub's first answer
-DECISION_TIMEOUT_S = 5.0  # for the whole question: a hanging name server ignores socket timeouts
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # the file names that `from_pretrained` reads
+RESPONSE_TIMEOUT_S = 4.0  # for the HTTP response
+DECISION_TIMEOUT_S = 5.0  # for the whole check: a name server that hangs ignores socket timeouts
 
 
 @cache
 def ensure_reachable_or_offline() -> bool:
-    """Whether the hub may be asked for files; when it may not, the libraries are put into offline mode.
+    """Returns whether the hub answers; if it does not, puts the Hugging Face libraries into offline mode.
 
-    Offline mode means that local copies are used and that what is not there fails at once, without retries.
-    Decided once per process, within `DECISION_TIMEOUT_S`; worker processes started later inherit the answer.
+    Offline, the libraries use local copies, and a missing copy is an error at once, without retries.
+    The check runs once per process, within `DECISION_TIMEOUT_S`; worker processes inherit offline mode.
     """
     import huggingface_hub
 
     if huggingface_hub.is_offline_mode():
         go_offline()  # TRANSFORMERS_OFFLINE alone does not reach every library
         return False
-    problem = _first_problem()
+    problem = _find_problem()
     if problem is None:
         return True
     log.warning("%s cannot be reached (%s): using local copies only", _endpoint(), problem)
@@ -42,18 +42,18 @@ def ensure_reachable_or_offline() -> bool:
 
 
 def check_model_source(name_or_path: str, revision: str | None = None) -> dict[str, Any]:
-    """The model's config.json, of a folder or of the hub (fetched, or the local copy).
+    """Returns the content of a model's config.json: from a local folder, the hub, or the hub's local copy.
 
-    Raises: ModelError, within `DECISION_TIMEOUT_S` if the hub cannot be reached.
+    Raises: ModelError, and within `DECISION_TIMEOUT_S` if the hub cannot be reached.
     """
     path = _config_file(name_or_path, revision)
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(
             f"model.name_or_path: {path}: not readable as JSON ({error}); {LEGAL_MODEL}"
         ) from error
-    return found if isinstance(found, dict) else {}
+    return config if isinstance(config, dict) else {}
 
 
 def _config_file(name_or_path: str, revision: str | None) -> str:
@@ -69,7 +69,7 @@ def _config_file(name_or_path: str, revision: str | None) -> str:
 
     try:
         return str(hf_hub_download(name_or_path, "config.json", revision=revision))
-    except (OSError, ValueError) as error:  # what huggingface_hub raises is one of these
+    except (OSError, ValueError) as error:  # every error of huggingface_hub is one of these
         where = "on the hub" if reachable else "in the local copy, and the hub cannot be reached"
         raise ModelError(
             f"model.name_or_path: {name_or_path}: not found {where} ({type(error).__name__}); {LEGAL_MODEL}"
@@ -77,12 +77,12 @@ def _config_file(name_or_path: str, revision: str | None) -> str:
 
 
 def model_commit(name_or_path: str, revision: str | None = None) -> str:
-    """The commit that a hub's model is read from: the hub library keeps each in a folder of that name."""
+    """Returns the commit of a hub model: its local copy lies in a folder of that name."""
     return Path(_config_file(name_or_path, revision)).parent.name
 
 
 def go_offline() -> None:
-    """Puts huggingface_hub, transformers (which asks the former) and datasets into offline mode, now."""
+    """Puts huggingface_hub, datasets and transformers (which asks the first) into offline mode."""
     import datasets.config
     import huggingface_hub.constants
 
@@ -92,29 +92,29 @@ def go_offline() -> None:
     datasets.config.HF_DATASETS_OFFLINE = True
 
 
-def _first_problem() -> str | None:
-    """What keeps the hub from answering; None if it answers."""
+def _find_problem() -> str | None:
+    """Returns the reason why the hub does not answer in time, or None if it answers."""
     problems: list[str | None] = []
 
-    def ask() -> None:
+    def probe() -> None:
         try:
-            status = _ask()
+            status = _request_status()
             problems.append(f"it answers with status {status}" if status >= 500 else None)
-        except Exception as error:  # no route, no name, refused, proxy, certificate: each means the same
+        except Exception as error:  # no route, no name, refused, proxy, certificate: it cannot be reached
             problems.append(f"{type(error).__name__}: {error}")
 
-    # A daemon: a look-up that hangs must hold up neither this decision nor the end of the process.
-    thread = threading.Thread(target=ask, name="hub-probe", daemon=True)
+    # The thread is a daemon: a name look-up that hangs must delay neither this check nor the process's end.
+    thread = threading.Thread(target=probe, name="hub-probe", daemon=True)
     thread.start()
     thread.join(DECISION_TIMEOUT_S)
     return problems[0] if problems else f"no answer in {DECISION_TIMEOUT_S:g} s"
 
 
-def _ask() -> int:
-    """HTTP status of the hub's front page, asked with the hub library's client, proxy and certificates."""
+def _request_status() -> int:
+    """Returns the HTTP status of the hub's front page, through the hub library's own client and its proxy."""
     import huggingface_hub
 
-    return int(huggingface_hub.get_session().head(_endpoint(), timeout=ANSWER_TIMEOUT_S).status_code)
+    return int(huggingface_hub.get_session().head(_endpoint(), timeout=RESPONSE_TIMEOUT_S).status_code)
 
 
 def _endpoint() -> str:

@@ -1,1 +1,1 @@
-"""The machine under a run: its device, its determinism, and each worker's place on it."""
+"""The machine: the device of a run, determinism, how many workers it takes, and where each of them runs."""

@@ -1,4 +1,4 @@
-"""Where a run computes: device, threads, precision. Called before torch has done any work."""
+"""The device, thread count and precision of a run. They are set before torch computes."""
 
 import os
 from typing import Any
@@ -10,10 +10,10 @@ from finesweep.errors import ConfigError
 
 
 def prepare(config: TrainerConfig) -> None:
-    """Sets this process's thread count and the one GPU it may use.
+    """Sets this process's thread count and determinism, and hides all GPUs but the run's own.
 
-    Trainer would spread a run over every GPU it sees; a run here uses one, so the others are hidden first.
-    Raises: ConfigError for a CUDA device that is not there.
+    Trainer would spread a run over every GPU that it sees.
+    Raises: ConfigError for a device or a precision that this machine does not have.
     """
     check(config)
     if config.device != "cpu" and torch.cuda.is_available():
@@ -30,16 +30,19 @@ def check(config: TrainerConfig) -> None:
 
 
 def _set_determinism(wanted: bool) -> None:
-    """What has no deterministic kernel warns, into the log. `pins.deterministic_cublas` is the other half."""
+    """Chooses deterministic kernels; an operation that has none warns in the log.
+
+    cuBLAS needs its environment variable besides: `determinism.fix_cublas_workspace`.
+    """
     torch.use_deterministic_algorithms(wanted, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow
-    # Their backward passes add up in any order; attention with padding is plain matrix products without them.
+    # The backward passes of these kernels add up in any order. Without them attention is matrix products.
     torch.backends.cuda.enable_mem_efficient_sdp(not wanted)
     torch.backends.cuda.enable_cudnn_sdp(not wanted)
-    torch.backends.cudnn.benchmark = False  # which chooses kernels by their speed of the moment
+    torch.backends.cudnn.benchmark = False  # it times kernels and takes the fastest, which varies
 
 
-_chosen: set[str] = set()  # by this process: after the first run, the others are hidden
+_chosen: set[str] = set()  # devices of earlier runs in this process, which have hidden the other GPUs
 
 
 def _choose_gpu(device: str) -> None:
@@ -55,7 +58,7 @@ def _choose_gpu(device: str) -> None:
 
 
 def arguments(config: TrainerConfig) -> dict[str, Any]:
-    """The part of TrainingArguments that depends on the device."""
+    """Returns the TrainingArguments that depend on the device. Raises: ConfigError."""
     use_cpu = config.device == "cpu" or not torch.cuda.is_available()
     precision = resolve_precision(config.precision, use_cpu)
     return {
@@ -67,9 +70,10 @@ def arguments(config: TrainerConfig) -> dict[str, Any]:
 
 
 def resolve_precision(precision: Precision, use_cpu: bool) -> Precision:
-    """`auto` as what the device is good at.
+    """Returns the precision; for `auto`, bf16 where the device computes it fast, else fp16 or fp32.
 
-    bf16 on a CPU without AMX is ruinous: 100 ms to 1.6 s a step on AVX2.
+    A CPU without AMX is slow at bf16: a step took 100 ms to 1.6 s with AVX2.
+    Raises: ConfigError for fp16 on a CPU.
     """
     if precision is Precision.fp16 and use_cpu:
         raise ConfigError.at("trainer.precision", precision.value, "auto, fp32 or bf16 on a CPU")

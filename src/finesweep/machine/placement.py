@@ -1,4 +1,4 @@
-"""Where a worker computes: cores of its own, or a GPU; said before torch has looked."""
+"""Places a worker process on a GPU, or on CPU cores of its own, before it imports torch."""
 
 import os
 import tempfile
@@ -13,55 +13,66 @@ from finesweep.tags import Tag
 
 @dataclass(frozen=True)
 class Placement:
-    """What the workers of one machine share."""
+    """The resources that the workers of one machine share."""
 
     threads: int = 1  # of each worker, on a CPU
-    gpus: int = 0  # that one machine's workers go round
-    pin: bool = True  # each worker to cores of its own
+    gpus: int = 0  # of the machine; its workers take them in turn. 0: the workers compute on the CPU
+    pin: bool = True  # whether each CPU worker gets cores of its own
 
     def take(self, index: int) -> dict[str, str]:
-        """The place of the machine's `index`-th worker, until this process ends. Returns MLflow tags."""
-        if self.gpus:
-            gpu = _gpu(index, self.gpus)
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-            determinism.deterministic_cublas()
-            return {Tag.WORKER: str(index), Tag.GPU: gpu}
-        determinism.threads(self.threads)
-        tags = {Tag.WORKER: str(index), Tag.THREADS: str(self.threads)}
-        cores = _claim_cores(self.threads) if self.pin else []
+        """Places this process as the machine's worker number `index`, until it ends. Returns MLflow tags."""
+        worker = {Tag.WORKER: str(index)}
+        return worker | (self._take_gpu(index) if self.gpus else self._take_cores())
+
+    def _take_gpu(self, index: int) -> dict[str, str]:
+        """A cluster names the allotted GPUs in CUDA_VISIBLE_DEVICES; without it, they have numbers."""
+        allotted = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(self.gpus)))
+        names = allotted.split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu = names[index % len(names)]
+        determinism.fix_cublas_workspace()
+        return {Tag.GPU: gpu}
+
+    def _take_cores(self) -> dict[str, str]:
+        determinism.set_threads(self.threads)
+        cores = _pin_to_free_cores(self.threads) if self.pin else []
+        tags = {Tag.THREADS: str(self.threads)}
         return tags | ({Tag.CORES: ",".join(map(str, cores))} if cores else {})
 
 
-def _gpu(index: int, gpus: int) -> str:
-    """By its name in CUDA_VISIBLE_DEVICES, where a cluster has set that; else by its number."""
-    allotted = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
-    names = allotted.split(",")
-    return names[index % len(names)]
+_held: list[FileLock] = []  # held until this process ends; a kill frees them, too
 
 
-_held: list[FileLock] = []  # until this process ends; the operating system frees them on a kill
+def _pin_to_free_cores(count: int) -> list[int]:
+    """Pins this process to `count` cores that no other worker of this user has.
 
-
-def _claim_cores(count: int) -> list[int]:
-    """Pins this process to cores that no other worker of this user has; to none where too few are free."""
+    Returns the cores; none, and pins nothing, where too few are free or the system cannot pin.
+    """
     if not hasattr(os, "sched_setaffinity"):  # not Linux
         return []
-    if _held:  # a worker was here before, in the same process
+    if _held:  # this process was a worker before
         return sorted(os.sched_getaffinity(0))
+    locks = _lock_free_cores(count)
+    if len(locks) < count:
+        for lock in locks.values():
+            lock.release()
+        return []
+    _held.extend(locks.values())
+    os.sched_setaffinity(0, locks)
+    return list(locks)
+
+
+def _lock_free_cores(count: int) -> dict[int, FileLock]:
+    """Locks free cores, at most `count`. Returns the lock of each, by the core's number."""
     folder = Path(tempfile.gettempdir()) / f"finesweep-cores-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    claimed: dict[int, FileLock] = {}
+    locks: dict[int, FileLock] = {}
     for core in sorted(os.sched_getaffinity(0)):
+        if len(locks) == count:
+            break
         lock = FileLock(folder / f"{core}.lock", timeout=0)
         try:
             lock.acquire()
         except Timeout:
             continue
-        claimed[core] = lock
-        if len(claimed) == count:
-            _held.extend(claimed.values())
-            os.sched_setaffinity(0, claimed)
-            return list(claimed)
-    for lock in claimed.values():
-        lock.release()
-    return []
+        locks[core] = lock
+    return locks

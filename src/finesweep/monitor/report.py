@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig
 from finesweep.errors import StudyError
-from finesweep.io.redaction import VARIABLE
+from finesweep.io.redaction import VARIABLE_PREFIX
 from finesweep.provenance.record import is_result
 from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
@@ -165,7 +165,10 @@ def lines(found: Best) -> list[str]:
         ("checkpoint", found.checkpoint or ""),
         ("submission", ", ".join(found.submissions)),
         ("run it again", found.command),
-        ("with", f"{VARIABLE}... set to what was given then" if VARIABLE in found.command else ""),
+        (
+            "with",
+            f"{VARIABLE_PREFIX}... set to what was given then" if VARIABLE_PREFIX in found.command else "",
+        ),
     ]
     return [f"{name + ':':14}{text}" for name, text in rows if text]
 

@@ -1,4 +1,4 @@
-"""What a run reads, by content: the rows as read and as encoded, the files of the model."""
+"""Hashes what a run reads: the rows as read and as encoded, and the files of the model."""
 
 import hashlib
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""What differs between two records, and which of it may have changed a result."""
+"""Compares two records, and marks the differences that may have changed a result."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +27,10 @@ class Change:
 
 
 def differences(then: Provenance, now: Provenance, places: bool = False) -> list[Change]:
-    """What may have changed a result first; `places`: paths and stores too."""
+    """Returns all differences, those that may have changed a result first.
+
+    places: whether paths and stores are compared too.
+    """
     mixed = [Change(**change) for record in (then, now) for change in record.mixed]
     found = [*mixed, *_between(then, now, places)]
     return sorted(found, key=lambda change: not change.may_matter)  # stable
@@ -118,7 +121,7 @@ def _leaves(section: str, prefix: str, then: Mapping[str, Any], now: Mapping[str
 
 
 def cause(changes: list[Change]) -> str:
-    """What most likely made a result differ, for people."""
+    """Names the most likely cause of a different result, in words for people."""
     matter = [change for change in changes if change.may_matter]
     if not changes:
         return "no recorded difference"

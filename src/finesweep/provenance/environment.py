@@ -22,7 +22,7 @@ ONEDNN_ISAS = {
 
 
 def machine(config: TrainerConfig) -> dict[str, Any]:
-    """Of this process, after `device.prepare`: what can change a result in its last digits, and more."""
+    """Records the hardware, threads and precision of this process. Call it after `device.prepare`."""
     use_cpu = bool(device.arguments(config)["use_cpu"])
     unused = GPU_VARIABLES if use_cpu else ()
     return {

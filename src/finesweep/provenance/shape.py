@@ -1,4 +1,4 @@
-"""Whether a record that somebody has kept, or edited, is whole."""
+"""Checks that a stored record has every field that is read again."""
 
 from collections.abc import Mapping
 from types import NoneType
@@ -7,7 +7,7 @@ from typing import Any
 from finesweep.errors import ConfigError
 
 MISSING = object()
-# What is read of a record again.
+# Dotted path of each field that is read again, and its type.
 SHAPE: dict[str, type | tuple[type, ...]] = {
     "config.data.metric": str, "machine.onednn.isa": (str, NoneType), "machine.gpu": (dict, NoneType),
     "code.commit": (str, NoneType), "code.patch_sha256": (str, NoneType), "data.train.sha256": str,

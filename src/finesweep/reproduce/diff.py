@@ -1,4 +1,4 @@
-"""Two runs, side by side."""
+"""Compares two recorded runs side by side."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
-"""A run as a folder: enough to make it again on another machine that has the data and the base model."""
+"""Writes a run to a folder, from which a machine that has the data and the base model can reproduce it."""
 
 import shlex
 import shutil
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
@@ -10,7 +10,7 @@ import yaml
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ModelError, OutputError, RunError
 from finesweep.io import checkpoint
-from finesweep.io.atomic import umask
+from finesweep.io.atomic import staged
 from finesweep.provenance.record import FILE
 from finesweep.reproduce.recorded_run import RUN_FILE, RecordedRun
 from finesweep.tags import Tag
@@ -21,7 +21,7 @@ CONFIG = "run"  # not `config`, which would be the project's own
 
 
 def export(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> list[str]:
-    """Writes `folder`, whole or not at all. Returns what the run has not kept, of `PARTS`.
+    """Writes `folder`, whole or not at all. Returns those of `PARTS` that the run has not kept.
 
     Raises: OutputError if `folder` holds something already, or cannot be written; RunError for a folder, and
     for a run that is not finished.
@@ -32,18 +32,13 @@ def export(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> lis
         raise RunError(f"{recorded.folder}: was exported already; legal: the id of a run in the MLflow store")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir()) or folder == Path.cwd()):
         raise OutputError(f"{folder}: is there already; legal: a new folder, or an empty one elsewhere")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
-    try:
-        missing = _write(recorded, staging, tracking)
-        staging.chmod(0o777 & ~umask())
-        staging.replace(folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return missing
+    with ExitStack() as stack:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            staging = stack.enter_context(staged(folder, folder=True))
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
+        return _write(recorded, staging, tracking)
 
 
 def _write(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> list[str]:
@@ -66,14 +61,14 @@ def _write(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> lis
 
 
 def _damage(folder: Path, recorded: RecordedRun) -> str | None:
-    if reason := checkpoint.damage(folder):
+    if reason := checkpoint.find_damage(folder):
         return reason
     weights = recorded.record.results.get("weights_sha256")
     return None if checkpoint.weights_sha256(folder) == weights else "its weights are not the recorded ones"
 
 
 def config_yaml(recorded: RecordedRun) -> str:
-    """What `python train.py --config-dir DIR --config-name NAME` makes the same run of."""
+    """Returns the run's config as YAML, for `python train.py --config-dir DIR --config-name NAME`."""
     config = dict(recorded.record.config)
     if "***" in config["tracking"]["uri"]:  # its password was left out
         del config["tracking"]

@@ -1,4 +1,4 @@
-"""From a record to a config and an environment in which the same run can be made again."""
+"""Rebuilds the config and the environment of a recorded run."""
 
 import os
 import re
@@ -12,14 +12,14 @@ from finesweep.machine import determinism
 from finesweep.provenance.record import Provenance
 from finesweep.reproduce.recorded_run import RecordedRun
 
-# Of what each library can be held down to, lowest first.
+# Instruction sets of ATen (PyTorch's kernels), lowest first.
 ATEN = ("DEFAULT", "AVX2", "AVX512")
 
 
 def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingConfig) -> RunConfig:
     """The recorded config with what the run found out filled in; `overrides`, ``key=value``, win.
 
-    Raises: ConfigError for an override that is none.
+    Raises: ConfigError for an argument that is not `key=value`.
     """
     if wrong := [text for text in overrides if not is_override(text)]:
         raise ConfigError(
@@ -54,8 +54,8 @@ def pin(machine: Mapping[str, Any], threads: int | None) -> None:
     Instruction sets are only ever lowered: torch believes what it is told, and would die of an illegal
     instruction. What a person has set here stays, and is named as a difference.
     """
-    determinism.as_recorded(machine["variables"])
-    determinism.threads(threads or machine["threads"])
+    determinism.restore_variables(machine["variables"])
+    determinism.set_threads(threads or machine["threads"])
     import torch  # computes nothing yet; ATen reads its variable when it first does
 
     has_avx2, has_avx512 = torch.cpu._is_avx2_supported(), torch.cpu._is_avx512_supported()

@@ -1,4 +1,4 @@
-"""A run as it was recorded: in the MLflow store, or in a folder that `finesweep export` made."""
+"""Loads a recorded run from the MLflow store, or from a folder that `finesweep export` wrote."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from finesweep.hooks import RunState
 from finesweep.provenance.differences import Change
 from finesweep.provenance.record import FILE, Provenance, history_hash, is_result
 from finesweep.tags import OWN_PREFIX, Kind, Tag
+from finesweep.tasks.metrics import key_of
 
 RUN_FILE = "run.json"  # of an exported folder: what the MLflow store knows of the run
 RUN_ID = re.compile("[0-9a-f]{32}")  # it names a folder
@@ -35,11 +36,11 @@ class RecordedRun:
 
     @property
     def metric(self) -> str:
-        return f"eval_{self.record.config['data']['metric']}"
+        return f"eval_{key_of(self.record.config['data']['metric'])}"
 
     @property
     def value(self) -> float | None:
-        """Of the best evaluation."""
+        """The metric at the best evaluation; None for a run that was pruned."""
         return next((value for (name, _), value in self.history.items() if name == "best_value"), None)
 
     def check_finished(self) -> None:
@@ -54,7 +55,7 @@ class RecordedRun:
             raise RunError(f"run {self.run_id}: its {FILE} holds no results")
 
     def to_json(self) -> str:
-        """For `RUN_FILE`."""
+        """Returns the content of `RUN_FILE`."""
         metrics = [{"name": n, "step": s, "value": v} for (n, s), v in sorted(self.history.items())]
         kept = {"run_id": self.run_id, "name": self.name, "state": self.state, "tags": self.tags}
         return json.dumps(kept | {"metrics": metrics}, indent=1) + "\n"
@@ -67,7 +68,7 @@ def load_recorded_run(where: str, tracking: TrackingConfig) -> RecordedRun:
 
 
 def store_differences(recorded: RecordedRun) -> list[Change]:
-    """Whether the values in the store are still those that the run logged."""
+    """Returns a change if the metrics in the store are no longer those that the run logged."""
     then, now = recorded.record.results.get("metrics_sha256"), history_hash(recorded.history)
     return [] if then == now else [Change("results", "metrics in the store", then, now)]
 

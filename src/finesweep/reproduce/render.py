@@ -1,4 +1,4 @@
-"""Reproductions, as a person reads them."""
+"""Formats conditions, verdicts and seed spreads for the terminal."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from finesweep.reproduce.seeds import SeedSpread
 from finesweep.reproduce.verdict import EXACT, MetricRow, Verdict
 
 WIDEST = 44  # characters of one cell
-MOST = 8  # names in a row
+MOST = 8  # names listed in a line
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
@@ -20,15 +20,15 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def conditions(changes: Sequence[Change]) -> str:
-    """Before training: what differs, that which may matter first."""
+    """Lists what differs from the record; differences that may change the result come first."""
     if not changes:
-        return "ground: as recorded"
+        return "conditions: as recorded"
     matter = [change for change in changes if change.may_matter]
     rows = [(change.what, brief(change.then), brief(change.now)) for change in matter]
     hints = [change.what for change in changes if not change.may_matter]
-    table = "ground: what differs and may change the result\n" + columns([("what", "then", "now"), *rows])
+    table = "conditions: what differs and may change the result\n" + columns([("what", "then", "now"), *rows])
     more = f", and {len(hints) - MOST} more" if len(hints) > MOST else ""
-    other = f"ground: also different, which should not matter: {', '.join(hints[:MOST])}{more}"
+    other = f"conditions: also different, which should not matter: {', '.join(hints[:MOST])}{more}"
     return "\n".join(text for text, shown in ((table, rows), (other, hints)) if shown)
 
 
@@ -65,7 +65,7 @@ def _equal(pair: dict[str, str | None]) -> str:
     return f"equal ({brief(then)})" if then == now else f"DIFFERENT ({brief(then)} then, {brief(now)} now)"
 
 
-def luck(found: SeedSpread) -> str:
+def seed_spread(found: SeedSpread) -> str:
     values = ["diverged" if one.value is None else f"{one.value:.4f}" for one in found.seeds]
     rows = [(str(one.seed), value, one.run_id) for one, value in zip(found.seeds, values, strict=True)]
     lines = [columns([("seed", found.metric, "run"), *rows]), ""]
@@ -75,6 +75,8 @@ def luck(found: SeedSpread) -> str:
     lines += [f"better than the run itself: {found.better} of {len(rows)}"]
     if found.interval is not None:
         low, high = found.interval
-        where = "outside: it owes something to its seed" if found.luck else "within: no more luck than usual"
+        where = (
+            "outside: its seed was a lucky or an unlucky one" if found.luck else "within: an ordinary seed"
+        )
         lines += [f"one more run would lie in {low:.4f} to {high:.4f}, 19 times of 20; this one is {where}"]
     return "\n".join(lines)

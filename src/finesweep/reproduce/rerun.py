@@ -1,4 +1,4 @@
-"""The training of a run that is made again: an ordinary run, linked to the one that it repeats."""
+"""Trains a recorded run again, as an ordinary run that is linked to the original."""
 
 import json
 import math
@@ -37,16 +37,14 @@ class Reproduction:
         return f"{self.kind}-{self.recorded.name}"
 
     @property
+    def metrics(self) -> frozenset[str]:
+        return frozenset(name.removeprefix("eval_") for name, _ in self.recorded.history)
+
+    @property
     def tags(self) -> dict[str, str]:
         linked = {Tag.KIND: self.kind, Tag.REPRODUCES: self.recorded.run_id}
         # MLflow's UI then shows it under the original; a run of another store it could not show.
         return linked | ({} if self.recorded.folder else {Tag.PARENT_RUN_ID: self.recorded.run_id})
-
-    @property
-    def metrics(self) -> frozenset[str]:
-        return frozenset(
-            name.removeprefix("eval_") for name, _ in self.recorded.history if name.startswith("eval_")
-        )
 
     def check(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Whether a result is luck: the same run with new seeds."""
+"""Trains a run again with new seeds, to show how much its result owes to its own seed."""
 
 import math
 import statistics
@@ -12,6 +12,7 @@ from finesweep.provenance.differences import Change
 from finesweep.reproduce.recorded_run import RecordedRun
 from finesweep.reproduce.rerun import rerun
 from finesweep.tags import Kind
+from finesweep.tasks import direction_of, task_of
 
 CONFIDENCE = 0.95
 ROUNDING = 1e-9  # of the mean of equal values
@@ -21,7 +22,7 @@ ROUNDING = 1e-9  # of the mean of equal values
 class SeedResult:
     seed: int
     run_id: str
-    value: float | None  # None if the training diverged
+    value: float | None  # None: the training diverged
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def train_seeds(
         now = rerun(recorded, own, [*overrides, f"seed={own.seed}"], kind=Kind.RESEED)
         found.append(SeedResult(own.seed, now.run_id, now.value))
     values = [one.value for one in found if one.value is not None]
-    sign = 1 if config.data.direction is Direction.maximize else -1
+    sign = 1 if direction_of(task_of(config.data)) is Direction.maximize else -1
     interval = prediction_interval(values)
     return SeedSpread(
         recorded.run_id,

@@ -1,4 +1,4 @@
-"""Whether a run came out the same."""
+"""Judges whether a reproduction came out the same as the recorded run."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,7 +24,7 @@ class MetricRow:
     now: float | None
 
     def is_within(self, tolerance: float) -> bool:
-        """Absolute below 1, relative above it."""
+        """Whether the values differ by at most `tolerance`: absolute below 1, relative above."""
         if self.name == UNBOUNDED:
             return True
         if self.then is None or self.now is None:

@@ -6,7 +6,8 @@ from finesweep.config.run import Direction, RunConfig
 from finesweep.config.study import THROUGHPUT, SweepConfig
 from finesweep.errors import ConfigError
 from finesweep.study.space import Space
-from finesweep.tasks.metrics import fitting
+from finesweep.tasks import direction_of, known_metrics, task_of
+from finesweep.tasks.metrics import key_of
 
 
 @dataclass
@@ -26,12 +27,17 @@ class SweepRequest:
     @property
     def objectives(self) -> dict[str, Direction]:
         """One or several; the first one ranks."""
-        return self.config.study.objectives or {self.run.data.metric: self.run.data.direction}
+        data = self.run.data
+        return self.config.study.objectives or {key_of(data.metric): direction_of(task_of(data))}
 
     def check_objectives(self) -> None:
         """Raises: ConfigError for an objective that no run has."""
-        data = self.run.data
-        legal = [*fitting(data.problem_type, len(data.labels or ["a", "b"])), "loss", *THROUGHPUT]
+        task, names = task_of(self.run.data), self.run.data.labels
+        fitting = [
+            name for name in known_metrics(task)
+            if names is None or name not in task.metrics or not task.misfit(name, names)
+        ]  # fmt: skip
+        legal = [*fitting, "loss", *THROUGHPUT]
         for name in self.config.study.objectives:
             if name not in legal:
                 raise ConfigError(f"hydra.sweeper.study.objectives: got {name!r}; known: {', '.join(legal)}")

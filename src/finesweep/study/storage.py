@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import ConfigError, StudyError
-from finesweep.io.atomic import has_table, make_whole
 from finesweep.io.redaction import redact_urls
+from finesweep.io.sqlite import create_database, has_table
 from finesweep.study.lock import SQLITE, check_storage, study_lock
 from finesweep.study.records import TrialRecord
 
@@ -40,7 +40,7 @@ def open_storage(url: str) -> RDBStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         with study_lock(url, "create"):
             if not path.exists():
-                make_whole(path, _create_sqlite)
+                create_database(path, _create_sqlite)
         if not has_table(path, "studies"):  # Optuna would add its own tables to it
             raise ConfigError(f"hydra.sweeper.study.storage: {path} is a database, but not Optuna's; "
                               "legal: another file")  # fmt: skip

@@ -1,1 +1,37 @@
-"""The types of task: how each reads labels, scores a model and writes its predictions."""
+"""The types of task: what each reads, learns, scores and predicts. `base.Task` is the contract.
+
+task = task_of(config.data)
+check_metric(task, names)
+compute_metrics = Scorer(task, names)
+"""
+
+from finesweep.config.run import DataConfig, ProblemType
+from finesweep.tasks.base import Task
+from finesweep.tasks.classification import Classification
+from finesweep.tasks.multi_label import MultiLabel
+from finesweep.tasks.regression import Regression
+from finesweep.tasks.scoring import Scorer, check_metric, direction_of, known_metrics, score_name
+from finesweep.tasks.tokens import Tokens
+
+TYPES: dict[ProblemType, type[Task]] = {
+    task.problem_type: task for task in (Classification, Regression, MultiLabel, Tokens)
+}
+
+
+def task_of(config: DataConfig) -> Task:
+    """Raises: ConfigError for keys that are not for this type of task."""
+    task = TYPES[config.problem_type](config)
+    task.check_config()
+    return task
+
+
+__all__ = [
+    "TYPES",
+    "Scorer",
+    "Task",
+    "check_metric",
+    "direction_of",
+    "known_metrics",
+    "score_name",
+    "task_of",
+]

@@ -7,16 +7,14 @@ first QNLI; the server takes the second's.
 
 import math
 import operator
-import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from finesweep.errors import OutputError, SubmissionError
-from finesweep.io.atomic import write_text
+from finesweep.io.atomic import staged, write_text
 
 HEADER = "index\tprediction"
 STSB_NUMBER = re.compile(r"[0-4]\.[0-9]{3}|5\.000")
@@ -87,24 +85,21 @@ def file_for(glue_task: str, split: str) -> GlueFile:
 
 
 def write_submission(
-    glue_task: str | None,
+    glue_task: str,
     split: str,
     predictions: Sequence[int] | Sequence[float],
     labels: list[str] | None,
     directory: Path,
     whole: bool = True,
 ) -> Path:
-    """Writes and validates `directory/<File>.tsv` (`<split>.tsv` without a GLUE task); all of it or nothing.
+    """Writes and validates `directory/<File>.tsv`, all of it or nothing.
 
     predictions: label ids, or numbers for a regression; one per test row, in the split's order.
-    labels: the names of those ids, in their order; None is the hub's order for a GLUE task.
+    labels: the names of those ids, in their order; None is the hub's order.
 
     whole: False writes predictions of a part of the test split too, which no server takes.
     Raises: SubmissionError, OutputError.
     """
-    if glue_task is None:
-        name = re.sub(r"[^A-Za-z0-9._-]+", "_", split).strip("_.")
-        return _write(directory / f"{name}.tsv", _own_answers(predictions, labels))
     if whole:
         check_rows(glue_task, split, len(predictions))
     file = file_for(glue_task, split)
@@ -162,16 +157,12 @@ def zip_submission(paths: Iterable[Path], target: Path) -> Path:
     for one, other in zip(files, files[1:], strict=False):
         if one.name == other.name:
             raise SubmissionError(f"{one} and {other}: two files of one name in a flat zip")
-    unfinished = target.with_name(f".{target.name}-{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _zip(files, unfinished)
-        os.replace(unfinished, target)
+        with staged(target) as staging:
+            _zip(files, staging)
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error}") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
     return target
 
 
@@ -201,14 +192,6 @@ def _answer_per_id(file: GlueFile, official: tuple[str, ...], labels: list[str] 
             return [answer[name] for name in labels]
     legal = " or ".join(", ".join(names) for names in (official, file.label_names) if names)
     raise SubmissionError(f"data.labels: got {', '.join(labels)}; legal for {file.name}: {legal}")
-
-
-def _own_answers(predictions: Sequence[int] | Sequence[float], labels: list[str] | None) -> Iterator[str]:
-    if labels is None:
-        return (f"{number:.6f}" for number in _finite(predictions))
-    if broken := [name for name in labels if re.search(r"[\t\r\n]", name)]:
-        raise SubmissionError(f"data.labels: {broken[0]!r} holds a tab or a line break, which a TSV cannot")
-    return _named(predictions, labels)
 
 
 def _named(predictions: Sequence[int] | Sequence[float], names: Sequence[str]) -> Iterator[str]:
@@ -254,10 +237,9 @@ def _check_text(where: str, file: GlueFile, text: str, whole: bool = True) -> Va
     return ValidSubmission(file.name, file.task, len(rows))
 
 
-def _write(path: Path, answers: Iterable[str], file: GlueFile | None = None, whole: bool = True) -> Path:
+def _write(path: Path, answers: Iterable[str], file: GlueFile, whole: bool = True) -> Path:
     text = _text(answers)
-    if file is not None:
-        _check_text(str(path), file, text, whole)
+    _check_text(str(path), file, text, whole)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)

@@ -1,203 +1,158 @@
-"""The GLUE metrics, as an `evaluate.Metric` that needs no hub.
+"""Metrics by scikit-learn's names, computed by scikit-learn and scipy; and a person's own, by import path.
 
-`evaluate.load` fetches a script from the hub on first use; a subclass in our own code does not.
-`check_metric` runs in the process that launches a sweep, so `evaluate` (which imports torch: seconds) is
-imported only by `metrics_for`, in a worker.
+`check_metric` runs in the process that launches a sweep, so scikit-learn and scipy (a second) are imported
+only when a metric is computed.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
+import importlib
+import math
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finesweep.config.run import DataConfig, Direction, ProblemType
-from finesweep.errors import ConfigError, DataError
+from finesweep.config.run import DataConfig, Direction
+from finesweep.errors import ConfigError
 
-if TYPE_CHECKING:
-    from transformers import EvalPrediction
-
-Array = NDArray[Any]  # [rows]: label ids (int64) in classification, numbers (float64) in regression
-
-
-def accuracy(predictions: Array, references: Array) -> float:
-    return float(np.mean(predictions == references))
-
-
-def _f1_per_class(predictions: Array, references: Array) -> Array:
-    """[classes] float64; NaN for a class that is neither predicted nor a label."""
-    classes = int(max(predictions.max(), references.max())) + 1
-    hits = np.bincount(references[predictions == references], minlength=classes)
-    either = np.bincount(predictions, minlength=classes) + np.bincount(references, minlength=classes)
-    scores: Array = np.divide(2.0 * hits, either, out=np.full(classes, np.nan), where=either > 0)
-    return scores
-
-
-def f1(predictions: Array, references: Array) -> float:
-    """F1 of class 1, GLUE's positive class; 0.0 where class 1 is neither predicted nor a label."""
-    scores = _f1_per_class(predictions, references)
-    return float(np.nan_to_num(scores[1])) if len(scores) > 1 else 0.0
-
-
-def f1_macro(predictions: Array, references: Array) -> float:
-    """Mean F1 over the classes that are predicted or labels, as scikit-learn's `average="macro"`."""
-    return float(np.nanmean(_f1_per_class(predictions, references)))
-
-
-def matthews_correlation(predictions: Array, references: Array) -> float:
-    """For two classes or more (Gorodkin's R_K); 0.0 where one side is constant, as in scikit-learn."""
-    classes = int(max(predictions.max(), references.max())) + 1
-    predicted = np.bincount(predictions, minlength=classes).astype(np.float64)
-    labelled = np.bincount(references, minlength=classes).astype(np.float64)
-    rows = float(len(references))
-    covariance = rows * np.count_nonzero(predictions == references) - predicted @ labelled
-    spread = np.sqrt((rows**2 - predicted @ predicted) * (rows**2 - labelled @ labelled))
-    return float(covariance / spread) if spread > 0 else 0.0
-
-
-def pearson(predictions: Array, references: Array) -> float:
-    """0.0 where one side is constant.
-
-    scipy, and so GLUE's script, answers NaN there. But a regression head often starts out constant, and a NaN
-    objective is a failed trial; a constant predictor has learned nothing, which is what 0.0 says.
-    """
-    if np.ptp(predictions) == 0 or np.ptp(references) == 0:
-        return 0.0
-    x, y = predictions - predictions.mean(), references - references.mean()
-    return float(np.clip((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)), -1.0, 1.0))
-
-
-def _ranks(values: Array) -> Array:
-    """[rows] float64 from 1; equal values share the mean of their ranks."""
-    _, group, size = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(size) - (size - 1) / 2.0)[group]
-
-
-def spearmanr(predictions: Array, references: Array) -> float:
-    """Pearson's correlation of the ranks; 0.0 where one side is constant, as in `pearson`."""
-    return pearson(_ranks(predictions), _ranks(references))
-
-
-def mse(predictions: Array, references: Array) -> float:
-    return float(np.mean((predictions - references) ** 2))
+Array = NDArray[Any]
+OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:function
 
 
 @dataclass(frozen=True)
-class Score:
-    """A metric: how it is computed, which task it fits, and which way is better."""
+class Judged:
+    """Predictions beside the truth.
 
-    function: Callable[[Array, Array], float]  # (predictions, references) -> score
-    problem_type: ProblemType
+    reference, predicted: label ids [rows], numbers [rows], 0/1 [rows, labels], or a list of tag ids for each
+    row.
+    """
+
+    reference: Any
+    predicted: Any
+    scores: Any  # probabilities [rows, labels] where a type has them; else as `predicted`
+    names: Sequence[str]  # of the labels, by id
+    positive: int | None = None  # the id of the label that binary metrics are about
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: how it is computed, and which way is better."""
+
+    compute: Callable[[Judged], float]
     direction: Direction = Direction.maximize
-    num_labels: int | None = None  # null: any number of classes
-
-    def fits(self, problem_type: ProblemType, num_labels: int) -> bool:
-        return self.problem_type is problem_type and self.num_labels in (None, num_labels)
+    is_binary: bool = False  # whether it is about one label of two; `data.positive_label` says which
+    labels: int = 1  # how many labels there must be at least
 
 
-METRICS = {
-    "accuracy": Score(accuracy, ProblemType.classification),
-    "f1": Score(f1, ProblemType.classification, num_labels=2),
-    "f1_macro": Score(f1_macro, ProblemType.classification),
-    "matthews_correlation": Score(matthews_correlation, ProblemType.classification),
-    "pearson": Score(pearson, ProblemType.regression),
-    "spearmanr": Score(spearmanr, ProblemType.regression),
-    "mse": Score(mse, ProblemType.regression, Direction.minimize),
-}
+def of_predictions(function: str, **options: Any) -> Callable[[Judged], float]:
+    """Scores predicted labels with a function of `sklearn.metrics`."""
+    return lambda judged: scikit_learn(function, judged.reference, judged.predicted, **options)
 
 
-def fitting(problem_type: ProblemType, num_labels: int) -> list[str]:
-    """Names of the metrics that such a task can be scored with."""
-    return [name for name, score in METRICS.items() if score.fits(problem_type, num_labels)]
+def of_positive(function: str) -> Callable[[Judged], float]:
+    """Scores the predictions of the positive label; 0.0 where it is neither predicted nor a label."""
+
+    def compute(judged: Judged) -> float:
+        positive = judged.reference == judged.positive, judged.predicted == judged.positive
+        return scikit_learn(function, *positive, zero_division=0)
+
+    return compute
 
 
-def check_metric(config: DataConfig, num_labels: int) -> None:
-    """Imports neither torch nor evaluate.
+def averaged(function: str, average: str, **options: Any) -> Callable[[Judged], float]:
+    return of_predictions(function, average=average, **{"zero_division": 0, **options})
 
-    Raises: ConfigError for an unknown `data.metric`, one that does not fit, or the wrong `data.direction`.
+
+def scikit_learn(function: str, *arguments: Any, **options: Any) -> float:
+    from sklearn import metrics
+
+    with warnings.catch_warnings(action="ignore"):  # that a score is undefined; its value says so
+        return float(getattr(metrics, function)(*arguments, **options))
+
+
+def or_zero(compute: Callable[[Judged], float]) -> Callable[[Judged], float]:
+    """Replaces NaN by 0.0: a constant predictor has learned nothing, and a NaN objective fails its trial."""
+    return lambda judged: 0.0 if math.isnan(value := compute(judged)) else value
+
+
+def correlation(function: str) -> Callable[[Judged], float]:
+    """Correlates numbers with a function of `scipy.stats`; 0.0 where one side is constant (scipy: NaN)."""
+
+    def compute(judged: Judged) -> float:
+        from scipy import stats
+
+        if np.ptp(judged.predicted) == 0 or np.ptp(judged.reference) == 0:
+            return 0.0
+        return float(getattr(stats, function)(judged.predicted, judged.reference).statistic)
+
+    return or_zero(compute)
+
+
+def is_own(name: str) -> bool:
+    return OWN.fullmatch(name) is not None
+
+
+def key_of(name: str) -> str:
+    """Gives the name under which a metric is logged: `my_module.my_function` for `my_module:my_function`."""
+    return name.replace(":", ".")
+
+
+def own_metric(name: str, direction: Direction | None) -> Metric:
+    """Imports `module:function`, a person's own metric, from the working folder or an installed package.
+
+    It is called as scikit-learn's are, function(y_true, y_pred), with label names where there are labels.
+    Raises: ConfigError if it cannot be imported, or does not say which way is better.
     """
-    name, score = config.metric, METRICS.get(config.metric)
-    if score is None:
-        raise ConfigError(f"data.metric: got {name!r}; known: {', '.join(METRICS)}")
-    legal = ", ".join(fitting(config.problem_type, num_labels))
-    if score.problem_type is not config.problem_type:
-        reason = f"a {score.problem_type.value} metric, but data.problem_type is {config.problem_type.value}"
-        raise ConfigError(f"data.metric: got {name!r}, {reason}; legal here: {legal}")
-    if not score.fits(config.problem_type, num_labels):
-        reason = f"which is for {score.num_labels} labels, but the data has {num_labels}"
-        raise ConfigError(f"data.metric: got {name!r}, {reason}; legal here: {legal}")
-    if config.direction is not score.direction:
-        raise ConfigError.at("data.direction", config.direction.value, f"{score.direction.value}, for {name}")
+    if direction is None:
+        raise ConfigError.at("data.direction", None, f"maximize or minimize, for your own metric {name}")
+    function = own_function(name)
+    return Metric(lambda judged: _own_score(name, function, judged), direction)
 
 
-def metrics_for(config: DataConfig, num_labels: int) -> Callable[[EvalPrediction], dict[str, float]]:
-    """`Trainer`'s `compute_metrics`: every metric that fits the task, as plain floats.
-
-    It takes logits, [rows, num_labels] float32 (regression: [rows] or [rows, 1]), or a tuple that starts with
-    them, and label ids, [rows]. Logits that are not finite score NaN: their argmax would be some class, and a
-    model that has blown up must not look like a poor one.
-
-    Raises (when called): DataError for no rows, or for a label id that is not one of the task's.
-    """
-    metric = glue_metric(config.problem_type, fitting(config.problem_type, num_labels))
-    classes = num_labels if config.problem_type is ProblemType.classification else None
-
-    def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
-        outputs = evaluation.predictions
-        logits = np.asarray(outputs[0] if isinstance(outputs, tuple) else outputs)
-        labels = np.asarray(evaluation.label_ids)
-        _check_labels(labels, classes)
-        if not np.isfinite(logits).all():
-            return dict.fromkeys(fitting(config.problem_type, num_labels), float("nan"))
-        predictions = logits.reshape(-1) if classes is None else logits.argmax(axis=-1)
-        scores: dict[str, float] = metric.compute(predictions=predictions, references=labels)
-        return scores
-
-    return compute_metrics
+def own_function(name: str) -> Callable[[Any, Any], Any]:
+    """Raises: ConfigError."""
+    module, _, attribute = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # whatever the import of a person's own code raises
+        problem = f"{type(error).__name__}: {error}"
+        raise ConfigError(
+            f"data.metric: got {name!r}, which cannot be imported ({problem}); legal: module:function, of a "
+            "module in the working folder or an installed package"
+        ) from error
+    if not callable(function):
+        raise ConfigError(f"data.metric: got {name!r}, which is no function; legal: module:function")
+    return function  # type: ignore[no-any-return]
 
 
-def _check_labels(labels: Array, classes: int | None) -> None:
-    if len(labels) == 0:
-        raise DataError("nothing to evaluate: the evaluation split has no rows; see data.eval_split")
-    if classes is None:
-        return
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(wrong):
-        row, label = wrong[0], labels[wrong[0]]
-        raise DataError(
-            f"row {row} of the evaluation split has label id {label}; expected 0 to {classes - 1} "
-            "(-1 is an unlabelled row: data.eval_split must be a labelled split)"
-        )
+def _own_score(name: str, function: Callable[[Any, Any], Any], judged: Judged) -> float:
+    value = function(_named(judged.reference, judged.names), _named(judged.predicted, judged.names))
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"data.metric: {name} returned {value!r}; legal: a number") from error
 
 
-def glue_metric(problem_type: ProblemType, names: list[str]) -> Any:
-    """An `evaluate.Metric` that answers all of `names` at once, as evaluate's own GLUE metric does per task.
+def _named(values: Any, names: Sequence[str]) -> Any:
+    """Gives label names in place of ids; numbers and 0/1 tables stay as they are."""
+    if isinstance(values, list):  # of tags, a list for each row
+        return [[names[tag] for tag in row] for row in values]
+    if np.ndim(values) == 1 and np.issubdtype(values.dtype, np.integer):
+        return np.asarray(names)[values]
+    return values
 
-    It keeps its rows in memory: the default is an Arrow file and a lock under ~/.cache, for all workers.
-    Its constructor makes a cache folder all the same; nothing is ever put there, so it may go at once.
-    """
-    import datasets
-    import evaluate
 
-    dtype = "int64" if problem_type is ProblemType.classification else "float64"
-
-    class GlueMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no type hints
-        def _info(self) -> Any:
-            columns = {name: datasets.Value(dtype) for name in ("predictions", "references")}
-            return evaluate.MetricInfo(
-                description="The metrics of the GLUE benchmark",
-                citation="https://gluebenchmark.com",
-                inputs_description="Label ids, or numbers for a regression; one per row.",
-                features=datasets.Features(columns),
-            )  # not format="numpy": it hands float64 over as float32
-
-        def _compute(self, predictions: list[float], references: list[float]) -> dict[str, float]:
-            rows = np.asarray(predictions, dtype), np.asarray(references, dtype)
-            return {name: METRICS[name].function(*rows) for name in names}
-
-    with tempfile.TemporaryDirectory() as nothing:
-        return GlueMetric(config_name=problem_type.value, cache_dir=nothing, keep_in_memory=True)
+def check_direction(config: DataConfig, metric: Metric) -> None:
+    """Raises: ConfigError for a `data.direction` that is not the metric's."""
+    if config.direction not in (None, metric.direction):
+        legal = f"null, or {metric.direction.value}, for {config.metric}"
+        raise ConfigError.at("data.direction", config.direction.value if config.direction else None, legal)

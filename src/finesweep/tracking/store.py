@@ -20,8 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError
-from finesweep.io.atomic import has_table, make_whole
 from finesweep.io.redaction import redact_urls
+from finesweep.io.sqlite import create_database, has_table
 from finesweep.tags import Tag
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -52,7 +52,7 @@ def _client(uri: str) -> MlflowClient:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):
                 if not path.exists():
-                    make_whole(path, _create_sqlite)
+                    create_database(path, _create_sqlite)
             if not has_table(path, "experiments"):
                 raise ConfigError(
                     f"tracking.uri: {path} is a database, but not MLflow's; legal: another file"

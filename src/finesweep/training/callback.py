@@ -1,19 +1,18 @@
 """The one callback of a training: when to evaluate, what to remember of it, when to stop."""
 
-import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from finesweep.config.run import Direction, RunConfig
 from finesweep.hooks import RunHooks
 from finesweep.io import checkpoint
+from finesweep.tasks import Scorer, direction_of
+from finesweep.tasks.metrics import key_of
 
 CARRIED = "observer.json"  # in each checkpoint: what a resumed training must not lose
 
@@ -24,44 +23,47 @@ class MetricLog(Protocol):
     def log_metrics(self, metrics: dict[str, float], step: int, epoch: float) -> None: ...
 
 
+class Evaluation(NamedTuple):
+    step: int
+    value: float  # of the run's own metric
+    metrics: dict[str, float]  # by the Trainer's names: eval_accuracy, eval_loss
+
+
 class TrainingCallback(TrainerCallback):
     """Evaluates and saves at equal shares of an epoch, logs both, and keeps only what is still needed."""
 
     def __init__(
-        self, config: RunConfig, steps_per_epoch: int, log: MetricLog, trial: RunHooks | None, objective: str
+        self, config: RunConfig, scorer: Scorer, steps_per_epoch: int, log: MetricLog, trial: RunHooks | None
     ) -> None:
-        self.config, self.log, self.trial = config, log, trial
+        self.config, self.scorer, self.log, self.trial = config, scorer, log, trial
         self.steps_per_epoch = steps_per_epoch
-        self.objective = objective  # as the Trainer names it: eval_accuracy
-        self.sign = 1 if config.data.direction is Direction.maximize else -1
-        self.history: list[
-            tuple[int, float, dict[str, float]]
-        ] = []  # step, value, metrics of each evaluation
+        self.objective = f"eval_{key_of(config.data.metric)}"  # as the Trainer names it
+        self.sign = 1 if direction_of(scorer.task) is Direction.maximize else -1
+        self.history: list[Evaluation] = []
         self.predictions: dict[int, str] = {}  # by the step of an evaluation, a hash of what was predicted
-        self._predicted = ""
         self._loss, self._loss_steps = 0.0, 0  # summed since the last evaluation
         self._started = time.monotonic()
         self._seconds_before = 0.0  # of the tries that this one goes on from
         self.steps = 0  # optimizer steps, over all tries
 
     @property
-    def best(self) -> tuple[int, float, dict[str, float]]:
-        """The first of the best evaluations."""
-        return max(self.history, key=lambda entry: self.sign * entry[1])
+    def best(self) -> Evaluation:
+        """Gives the best evaluation, of equals the first."""
+        return max(self.history, key=lambda evaluation: self.sign * evaluation.value)
 
     @property
     def seconds(self) -> float:
-        """Of training, evaluations and saving included; over all tries."""
+        """Gives the seconds of the training, with its evaluations and checkpoints, over all tries."""
         return self._seconds_before + time.monotonic() - self._started
 
     @property
     def epochs(self) -> float:
-        """Trained, over all tries: fewer than configured after an early stop."""
+        """Gives the epochs that were trained, over all tries: fewer than configured after an early stop."""
         return self.steps / self.steps_per_epoch
 
     def best_checkpoint(self, folder: Path) -> Path:
-        best = folder / f"step-{self.best[0]:06d}"
-        if reason := checkpoint.damage(best):
+        best = folder / f"step-{self.best.step:06d}"
+        if reason := checkpoint.find_damage(best):
             raise OSError(f"the best checkpoint is damaged: {best}: {reason}")
         return best
 
@@ -79,7 +81,7 @@ class TrainingCallback(TrainerCallback):
         state = json.loads((folder / "trainer_state.json").read_text())
         seen = [entry for entry in state["log_history"] if self.objective in entry]
         best = max(seen, key=lambda entry: self.sign * entry[self.objective], default=None)
-        if best and checkpoint.damage(folder.with_name(f"step-{int(best['step']):06d}")):
+        if best and checkpoint.find_damage(folder.with_name(f"step-{int(best['step']):06d}")):
             return False
         carried = json.loads((folder / CARRIED).read_text())
         self._loss, self._loss_steps = carried["loss"], carried["steps"]
@@ -91,17 +93,6 @@ class TrainingCallback(TrainerCallback):
             if self.objective in entry:
                 self._remember(int(entry["step"]), metrics, state["max_steps"])
         return True
-
-    def watching(
-        self, compute_metrics: Callable[[EvalPrediction], dict[str, float]]
-    ) -> Callable[[EvalPrediction], dict[str, float]]:
-        """The same metrics; the predictions that they are of are remembered."""
-
-        def computed(evaluated: EvalPrediction) -> dict[str, float]:
-            self._predicted = predictions_hash(evaluated.predictions)
-            return compute_metrics(evaluated)
-
-        return computed
 
     def add_loss(self, loss: float) -> None:
         """Of one batch, already divided by the accumulation steps."""
@@ -173,7 +164,7 @@ class TrainingCallback(TrainerCallback):
             raise ArithmeticError(
                 f"{self.objective} is {metrics[self.objective]} at step {state.global_step}"
             )
-        self.predictions[state.global_step] = self._predicted
+        self.predictions[state.global_step] = self.scorer.predictions_sha256
         self._remember(state.global_step, metrics, state.max_steps)
         if self.patience_is_over:
             control.should_training_stop = True
@@ -182,7 +173,7 @@ class TrainingCallback(TrainerCallback):
         """Raises: TrialPruned if the sweep gives this run up."""
         value = float(metrics[self.objective])
         evaluation = {key: float(value) for key, value in metrics.items() if key.startswith("eval_")}
-        self.history.append((step, value, evaluation))
+        self.history.append(Evaluation(step, value, evaluation))
         if self.trial:
             self.trial.evaluated(value, step / max_steps)
 
@@ -191,8 +182,8 @@ class TrainingCallback(TrainerCallback):
     ) -> None:
         folder = Path(str(args.output_dir))
         newest = folder / f"step-{state.global_step:06d}"
-        best = {folder / f"step-{self.best[0]:06d}"} if self.history else set()
-        if reason := checkpoint.damage(newest):
+        best = {folder / f"step-{self.best.step:06d}"} if self.history else set()
+        if reason := checkpoint.find_damage(newest):
             raise OSError(f"the checkpoint that was just written is damaged: {newest}: {reason}")
         checkpoint.keep_only(folder, best | {newest})
         if self.trial and self.trial.stopping:
@@ -203,15 +194,5 @@ class TrainingCallback(TrainerCallback):
         patience = self.config.trainer.early_stopping_patience
         if patience is None or not self.history:
             return False
-        since_best = len(self.history) - 1 - [entry[0] for entry in self.history].index(self.best[0])
+        since_best = len(self.history) - 1 - self.history.index(self.best)
         return since_best >= patience
-
-
-def predictions_hash(predictions: Any) -> str:
-    """SHA-256 of the predicted label ids, or scores.
-
-    `predictions`: logits [rows, outputs], or a tuple that begins with them.
-    """
-    logits = np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
-    predicted = logits.argmax(axis=1).astype(np.int64) if logits.ndim == 2 and logits.shape[1] > 1 else logits
-    return hashlib.sha256(np.ascontiguousarray(predicted).tobytes()).hexdigest()

@@ -1,5 +1,6 @@
 """What a run reads: data, tokenizer, encoded splits. Loaded once per process, not once per trial."""
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +14,11 @@ from transformers.utils import logging as transformers_logging
 from finesweep.config.run import RunConfig
 from finesweep.data import Splits, encode
 from finesweep.provenance.content import all_splits
+from finesweep.tasks import Task, task_of
 from finesweep.training.model import load_tokenizer
 from finesweep.training.preflight import check_data, check_model
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,15 @@ class Inputs:
     """Loaded and checked; `train` and `eval` are encoded."""
 
     splits: Splits
+    task: Task
     tokenizer: PreTrainedTokenizerBase
     train: Dataset
     eval: Dataset
+
+    @property
+    def names(self) -> list[str]:
+        """The labels by id; the name of the one output of a regression."""
+        return self.splits.labels or ["value"]
 
     @cached_property
     def content(self) -> dict[str, Any]:
@@ -59,17 +69,38 @@ def _load(config: RunConfig) -> Inputs:
     transformers_logging.disable_progress_bar()  # a bar for every saved checkpoint
     transformers_logging.set_verbosity_error()  # a report that the new classifier's weights are new
     check_model(config.model)
+    task = task_of(config.data)
     splits = check_data(config)
     cache_dir = Path(config.cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(cache_dir / "inputs.lock"):  # the first worker encodes, the others wait and read
-        tokenizer = load_tokenizer(config.model, splits, config.data.text_columns, cache_dir)
-        train, evaluation = (encoded(config, tokenizer, rows) for rows in (splits.train, splits.eval))
-    return Inputs(splits, tokenizer, train, evaluation)
+        columns, words = config.data.text_columns, task.is_pretokenized
+        tokenizer = load_tokenizer(config.model, splits, columns, cache_dir, words)
+        train = encoded(config, task, tokenizer, splits.train, "train")
+        evaluation = encoded(config, task, tokenizer, splits.eval, "eval")
+    return Inputs(splits, task, tokenizer, train, evaluation)
 
 
-def encoded(config: RunConfig, tokenizer: PreTrainedTokenizerBase, dataset: Dataset) -> Dataset:
-    """Token ids of one split; made once, then read from the cache folder."""
-    return encode(
-        dataset, tokenizer, config.data.text_columns, config.model.max_length, Path(config.cache_dir)
-    )
+def encoded(
+    config: RunConfig, task: Task, tokenizer: PreTrainedTokenizerBase, rows: Dataset, split: str
+) -> Dataset:
+    """Gives the token ids of one split; made once, then read from the cache folder."""
+    columns, folder = config.data.text_columns, Path(config.cache_dir)
+    found = encode(rows, tokenizer, columns, config.model.max_length, folder, task.is_pretokenized)
+    if task.is_pretokenized:
+        _say_what_was_cut(found, split, config.model.max_length)
+    return found
+
+
+def _say_what_was_cut(rows: Dataset, split: str, max_length: int) -> None:
+    """Warns of words that are neither learned from nor scored."""
+    cut = [
+        count - sum(word >= 0 for word in words)
+        for words, count in zip(rows["words"], rows["word_count"], strict=True)
+    ]
+    if any(cut):
+        log.warning(
+            "%s: %d words of %d rows lie behind model.max_length=%d, or have no token: they are neither "
+            "learned from nor scored, and predicted as O", split,
+            sum(cut), sum(map(bool, cut)), max_length
+        )  # fmt: skip

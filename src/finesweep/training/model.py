@@ -1,11 +1,12 @@
-"""A checkpoint, or sizes to be filled with random weights -> a sequence classifier and its tokenizer."""
+"""A checkpoint, or sizes to be filled with random weights, becomes a model with the task's head."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
+import transformers
 from transformers import (
     AutoConfig,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
     PretrainedConfig,
@@ -18,6 +19,8 @@ from finesweep.config.run import Architecture, Init, ModelConfig
 from finesweep.data import Splits
 from finesweep.errors import ConfigError, ModelError
 from finesweep.io.hub import LEGAL_MODEL
+from finesweep.tasks import Task
+from finesweep.training.freezing import freeze
 from finesweep.training.vocabulary import trained_tokenizer
 
 # The names that architectures give to their dropout rates.
@@ -26,37 +29,46 @@ DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_d
 
 
 def load_tokenizer(
-    config: ModelConfig, splits: Splits, text_columns: list[str], cache_dir: Path
+    config: ModelConfig, splits: Splits, text_columns: list[str], cache_dir: Path, pretokenized: bool = False
 ) -> PreTrainedTokenizerBase:
-    """The checkpoint's tokenizer, or one trained on the training split when `name_or_path` is null.
+    """Gives the checkpoint's tokenizer, or one trained on the training split when `name_or_path` is null.
 
-    Raises: ModelError if there is no such checkpoint.
+    pretokenized: texts are lists of words, which byte-level tokenizers take only with a space before each.
+    Raises: ModelError if there is no such checkpoint, or if its tokenizer cannot say which piece is which
+    word's.
     """
     if config.name_or_path is None:
         sizes = _sizes(config)
         return trained_tokenizer(splits.train, text_columns, sizes.vocab_size, cache_dir)
+    spaced = {"add_prefix_space": True} if pretokenized else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(config.name_or_path, revision=config.revision)
+        tokenizer = AutoTokenizer.from_pretrained(config.name_or_path, revision=config.revision, **spaced)
     except (OSError, ValueError, KeyError) as error:
         raise _unusable(config, "tokenizer", error) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    if pretokenized and not tokenizer.is_fast:
+        raise ModelError(
+            f"model.name_or_path: {config.name_or_path}: its tokenizer cannot align pieces with words, which "
+            "data.problem_type=token_classification needs; legal: a model with tokenizer.json"
+        )
     return tokenizer
 
 
 def load_model(
-    config: ModelConfig, tokenizer: PreTrainedTokenizerBase, labels: list[str] | None, seed: int
+    config: ModelConfig, tokenizer: PreTrainedTokenizerBase, task: Task, names: list[str], seed: int
 ) -> PreTrainedModel:
-    """A float32 sequence classifier; `labels` None means regression, one output.
+    """Gives a float32 model of the task's class with an output for each name, partly frozen if so configured.
 
     Raises: ModelError for a checkpoint that cannot be read, ConfigError for a value it cannot have.
     """
-    architecture = _architecture(config, tokenizer, labels)
+    architecture = _architecture(config, tokenizer, task.head(names))
+    model_class = getattr(transformers, task.model_class)
     set_seed(seed)  # the classifier's head, and all weights of a random init
     if config.init is Init.random or config.name_or_path is None:
-        model = AutoModelForSequenceClassification.from_config(architecture, dtype=torch.float32)
+        model = model_class.from_config(architecture, dtype=torch.float32)
     else:
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(
+            model = model_class.from_pretrained(
                 config.name_or_path,
                 config=architecture,
                 revision=config.revision,
@@ -66,27 +78,22 @@ def load_model(
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise _unusable(config, "weights", error) from error
     assert isinstance(model, PreTrainedModel)
+    freeze(model, config.freeze)
+    if config.gradient_checkpointing and not model.supports_gradient_checkpointing:
+        legal = f"false, for {architecture.model_type} cannot recompute its activations"
+        raise ConfigError.at("model.gradient_checkpointing", True, legal)
     return model
 
 
 def _architecture(
-    config: ModelConfig, tokenizer: PreTrainedTokenizerBase, labels: list[str] | None
+    config: ModelConfig, tokenizer: PreTrainedTokenizerBase, head: dict[str, Any]
 ) -> PretrainedConfig:
-    names = ["value"] if labels is None else labels
-    settings = {
-        "num_labels": len(names),
-        "id2label": dict(enumerate(names)),
-        "label2id": {name: index for index, name in enumerate(names)},
-        "problem_type": "regression" if labels is None else "single_label_classification",
-    }
     if config.name_or_path is None:
-        architecture: PretrainedConfig = BertConfig(**(vars(_sizes(config)) | settings))
+        architecture: PretrainedConfig = BertConfig(**(vars(_sizes(config)) | head))
         architecture.vocab_size = len(tokenizer)
     else:
         try:
-            architecture = AutoConfig.from_pretrained(
-                config.name_or_path, revision=config.revision, **settings
-            )
+            architecture = AutoConfig.from_pretrained(config.name_or_path, revision=config.revision, **head)
         except (OSError, ValueError, KeyError) as error:
             raise _unusable(config, "config.json", error) from error
     _set_dropout(config, architecture)

@@ -6,17 +6,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import transformers
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer
+from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 
 from finesweep.config.run import RunConfig
 from finesweep.errors import ModelError
+from finesweep.hooks import current_hooks
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
 from finesweep.provenance.content import column_hashes
+from finesweep.tasks import Scorer
 from finesweep.tasks.glue_submission import write_submission
-from finesweep.tasks.metrics import metrics_for
+from finesweep.tasks.prediction_file import write_predictions
 from finesweep.tracking import TrackedRun
 from finesweep.training.inputs import Inputs, encoded
 from finesweep.training.preflight import submission_problem
@@ -42,16 +45,15 @@ def score_and_predict(
     `folder` is the published checkpoint; it is verified first. Files go under `output_dir`/submission.
     Raises: ModelError for a damaged checkpoint, SubmissionError for a test split that is not official.
     """
-    if reason := checkpoint.damage(folder):
+    if reason := checkpoint.find_damage(folder):
         raise ModelError(f"{folder}: the checkpoint is damaged: {reason}")
     with TemporaryDirectory() as scratch:
         trainer = _predictor(config, inputs, folder, Path(scratch))
         metrics = _final_metrics(config, inputs, trainer)
-        logits = {
-            split: predict(trainer, _encoded(config, inputs, f"test {split}", rows))
-            for split, rows in (inputs.splits.test if config.predict else {}).items()
-        }
-    paths = [_write(config, inputs, split, values, output_dir) for split, values in logits.items()]
+        test = inputs.splits.test if config.predict else {}
+        encoded = {split: _encoded(config, inputs, f"test {split}", rows) for split, rows in test.items()}
+        predicted = {split: (rows, predict(trainer, rows)) for split, rows in encoded.items()}
+    paths = [_write(config, inputs, split, *found, output_dir) for split, found in predicted.items()]
     if metrics:
         tracked.log_metrics(metrics, step=0)
     if paths:
@@ -60,14 +62,15 @@ def score_and_predict(
 
 
 def _predictor(config: RunConfig, inputs: Inputs, folder: Path, scratch: Path) -> Trainer:
-    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    model = getattr(transformers, inputs.task.model_class).from_pretrained(folder)
+    hooks = current_hooks.get()
     trainer = Trainer(
         model=model,
         # The Trainer would group rows by length here too, out of order; `predict` has sorted them itself.
         args=training_arguments(config, scratch, sampling="sequential"),
         processing_class=inputs.tokenizer,
-        data_collator=DataCollatorWithPadding(inputs.tokenizer),
-        compute_metrics=metrics_for(config.data, len(inputs.splits.labels or ["value"])),
+        data_collator=inputs.task.collator(inputs.tokenizer),
+        compute_metrics=Scorer(inputs.task, inputs.names, hooks.metrics if hooks else ()),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -83,21 +86,21 @@ def _final_metrics(config: RunConfig, inputs: Inputs, trainer: Trainer) -> dict[
 
 def _encoded(config: RunConfig, inputs: Inputs, name: str, rows: Dataset) -> Dataset:
     """Its hashes go to the others of this split, and with them into the run's provenance."""
-    dataset = encoded(config, inputs.tokenizer, rows)
+    dataset = encoded(config, inputs.task, inputs.tokenizer, rows, name)
     inputs.content[name]["encoded"] = column_hashes(dataset)
     return dataset
 
 
-def _write(config: RunConfig, inputs: Inputs, split: str, logits: np.ndarray, output_dir: Path) -> Path:
-    predictions = logits.reshape(-1) if inputs.splits.labels is None else logits.argmax(axis=1)  # [rows]
-    return write_submission(
-        config.data.glue_task,
-        split,
-        predictions.tolist(),
-        inputs.splits.labels,
-        output_dir / "submission",
-        whole=submission_problem(config, split, len(predictions)) is None,
-    )
+def _write(
+    config: RunConfig, inputs: Inputs, split: str, rows: Dataset, logits: np.ndarray, output_dir: Path
+) -> Path:
+    """Writes GLUE's own file, or of a person's own rows what the task type answers."""
+    folder, glue_task = output_dir / "submission", config.data.glue_task
+    if glue_task is None:
+        return write_predictions(folder, split, *inputs.task.answers(logits, rows, inputs.names))
+    predictions = inputs.task.decide(inputs.task.scores(logits))  # [rows]
+    whole = submission_problem(config, split, len(predictions)) is None
+    return write_submission(glue_task, split, predictions.tolist(), inputs.splits.labels, folder, whole)
 
 
 def _log(paths: list[Path], folder: Path, tracked: TrackedRun) -> None:

@@ -5,11 +5,14 @@ from pathlib import Path
 
 from finesweep.config.run import Init, ModelConfig, RunConfig, TrackingConfig
 from finesweep.data import Splits, read_splits
+from finesweep.data.source import LABEL
 from finesweep.errors import ConfigError, ModelError, SubmissionError
-from finesweep.io import checkpoint
 from finesweep.io.hub import LEGAL_MODEL, WEIGHTS, check_model_source
+from finesweep.io.output import check_writable
+from finesweep.tasks import check_metric, task_of
+from finesweep.tasks.class_weights import class_weights
 from finesweep.tasks.glue_submission import check_rows
-from finesweep.tasks.metrics import check_metric
+from finesweep.tasks.prediction_file import check_names
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,11 @@ def check_data(config: RunConfig) -> Splits:
     Raises: DataError, ConfigError.
     """
     splits = read_splits(config.data, test=config.predict)
-    check_metric(config.data, 1 if splits.labels is None else len(splits.labels))
+    task, names = task_of(config.data), splits.labels or ["value"]
+    check_metric(task, names)
+    class_weights(task, names, splits.train[LABEL])
+    if splits.test and config.data.glue_task is None:
+        check_names(task, names)
     for split, rows in splits.test.items():
         if problem := submission_problem(config, split, len(rows)):
             log.warning("%s", problem)
@@ -53,9 +60,9 @@ def check_model(config: ModelConfig) -> None:
 
 def check_folders(config: TrackingConfig, output_dir: Path) -> None:
     """Raises: OutputError if a run could not write its folder, or its artifacts."""
-    checkpoint.prove_writable(output_dir)
+    check_writable(output_dir)
     if not config.is_server:
-        checkpoint.prove_writable(Path(config.artifacts))
+        check_writable(Path(config.artifacts))
 
 
 def submission_problem(config: RunConfig, split: str, rows: int) -> str | None:

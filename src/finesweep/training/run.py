@@ -15,7 +15,7 @@ from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
 from finesweep.machine import device
 from finesweep.provenance import Provenance
-from finesweep.tasks.metrics import metrics_for
+from finesweep.tasks import Scorer, score_name
 from finesweep.tracking import TrackedRun, open_run
 from finesweep.training import recording
 from finesweep.training.callback import TrainingCallback
@@ -89,25 +89,19 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
 def _train(
     config: RunConfig, inputs: Inputs, output_dir: Path, tracked: TrackedRun, record: Provenance
 ) -> Trained:
-    model = load_model(config.model, inputs.tokenizer, inputs.splits.labels, config.seed)
-    callback = TrainingCallback(
-        config,
-        steps_per_epoch(config, len(inputs.train)),
-        log=tracked,
-        trial=current_hooks.get(),
-        objective=f"eval_{config.data.metric}",
-    )
-    compute_metrics = metrics_for(config.data, len(inputs.splits.labels or ["value"]))
+    model = load_model(config.model, inputs.tokenizer, inputs.task, inputs.names, config.seed)
+    hooks = current_hooks.get()
+    scorer = Scorer(inputs.task, inputs.names, hooks.metrics if hooks else ())
+    callback = TrainingCallback(config, scorer, steps_per_epoch(config, len(inputs.train)), tracked, hooks)
     folder = output_dir / "training"
-    trainer = build_trainer(config, model, inputs, compute_metrics, folder, callback)
-    resume = checkpoint.claim(folder, _training_identity(config))
+    trainer = build_trainer(config, model, inputs, folder, callback)
+    resume = checkpoint.resumable(folder, _training_identity(config))
     recording.keep_provenance(record, folder, resumes=resume is not None)
     trained = train(trainer, callback, folder, resume)
     throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}
     tracked.log_metrics(throughput, step=trained.step)
-    log.info(
-        "run %s: best %s %.4f at step %d", tracked.run_id, config.data.metric, trained.value, trained.step
-    )
+    name = score_name(inputs.task, inputs.names)
+    log.info("run %s: best %s %.4f at step %d", tracked.run_id, name, trained.value, trained.step)
     return trained
 
 

@@ -3,7 +3,7 @@
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from datasets import Dataset
 from transformers import (
-    DataCollatorWithPadding,
-    EvalPrediction,
     PreTrainedModel,
     Trainer,
     TrainingArguments,
@@ -22,8 +20,12 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
 from finesweep.config.run import OptimizerConfig, OptimizerName, RunConfig
+from finesweep.data.source import LABEL
 from finesweep.io import checkpoint
+from finesweep.io.output import check_writable
 from finesweep.machine import device
+from finesweep.tasks import Task
+from finesweep.tasks.class_weights import class_weights
 from finesweep.training.callback import TrainingCallback
 from finesweep.training.inputs import Inputs
 
@@ -74,6 +76,17 @@ class WholeCheckpointTrainer(Trainer):
     """A Trainer whose checkpoints are whole, and that stops at the first loss that is no number."""
 
     callback: TrainingCallback
+    task: Task
+    class_weights: torch.Tensor | None = None  # [labels] float32, on the model's device
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Weighs labels where that is asked for; the model computes its own loss otherwise."""
+        if self.class_weights is None:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        labels = inputs["labels"]
+        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        loss = self.task.weighted_loss(outputs.logits, labels, self.class_weights.to(outputs.logits.device))
+        return (loss, outputs) if kwargs.get("return_outputs") else loss
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         target = str(self.args.output_dir)
@@ -111,22 +124,25 @@ def build_trainer(
     config: RunConfig,
     model: PreTrainedModel,
     inputs: Inputs,
-    compute_metrics: Callable[[EvalPrediction], dict[str, float]],
     folder: Path,
     callback: TrainingCallback,
 ) -> WholeCheckpointTrainer:
-    """Checkpoints of the training go under `folder`."""
+    """Makes a trainer whose checkpoints go under `folder`."""
     trainer = WholeCheckpointTrainer(
         model=model,
         args=training_arguments(config, folder),
         train_dataset=inputs.train,
         eval_dataset=by_length(inputs.eval)[0],
         processing_class=inputs.tokenizer,
-        data_collator=DataCollatorWithPadding(inputs.tokenizer),
-        compute_metrics=callback.watching(compute_metrics),
+        data_collator=inputs.task.collator(inputs.tokenizer),
+        compute_metrics=callback.scorer,
         callbacks=[callback],
     )
-    trainer.callback = callback
+    trainer.callback, trainer.task = callback, inputs.task
+    weights = class_weights(inputs.task, inputs.names, inputs.splits.train[LABEL])
+    if weights is not None:
+        trainer.class_weights = torch.tensor(weights, dtype=torch.float32)
+        trainer.loss_is_scaled_for_ga = False  # it is a mean over the batch
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -154,7 +170,10 @@ def training_arguments(
         optim_args=_optim_args(optimizer),
         seed=config.seed,
         train_sampling_strategy=sampling,
-        # The observer says when to evaluate, save and log.
+        activation_checkpointing=config.model.gradient_checkpointing,
+        # Without reentry: with it, frozen embeddings would leave the layers above without a gradient.
+        activation_checkpointing_kwargs={"use_reentrant": False},
+        # The callback says when to evaluate, save and log.
         eval_strategy="no",
         save_strategy="no",
         logging_strategy="no",
@@ -177,7 +196,7 @@ def train(
     The room for all checkpoints is proven first. `resume` is a whole checkpoint of an earlier, cut-off try.
     Raises: OutputError before the first step, LossNotFinite, TrialPruned, KeyboardInterrupt.
     """
-    checkpoint.prove_writable(folder, room_bytes=_room_bytes(trainer.model))
+    check_writable(folder, needed_bytes=_room_bytes(trainer.model))
     if resume and not callback.resume(resume):
         log.warning("the best checkpoint so far is damaged; the training begins anew")
         resume = None

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import tokenizers
 from datasets import Dataset
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -89,6 +91,8 @@ def _alphabet(train: Dataset, text_columns: list[str], normalizer: normalizers.N
 
 
 def _texts(train: Dataset, text_columns: list[str]) -> Iterator[list[str]]:
+    """Yields texts in batches; of lists of words, the words."""
     for batch in train.with_format("arrow").iter(_BATCH):
         for name in text_columns:
-            yield batch[name].to_pylist()
+            column = batch[name].combine_chunks()
+            yield (column if pa.types.is_string(column.type) else pc.list_flatten(column)).to_pylist()

@@ -100,7 +100,7 @@ def _checkpoint(best: FrozenTrial, folder: Path, tracked: TrackedRun) -> Path:
     """The best trial's checkpoint; where it is gone or damaged, the artifact of its run."""
     local = checkpoint_of(best)
     if local and local.is_dir():
-        if not (reason := checkpoint.damage(local)):
+        if not (reason := checkpoint.find_damage(local)):
             return local
         log.warning("%s is damaged (%s); the artifact of its run is used", local, reason)
     return tracked.download("checkpoint", folder)

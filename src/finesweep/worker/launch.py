@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
-import psutil
-import torch
 from optuna.study import Study
 
 from finesweep import tracking
 from finesweep.config.study import Sampler
-from finesweep.errors import ConfigError, SweepFailed
+from finesweep.errors import SweepFailed
 from finesweep.hooks import RunState
 from finesweep.machine import device
+from finesweep.machine.capacity import plan_workers
 from finesweep.machine.placement import Placement
 from finesweep.study import storage as studies
 from finesweep.study.identity import identity, record, refuse_other_study
@@ -30,9 +28,6 @@ from finesweep.tracking import TrackedRun, open_store, open_study_run
 from finesweep.training.preflight import check_data, check_folders, check_model
 from finesweep.worker.recovery import recover
 from finesweep.worker.retention import check_candidates
-
-# Weights, gradients, AdamW's moments and activations of a base-sized BERT; small ones need less.
-GB_PER_WORKER = 3
 
 
 @dataclass
@@ -96,7 +91,7 @@ def prepare(sweep: SweepRequest, parallel: bool) -> Prepared:
     splits = check_data(sweep.run)
     check_model(sweep.run.model)
     asked = identity(sweep, splits)
-    workers, placement = _place_workers(sweep, parallel)
+    workers, placement = plan_workers(sweep.run.trainer, sweep.config, parallel)
     device.check(sweep.run.trainer)
     overrides = [*sweep.overrides, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     studies.open_storage(study_config.storage)
@@ -136,33 +131,6 @@ def _parent_params(sweep: SweepRequest) -> dict[str, Any]:
             for key in {dimension.key: None for dimension in sweep.space}
         },
     }  # fmt: skip
-
-
-def _place_workers(sweep: SweepRequest, parallel: bool) -> tuple[int, Placement]:
-    """How many workers, and what each gets.
-
-    `auto` is `workers_per_gpu` for each GPU; without one, one for each core as far as the memory goes. On a
-    CPU each has one thread: two one-thread workers do more than one with two threads, and results do not
-    depend on how many workers there are.
-    Raises: ConfigError for several workers under the basic launcher.
-    """
-    config, trainer = sweep.config, sweep.run.trainer
-    gpus = 0 if trainer.device == "cpu" else torch.cuda.device_count()
-    if gpus > 1 and ":" in trainer.device:
-        raise ConfigError.at("trainer.device", trainer.device, "auto, cpu, cuda: workers share the GPUs")
-    threads = trainer.threads or 1
-    placement = Placement(threads, gpus, pin=parallel)
-    if config.workers == "auto":
-        room = max(1, int(psutil.virtual_memory().available / 2**30 / GB_PER_WORKER))
-        most = gpus * config.workers_per_gpu or min(max(1, joblib.cpu_count() // threads), room)
-        return (most if parallel else 1), placement
-    if config.workers > 1 and not parallel:
-        raise ConfigError.at(
-            "hydra.sweeper.workers",
-            config.workers,
-            "1 with hydra/launcher=basic; hydra/launcher=joblib runs more",
-        )
-    return int(config.workers), placement
 
 
 def conclude(sweep: SweepRequest, prepared: Prepared) -> None:

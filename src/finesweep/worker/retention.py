@@ -38,7 +38,7 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
     losers = [trial for trial in trials if trial.state is TrialState.COMPLETE and _is_loser(trial, kept)]
     if not losers:
         return
-    if damaged := [path for path in kept if checkpoint.damage(path)]:
+    if damaged := [path for path in kept if checkpoint.find_damage(path)]:
         log.warning("nothing is removed, for a checkpoint that should stay is damaged: %s", damaged[0])
         return
     for record in map(TrialRecord, losers):

@@ -13,7 +13,7 @@ from optuna.trial import Trial as OptunaTrial
 
 from finesweep.config.study import StudyConfig
 from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, current_hooks
-from finesweep.io.atomic import causes, has_no_room
+from finesweep.io.output import causes, is_output_error
 from finesweep.io.redaction import redact
 from finesweep.study.liveness import BEAT_EVERY_S
 from finesweep.study.queue import TrialQueue
@@ -126,7 +126,7 @@ class RunningTrial:
             outcome.values, outcome.checkpoint = self._result
         if error is not None and state is RunState.FAIL:
             outcome.error = redact(f"{type(error).__name__}: {error}")
-            if has_no_room(error):
+            if is_output_error(error):
                 # The machine's fault, not the trial's: it goes on from here once there is room.
                 self.no_room, outcome = str(error), Outcome(RunState.INTERRUPTED)
             self.out_of_memory = _is_cuda_out_of_memory(error)

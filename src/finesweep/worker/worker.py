@@ -25,7 +25,7 @@ from finesweep.config.run import TrackingConfig
 from finesweep.config.study import SweepConfig
 from finesweep.errors import OutputError
 from finesweep.hooks import RunState, TrialLost
-from finesweep.io.atomic import has_no_room
+from finesweep.io.output import is_output_error
 from finesweep.io.redaction import protect, redact_urls
 from finesweep.machine.placement import Placement
 from finesweep.study.grammar import as_overrides
@@ -228,7 +228,7 @@ class Worker:
         Raises: OutputError where a disk is too full to note anything; whatever kept an open run from being
         closed. The next start then finds the trial without an owner.
         """
-        if has_no_room(error):
+        if is_output_error(error):
             text = f"trial {running.trial.number}: {error}; make room, and start the same command again"
             raise OutputError(text) from error
         if running.record.run_id is not None:

@@ -1,0 +1,139 @@
+"""`finesweep reproduce`: trains a run again and judges whether it came out the same."""
+
+import sys
+from dataclasses import asdict
+from typing import TextIO
+
+import click
+
+from finesweep.cli import options
+from finesweep.cli.output import print_answer
+from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.errors import ConfigError, DataError, ModelError, NotReproduced
+from finesweep.provenance.differences import Change
+from finesweep.reproduce.rebuild import is_override, pin, rebuild
+from finesweep.reproduce.recorded_run import RecordedRun, load_recorded_run, store_differences
+from finesweep.reproduce.verdict import TOLERANCE
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError.at("--seeds", text, "a whole number, 1 or more")
+    return int(text)
+
+
+def _tolerance(text: str | float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ConfigError.at("--tolerance", text, "a number, 0 or more")
+    return value
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, metavar="[RUN_ID] [key=value ...]")
+@click.option("--best", metavar="STUDY", help="Reproduce the best trial of STUDY, instead of RUN_ID.")
+@click.option("--dry-run", is_flag=True, help="Only show what differs from the record; train nothing.")
+@click.option("--seeds", type=_count, metavar="N", help="Train N new seeds, to see how the result spreads.")
+@click.option(
+    "--tolerance", type=_tolerance, metavar="T", default=TOLERANCE, show_default=True,
+    help="Largest difference of a metric: absolute below 1, relative above.",
+)  # fmt: skip
+@options.storage
+@options.tracking
+@options.as_json
+def reproduce(
+    arguments: tuple[str, ...], best: str | None, dry_run: bool, seeds: int | None, tolerance: float,
+    storage: str, tracking: TrackingConfig, as_json: bool,
+) -> None:  # fmt: skip
+    """Train a run again, and judge whether it came out the same.
+
+    RUN_ID is the id of a run, or a folder that `finesweep export` wrote. An override, such as data.path=DIR,
+    says what is to differ from the recorded config.
+    """
+    if dry_run and seeds:
+        raise ConfigError("--dry-run: not with --seeds; give one of the two")
+    where, overrides = _resolve(arguments, best, storage)
+    recorded = load_recorded_run(where, tracking)
+    recorded.check_finished()
+    config = rebuild(recorded, overrides, tracking)
+    pin(recorded.record.machine, config.trainer.threads)
+    output = sys.stdout if dry_run and not as_json else sys.stderr
+    changes = _compare_conditions(recorded, config, overrides, output)
+    if dry_run:
+        document = {"run_id": recorded.run_id, "changes": [asdict(change) for change in changes]}
+        print_answer(as_json, document, "")
+    elif seeds:
+        _train_seeds(recorded, config, overrides, changes, seeds, as_json)
+    else:
+        _rerun(recorded, config, overrides, changes, tolerance, as_json)
+
+
+def _resolve(arguments: tuple[str, ...], best: str | None, storage: str) -> tuple[str, list[str]]:
+    """Returns the run, an id or a folder, and the overrides.
+
+    Raises: ConfigError if both a run and `best` are given, or none; StudyError.
+    """
+    if arguments and is_override(arguments[0]) == (best is None):
+        raise ConfigError(f"{arguments[0]}: legal: RUN_ID [key=value ...], or --best STUDY [key=value ...]")
+    if best:
+        from finesweep.monitor import report
+        from finesweep.study import storage as studies
+
+        return report.best(studies.load(best, storage)).run_id, list(arguments)
+    if not arguments:
+        raise ConfigError("nothing to reproduce; legal: RUN_ID, an exported folder, or --best STUDY")
+    return arguments[0], list(arguments[1:])
+
+
+def _compare_conditions(
+    recorded: RecordedRun, config: RunConfig, overrides: list[str], output: TextIO
+) -> list[Change]:
+    """Reads data and model, and prints what differs from the record. Trains nothing."""
+    from finesweep.training import preflight
+
+    try:
+        preflight.check(config)
+    except (DataError, ModelError) as error:
+        hint = "if it lies elsewhere on this machine, add data.path=PLACE or model.name_or_path=PLACE"
+        raise type(error)(f"{error}; {hint}") from error
+    from finesweep.machine import device
+    from finesweep.provenance import collect
+    from finesweep.provenance.differences import differences
+    from finesweep.reproduce import render
+    from finesweep.training.inputs import load_inputs
+
+    device.prepare(config.trainer)
+    now = collect(config, overrides, load_inputs(config).content)
+    changes = [*store_differences(recorded), *differences(recorded.record, now)]
+    print(render.conditions(changes), file=output)
+    return changes
+
+
+def _train_seeds(
+    recorded: RecordedRun, config: RunConfig, overrides: list[str], changes: list[Change], count: int,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from finesweep.reproduce import render
+    from finesweep.reproduce.seeds import train_seeds
+
+    spread = train_seeds(recorded, config, overrides, count, changes)
+    print_answer(as_json, asdict(spread), render.seed_spread(spread))
+
+
+def _rerun(
+    recorded: RecordedRun, config: RunConfig, overrides: list[str], changes: list[Change], tolerance: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Raises: NotReproduced if the run came out otherwise."""
+    from finesweep.reproduce import render
+    from finesweep.reproduce.rerun import record_verdict, rerun
+    from finesweep.reproduce.verdict import DIFFERENT, judge
+
+    verdict = judge(recorded, rerun(recorded, config, overrides), changes, tolerance)
+    record_verdict(verdict, config.tracking)
+    print_answer(as_json, verdict.to_dict(), render.verdict(verdict))
+    if verdict.verdict == DIFFERENT:
+        raise NotReproduced(f"run {recorded.run_id} was not reproduced; likely cause: {verdict.cause}")

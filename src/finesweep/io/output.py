@@ -1,0 +1,66 @@
+"""Output folders: whether they can be written and have room, and whether an error says that they have not."""
+
+import errno
+import getpass
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from finesweep.errors import OutputError
+
+REMEDY = (
+    "make it writable (chmod, chown), or choose another folder: hydra.run.dir=DIR, for a sweep "
+    "hydra.sweep.dir=DIR, for artifacts tracking.artifacts=DIR"
+)
+# Messages of libraries that hide the error number: safetensors, SQLite, torch.
+DISK_FULL = ("No space left on device", "disk is full", "PytorchStreamWriter failed")
+
+
+def check_writable(folder: Path, needed_bytes: int = 0) -> None:
+    """Creates the folder, writes a probe file and compares free bytes: fails before a training, not after it.
+
+    Raises: OutputError with the folder, the user, the missing right or bytes, and the remedy.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+            probe.write(b"x")
+            probe.flush()
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: user {user()} cannot write here ({error.strerror}); {REMEDY}"
+        ) from error
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise OutputError(
+            f"{folder}: {free:,} bytes free, {needed_bytes:,} needed for checkpoints; free some, or "
+            "choose another folder: hydra.run.dir=DIR, or hydra.sweep.dir=DIR for a sweep"
+        )
+
+
+def is_output_error(error: BaseException) -> bool:
+    """Whether the cause is a full disk, a used-up quota or an unusable folder, in any library's words."""
+    return any(
+        isinstance(cause, OutputError)
+        or getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        or any(text in str(cause) for text in DISK_FULL)
+        for cause in causes(error)
+    )
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields the error, the error that it was raised from, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def user() -> str:
+    """The user's name; the number where there is no name for it, as in a bare container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,25 @@
+"""SQLite files: created whole, and looked into before a library adds its tables to them."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from finesweep.io.atomic import remove_unfinished, staged
+
+
+def create_database(path: Path, create: Callable[[Path], object]) -> None:
+    """Has `create` fill a database file that then becomes `path`. The caller holds a lock.
+
+    A database whose creation was cut off could not be opened any more.
+    """
+    remove_unfinished(path)
+    with staged(path) as staging:
+        create(staging)
+
+
+def has_table(path: Path, table: str) -> bool:
+    """Whether the database has this table. Raises: sqlite3.Error for a file that is no database."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        rows = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
+        return rows.fetchone() is not None

@@ -1,0 +1,69 @@
+"""One cell of a person's table -> a label's name, a number, or a list. Errors say what is wrong and legal."""
+
+import math
+from collections.abc import Sequence
+
+
+class CellError(ValueError):
+    """A cell that no label or text can be made of; the message says what it is and what is legal."""
+
+
+def is_empty(cell: object) -> bool:
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def as_name(cell: object) -> str:
+    """Gives a label's name; 1.0 becomes 1, for pandas makes floats of integers where one is missing.
+
+    Raises: CellError.
+    """
+    if is_empty(cell) or cell == "":
+        raise CellError("the label is empty")
+    if isinstance(cell, float):
+        if not cell.is_integer():
+            raise CellError(
+                f"the label is {cell}, no name and no integer; for scores set data.problem_type=regression"
+            )
+        return str(int(cell))
+    if isinstance(cell, str | bool | int):
+        return str(cell)
+    raise CellError(
+        f"the label is {cell!r}; legal: text, an integer, true or false; a list of labels is for "
+        "data.problem_type=multi_label_classification"
+    )
+
+
+def as_number(cell: object) -> float:
+    """Raises: CellError for what is no finite number."""
+    try:
+        number = float("nan" if cell is None or isinstance(cell, bool) else cell)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise CellError(f"the label is {cell!r}; legal for regression: a finite number")
+    return number
+
+
+def as_flag(cell: object) -> bool:
+    """Reads a 0/1 cell; true, false, 1.0 and 0.0 are legal too. Raises: CellError."""
+    text = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip().lower()
+    if text in ("1", "true"):
+        return True
+    if text in ("0", "false"):
+        return False
+    raise CellError(f"the label is {'empty' if is_empty(cell) else repr(cell)}; legal: 0 or 1")
+
+
+def as_text(cell: object) -> str:
+    if isinstance(cell, str):
+        return cell
+    raise CellError("is empty" if is_empty(cell) else f"is {cell!r}, expected text")
+
+
+def as_list(cell: object, what: str) -> list[str]:
+    """Reads a list of texts. `what` names its items in errors. Raises: CellError."""
+    if is_empty(cell):
+        raise CellError(f"is empty, expected a list of {what}")
+    if isinstance(cell, str) or not isinstance(cell, Sequence) or not all(isinstance(x, str) for x in cell):
+        raise CellError(f"is {cell!r}, expected a list of {what}")
+    return list(cell)

@@ -1,0 +1,152 @@
+"""Several labels a row, or none: `data.problem_type=multi_label_classification`.
+
+A table gives them in one of three forms: a list, one text with `data.label_separator` between the names, or a
+0/1 column for each label, named by `data.label_columns`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from datasets import Dataset, List, Value
+
+from finesweep.config.run import Direction, ProblemType
+from finesweep.errors import ConfigError
+from finesweep.tasks.base import Array, Task
+from finesweep.tasks.cells import CellError, as_flag, as_list, is_empty
+from finesweep.tasks.metrics import Judged, Metric, averaged, of_predictions, scikit_learn
+
+if TYPE_CHECKING:
+    import torch
+
+SEPARATOR = "|"  # of a prediction file, where the data has none
+
+
+def _of_probabilities(function: str) -> Metric:
+    """Gives the mean over the labels; NaN where a label is on every row or on none."""
+
+    def compute(judged: Judged) -> float:
+        return scikit_learn(function, judged.reference, judged.scores, average="macro")
+
+    return Metric(compute)
+
+
+class MultiLabel(Task):
+    problem_type = ProblemType.multi_label_classification
+    label_feature = List(Value("string"))
+    id_feature = List(Value("float32"))  # 0/1 for each label
+    metrics = {
+        **{
+            f"{name}_{average}": Metric(averaged(f"{name}_score", average))
+            for name in ("f1", "precision", "recall")
+            for average in ("micro", "macro", "weighted")
+        },
+        # A row that has no label and gets none is a row that is right.
+        "f1_samples": Metric(averaged("f1_score", "samples", zero_division=1)),
+        "subset_accuracy": Metric(of_predictions("accuracy_score")),
+        "hamming_loss": Metric(of_predictions("hamming_loss"), Direction.minimize),
+        "roc_auc": _of_probabilities("roc_auc_score"),
+        "average_precision": _of_probabilities("average_precision_score"),
+    }
+
+    @property
+    def label_columns(self) -> list[str]:
+        return list(self.config.label_columns) or [self.config.label_column]
+
+    def check_config(self) -> None:
+        """Raises: ConfigError for two forms at once, or for labels that are not those of the columns."""
+        columns = list(self.config.label_columns)
+        if not columns:
+            return
+        if self.config.label_separator is not None:
+            legal = "null together with data.label_columns: a table has one form or the other"
+            raise ConfigError.at("data.label_separator", self.config.label_separator, legal)
+        if len(set(columns)) < len(columns) or len(columns) < 2:
+            raise ConfigError.at("data.label_columns", columns, "two or more different columns")
+        if self.config.labels is not None and list(self.config.labels) != columns:
+            legal = f"null, or {columns} (data.label_columns)"
+            raise ConfigError.at("data.labels", list(self.config.labels), legal)
+
+    def read_label(self, cells: Sequence[object]) -> list[str]:
+        if columns := list(self.config.label_columns):
+            return [name for name, cell in zip(columns, cells, strict=True) if as_flag(cell)]
+        separator = self.config.label_separator
+        if separator is None:
+            return self._listed(cells[0])
+        if is_empty(cells[0]):
+            return []
+        if not isinstance(cells[0], str):
+            raise CellError(f"the label is {cells[0]!r}; legal: names with {separator!r} between them")
+        return _distinct(name.strip() for name in cells[0].split(separator) if name.strip())
+
+    def _listed(self, cell: object) -> list[str]:
+        if isinstance(cell, str):
+            raise CellError(
+                f"the label is the text {cell!r}, expected a list of names; for a text with several names "
+                "set data.label_separator, for a 0/1 column for each label data.label_columns"
+            )
+        return _distinct(as_list([] if cell is None else cell, "label names"))
+
+    def names_in(self, label: list[str]) -> Iterable[str]:
+        return label
+
+    def encode(self, label: list[str], ids: Mapping[str, int]) -> list[float]:
+        encoded = [0.0] * len(ids)
+        for name in label:
+            encoded[ids[name]] = 1.0
+        return encoded
+
+    def head(self, names: Sequence[str]) -> dict[str, Any]:
+        return {**super().head(names), "problem_type": "multi_label_classification"}
+
+    def class_counts(self, labels: Any, size: int) -> Array:
+        return np.asarray(np.asarray(labels).sum(axis=0), np.int64)
+
+    def balanced_weights(self, counts: Array, rows: int) -> Array:
+        """Gives each label's rows without it for one row with it, so that both sides weigh the same."""
+        return np.asarray((rows - counts) / counts)
+
+    def weighted_loss(
+        self, logits: "torch.Tensor", labels: "torch.Tensor", weights: "torch.Tensor"
+    ) -> "torch.Tensor":
+        """Weighs a label on the rows that have it; on the others it weighs 1."""
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        return binary_cross_entropy_with_logits(logits, labels, pos_weight=weights)
+
+    def references(self, label_ids: Array) -> Array:
+        references: Array = np.asarray(label_ids, np.int64)
+        return references
+
+    def scores(self, logits: Array, label_ids: Array | None = None) -> Array:
+        return np.asarray(1.0 / (1.0 + np.exp(-logits.astype(np.float64))))
+
+    def decide(self, scores: Array) -> Array:
+        decided: Array = np.asarray(np.asarray(scores) >= self.config.threshold, np.int64)
+        return decided
+
+    def metric_features(self) -> tuple[Any, Any]:
+        return List(Value("float64")), List(Value("int64"))
+
+    def default_metrics(self, names: Sequence[str]) -> list[str]:
+        return ["f1_micro", "f1_macro", "f1_samples", "subset_accuracy"]
+
+    def unwritable_name(self, names: Sequence[str]) -> str | None:
+        """Gives a name that holds what stands between names, too."""
+        separator = self.config.label_separator or SEPARATOR
+        joined = () if self.config.label_columns else names
+        return super().unwritable_name(names) or next((name for name in joined if separator in name), None)
+
+    def answers(
+        self, logits: Array, rows: Dataset, names: Sequence[str]
+    ) -> tuple[list[str], Iterator[list[str]]]:
+        """Answers in the form of the table: a 0/1 column for each label, or one text."""
+        decided = self.decide(self.scores(logits))  # [rows, labels]
+        if self.config.label_columns:
+            return list(names), ([str(flag) for flag in row] for row in decided)
+        separator = self.config.label_separator or SEPARATOR
+        return ["prediction"], ([separator.join(np.asarray(names)[row == 1])] for row in decided)
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

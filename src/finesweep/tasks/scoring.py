@@ -1,0 +1,160 @@
+"""From a task and a metric's name to scores: which metrics a run has, and how they are computed."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from finesweep.config.run import Direction
+from finesweep.errors import ConfigError, DataError
+from finesweep.tasks.base import Task
+from finesweep.tasks.metrics import Judged, Metric, check_direction, is_own, key_of, own_metric
+
+if TYPE_CHECKING:
+    from transformers import EvalPrediction
+
+
+def metric_of(task: Task, name: str) -> Metric:
+    """Raises: ConfigError for a name that is no metric of this type of task."""
+    if is_own(name):
+        return own_metric(name, task.config.direction)
+    if name not in task.metrics:
+        others = [kind.problem_type.value for kind in Task.__subclasses__() if name in kind.metrics]
+        reason = f", a metric of data.problem_type={' or '.join(others)}" if others else ""
+        raise ConfigError(
+            f"data.metric: got {name!r}{reason}; known for data.problem_type={task.problem_type.value}: "
+            f"{', '.join(task.metrics)}; or a function of yours, module:function"
+        )
+    return task.metrics[name]
+
+
+def direction_of(task: Task) -> Direction:
+    """Gives which way the run's own metric is better. Raises: ConfigError."""
+    return metric_of(task, task.config.metric).direction
+
+
+def known_metrics(task: Task) -> list[str]:
+    """Names the metrics that a run of this task can be scored with, as they are logged."""
+    own = [key_of(task.config.metric)] if is_own(task.config.metric) else []
+    return [*own, *task.metrics]
+
+
+def check_metric(task: Task, names: Sequence[str]) -> None:
+    """Imports neither torch nor scikit-learn.
+
+    Raises: ConfigError for a `data.metric` that is unknown or does not fit the labels, the wrong
+    `data.direction`, or a binary metric without a label that it is about.
+    """
+    name = task.config.metric
+    check_direction(task.config, metric_of(task, name))
+    task.positive_id(names)  # raises for a data.positive_label that is no label
+    if not is_own(name) and (problem := task.misfit(name, names)):
+        fitting = ", ".join(other for other in task.metrics if not task.misfit(other, names))
+        raise ConfigError(f"{problem}; legal here: {fitting}")
+
+
+def score_name(task: Task, names: Sequence[str]) -> str:
+    """Names the run's own metric for a person: `f1 of 'fraud'`."""
+    name = task.config.metric
+    if not is_own(name) and task.metrics[name].is_binary:
+        positive = task.positive_id(names)
+        return name if positive is None else f"{name} of {names[positive]!r}"
+    return name
+
+
+class Scorer:
+    """`Trainer`'s `compute_metrics`: the run's own metric, its type's usual ones, and `more`, as plain
+    floats.
+
+    Outputs that are not finite score NaN: some label would be the most probable, and a model that has blown
+    up must not look like a poor one.
+    """
+
+    def __init__(self, task: Task, names: Sequence[str], more: Collection[str] = ()) -> None:
+        """`more`: names of further metrics; those that are none of this task's are left to others."""
+        self.task, self.names, self.positive = task, list(names), task.positive_id(names)
+        wanted = [task.config.metric, *task.default_metrics(names), *sorted(more)]
+        self.metrics = {
+            key_of(name): metric_of(task, name) for name in wanted if is_own(name) or name in task.metrics
+        }
+        self.predictions_sha256 = ""  # of the last call
+        self._evaluate = _evaluate_metric(self)
+
+    def __call__(self, evaluation: EvalPrediction) -> dict[str, float]:
+        """Raises: DataError for no rows, or for a label id that is not one of the task's."""
+        logits, labels = outputs_of(evaluation.predictions), np.asarray(evaluation.label_ids)
+        references = self.task.references(labels)
+        self._check(references)
+        if not np.isfinite(logits).all():
+            return dict.fromkeys(self.metrics, float("nan"))
+        scores = self.task.scores(logits, labels)
+        self.predictions_sha256 = _hash(self.task, logits, scores)
+        found: dict[str, float] = self._evaluate.compute(predictions=scores, references=references)
+        return found
+
+    def score(self, scores: Any, references: Any) -> dict[str, float]:
+        """Computes every metric. Both arguments as lists, one item a row."""
+        if not self.task.is_pretokenized:
+            scores, references = np.asarray(scores), np.asarray(references)
+        predicted = self.task.decide(scores)
+        judged = Judged(references, predicted, scores, self.names, self.positive)
+        found = {name: metric.compute(judged) for name, metric in self.metrics.items()}
+        return found | self.task.extra_scores(predicted, references, self.names)
+
+    def _check(self, references: Any) -> None:
+        if len(references) == 0:
+            raise DataError("nothing to evaluate: the evaluation split has no rows; see data.eval_split")
+        if not self.task.has_names or self.task.is_pretokenized:
+            return
+        wrong = np.argwhere((references < 0) | (references >= len(self.names)))
+        if len(wrong):
+            label = references[tuple(wrong[0])]
+            raise DataError(
+                f"row {wrong[0][0]} of the evaluation split has label id {label}; expected 0 to "
+                f"{len(self.names) - 1} (-1 is an unlabelled row: data.eval_split must be a labelled split)"
+            )
+
+
+def outputs_of(predictions: Any) -> np.ndarray:
+    """Gives the logits of a model's output, which may be a tuple that begins with them."""
+    return np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
+
+
+def _hash(task: Task, logits: np.ndarray, scores: Any) -> str:
+    """Gives the SHA-256 of what is predicted: label ids, 0/1, lists of tags; of numbers, the outputs."""
+    decided = task.decide(scores)
+    if isinstance(decided, list):
+        return hashlib.sha256(repr(decided).encode()).hexdigest()
+    kept = decided if np.issubdtype(decided.dtype, np.integer) else logits
+    return hashlib.sha256(np.ascontiguousarray(kept).tobytes()).hexdigest()
+
+
+def _evaluate_metric(scorer: Scorer) -> Any:
+    """Makes an `evaluate.Metric` that answers all of a scorer's metrics at once, without the hub.
+
+    It keeps its rows in memory: the default is an Arrow file and a lock under ~/.cache, for all workers.
+    Its constructor makes a cache folder all the same; nothing is ever put there, so it may go at once.
+    """
+    import datasets
+    import evaluate
+
+    class TaskMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no type hints
+        def _info(self) -> Any:
+            scores, label = scorer.task.metric_features()
+            return evaluate.MetricInfo(
+                description="The metrics of one type of task, computed by scikit-learn and scipy",
+                citation="https://scikit-learn.org/stable/modules/model_evaluation.html",
+                inputs_description="Scores and true labels, one of each a row.",
+                features=datasets.Features({"predictions": scores, "references": label}),
+            )  # not format="numpy": it hands float64 over as float32
+
+        def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
+            return scorer.score(predictions, references)
+
+    with tempfile.TemporaryDirectory() as nothing:
+        name = scorer.task.problem_type.value
+        return TaskMetric(config_name=name, cache_dir=nothing, keep_in_memory=True)

@@ -1,0 +1,140 @@
+"""A tag for each token: `data.problem_type=token_classification`.
+
+A row's text is a list of words. Each word's first piece carries its tag; the other pieces are not learned
+from and not scored. Words behind `model.max_length` are cut off: they are not scored, and a prediction file
+says O there.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from datasets import Dataset, List, Value
+
+from finesweep.config.run import ProblemType
+from finesweep.errors import ConfigError
+from finesweep.tasks.base import Array, Task
+from finesweep.tasks.cells import CellError, as_list
+from finesweep.tasks.metrics import Judged, Metric, scikit_learn
+from finesweep.tasks.spans import entity_scores, is_span_tag, span_score
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100  # the label of pieces that do not count, which torch's cross entropy skips
+OUTSIDE = "O"
+
+
+def _of_tokens(function: str, **options: Any) -> Metric:
+    """Scores all words of all rows together."""
+
+    def compute(judged: Judged) -> float:
+        return scikit_learn(function, _flat(judged.reference), _flat(judged.predicted), **options)
+
+    return Metric(compute)
+
+
+class Tokens(Task):
+    problem_type = ProblemType.token_classification
+    model_class = "AutoModelForTokenClassification"
+    is_pretokenized = True
+    text_feature = label_feature = List(Value("string"))
+    id_feature = List(Value("int64"))
+    metrics = {
+        **{f"span_{name}": Metric(span_score(name)) for name in ("f1", "precision", "recall")},
+        "accuracy": _of_tokens("accuracy_score"),
+        **{
+            f"{name}_{average}": _of_tokens(f"{name}_score", average=average, zero_division=0)
+            for name in ("f1", "precision", "recall")
+            for average in ("macro", "micro", "weighted")
+        },
+    }
+
+    def check_config(self) -> None:
+        super().check_config()
+        if len(self.config.text_columns) != 1:
+            raise ConfigError.at("data.text_columns", list(self.config.text_columns), "one column, of words")
+
+    def read_text(self, cell: object) -> list[str]:
+        words = as_list(cell, "words")
+        if not words:
+            raise CellError("is empty, expected a list of words")
+        return words
+
+    def read_label(self, cells: Sequence[object]) -> list[str]:
+        tags = as_list(cells[0], "tags")
+        if broken := [tag for tag in tags if not tag or tag.split() != [tag]]:
+            raise CellError(f"has the tag {broken[0]!r}; legal: a tag without white space")
+        return tags
+
+    def names_in(self, label: list[str]) -> Iterable[str]:
+        return label
+
+    def encode(self, label: list[str], ids: Mapping[str, int]) -> list[int]:
+        return [ids[tag] for tag in label]
+
+    def collator(self, tokenizer: "PreTrainedTokenizerBase") -> Any:
+        from transformers import DataCollatorForTokenClassification
+
+        return DataCollatorForTokenClassification(tokenizer, label_pad_token_id=IGNORED)
+
+    def class_counts(self, labels: Any, size: int) -> Array:
+        tags = np.concatenate([np.asarray(row) for row in labels])
+        return np.bincount(tags[tags != IGNORED], minlength=size)
+
+    def weighted_loss(
+        self, logits: "torch.Tensor", labels: "torch.Tensor", weights: "torch.Tensor"
+    ) -> "torch.Tensor":
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(logits.flatten(0, 1), labels.flatten(), weight=weights, ignore_index=IGNORED)
+
+    def references(self, label_ids: Array) -> list[list[int]]:
+        return [row[row != IGNORED].tolist() for row in label_ids]
+
+    def scores(self, logits: Array, label_ids: Array | None = None) -> list[list[int]]:
+        """Gives the most probable tag of each word, by id."""
+        assert label_ids is not None, "which tokens count is known by their labels alone"
+        tags = logits.argmax(axis=-1)  # [rows, tokens]
+        return [row[counts].tolist() for row, counts in zip(tags, label_ids != IGNORED, strict=True)]
+
+    def decide(self, scores: Any) -> Any:
+        return scores
+
+    def metric_features(self) -> tuple[Any, Any]:
+        return List(Value("int64")), List(Value("int64"))
+
+    def default_metrics(self, names: Sequence[str]) -> list[str]:
+        if all(map(is_span_tag, names)):
+            return ["span_f1", "span_precision", "span_recall", "accuracy"]
+        return ["accuracy", "f1_macro", "f1_weighted"]
+
+    def misfit(self, metric: str, names: Sequence[str]) -> str | None:
+        unmarked = [name for name in names if not is_span_tag(name)]
+        if not unmarked or not metric.startswith("span_"):
+            return None
+        legal = "a span's tags are O, B-NAME, I-NAME, or begin with S-, E-, L-, U-"
+        return f"data.metric: got {metric!r}, but the tag {unmarked[0]!r} marks no span; {legal}"
+
+    def extra_scores(self, predicted: Any, reference: Any, names: Sequence[str]) -> dict[str, float]:
+        """Gives the F1 of each entity: `span_f1_PER`."""
+        return entity_scores(reference, predicted, names) if all(map(is_span_tag, names)) else {}
+
+    def answers(
+        self, logits: Array, rows: Dataset, names: Sequence[str]
+    ) -> tuple[list[str], Iterator[list[str]]]:
+        """Answers with the tags of a row's words, a space between them."""
+        outside = OUTSIDE if OUTSIDE in names else names[0]
+
+        def tags() -> Iterator[list[str]]:
+            best = logits.argmax(axis=-1)  # [rows, tokens]
+            for row, words, count in zip(best, rows["words"], rows["word_count"], strict=True):
+                found = {word: names[tag] for tag, word in zip(row, words, strict=False) if word >= 0}
+                yield [" ".join(found.get(word, outside) for word in range(count))]
+
+        return ["prediction"], tags()
+
+
+def _flat(rows: Sequence[Sequence[int]]) -> list[int]:
+    return [tag for row in rows for tag in row]

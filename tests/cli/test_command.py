@@ -1,0 +1,56 @@
+"""The command line itself: help and usage errors come at once, in one form."""
+
+import subprocess
+import sys
+
+import pytest
+
+from finesweep.cli import main
+from finesweep.cli.reproduce import reproduce
+
+HEAVY = ("torch", "mlflow", "optuna", "datasets", "transformers")
+
+
+def test_help_and_the_options_of_every_verb_import_no_heavy_library() -> None:
+    code = (
+        "import sys; from finesweep.cli import main\n"
+        "main._invoke(['--help'])\n"
+        "for verb in main.VERBS: main._invoke([verb, '--help'])\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(f"Usage: finesweep {verb}" in done.stdout for verb in main.VERBS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "error: Missing command; see: finesweep --help"),
+        (["statsu", "s"], "error: VERB: got 'statsu'; legal: status, best, reproduce"),
+        (["status"], "error: Missing argument 'STUDY'; see: finesweep status --help"),
+        (["status", "s", "--nope"], "--nope"),
+        (["reproduce", "RUN", "--seeds", "0"], "error: --seeds: got '0'; legal: a whole number, 1 or more"),
+        (["reproduce", "RUN", "--tolerance", "-1"], "error: --tolerance: got '-1'; legal: a number, 0 or"),
+        (["reproduce", "RUN", "--dry-run", "--seeds", "2"], "give one of the two"),
+        (["reproduce", "RUN", "--json", "stray"], "RUN"),
+        (["ui", "--port", "x"], "--port"),
+    ],
+)
+def test_a_wrong_command_line_is_one_error_and_exit_code_2(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["finesweep", *arguments])
+    monkeypatch.setattr("finesweep.cli.entry.signal.signal", lambda *_: None)
+    monkeypatch.setattr("finesweep.cli.entry.logging.captureWarnings", lambda _: None)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert main.main() == 2
+    stdout, stderr = capfd.readouterr()
+    assert stdout == ""
+    assert message in stderr
+    assert stderr.startswith("error: ") and stderr.count("\n") == 1
+
+
+def test_overrides_may_stand_behind_options() -> None:
+    given = reproduce.make_context("reproduce", ["RUN", "--json", "trainer.threads=2"]).params
+    assert given["arguments"] == ("RUN", "trainer.threads=2") and given["as_json"]
