@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import finesweep
 from finesweep.config.parse import to_dict
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, RunError
@@ -110,6 +111,16 @@ def test_the_best_evaluation_may_be_another_one_and_the_best_value_is_still_comp
 def test_each_difference_is_named_and_weighed(path: str, value: object, what: str, may_matter: bool) -> None:
     (change,) = differences(RECORD, changed(path, value))
     assert (change.what, change.now, change.may_matter) == (what, value, may_matter)
+
+
+def test_no_file_that_only_looks_is_named_as_the_cause_of_other_weights() -> None:
+    source = Path(finesweep.__file__).parent
+    looking = [path for room in ("monitor", "reproduce", "cli") for path in (source / room).glob("*.py")]
+    assert len(looking) > 20
+    for path in looking:
+        name = f"finesweep/{path.relative_to(source)}"
+        found = differences(RECORD, changed(f"code.files.{name.replace('.', '|')}", "edited"))
+        assert cause(found) == f"no recorded difference that should matter; also different: code {name}"
 
 
 def test_token_ids_that_differ_of_equal_rows_are_one_difference() -> None:

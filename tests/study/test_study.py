@@ -21,6 +21,7 @@ from finesweep.study.liveness import GRACE_S, is_gone, this_owner
 from finesweep.study.lock import Busy, study_lock
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
+from finesweep.study.samplers import try_out
 from finesweep.study.space import Dimension
 
 SPACE = tuple(Dimension(name, name, FloatDistribution(0, 1)) for name in "xy")
@@ -234,3 +235,14 @@ def test_unknown_studies_and_storages_are_named(tmp_path: Path) -> None:
         studies.load("t", f"sqlite:///{tmp_path}/optuna.db")
     with pytest.raises(ConfigError, match="storage: got 'redis://x'; legal: sqlite:///FILE, or postgresql"):
         studies.open_storage("redis://x")
+
+
+@pytest.mark.parametrize("sampler", list(Sampler))
+def test_only_a_sampler_that_can_is_given_several_objectives(sampler: Sampler) -> None:
+    objectives = {"accuracy": Direction.maximize, "loss": Direction.minimize}
+    config = StudyConfig(name="s", sampler=sampler, objectives=objectives)
+    if sampler is Sampler.cmaes:
+        with pytest.raises(ConfigError, match="sampler: got 'cmaes'; legal: tpe, random, grid, gp, qmc with"):
+            try_out(config, SPACE)
+    else:
+        try_out(config, SPACE)

@@ -128,9 +128,3 @@ def check_objectives(study: StudyConfig) -> None:
             "hydra.sweeper.study.confirm.top_k", study.confirm.top_k,
             "0 with several objectives: there is no one mean to choose by",
         )  # fmt: skip
-    if study.sampler is Sampler.cmaes:
-        raise ConfigError.at(
-            "hydra.sweeper.study.sampler",
-            study.sampler.value,
-            "tpe, random, grid, gp or qmc with several objectives",
-        )

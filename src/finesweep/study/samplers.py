@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -13,15 +14,38 @@ from finesweep.config.study import Pruner, Sampler, StudyConfig
 from finesweep.errors import ConfigError
 from finesweep.study.space import Space, suggest
 
-# `grid` only asks for what was enqueued; see `study.create`.
-SAMPLERS: dict[Sampler, Callable[..., BaseSampler]] = {
-    Sampler.tpe: lambda **options: optuna.samplers.TPESampler(**options),
-    Sampler.random: lambda **options: optuna.samplers.RandomSampler(**options),
-    Sampler.grid: lambda **options: optuna.samplers.RandomSampler(**options),
-    Sampler.gp: lambda **options: optuna.samplers.GPSampler(**options),
-    Sampler.cmaes: lambda **options: optuna.samplers.CmaEsSampler(**options),
-    Sampler.qmc: lambda **options: optuna.samplers.QMCSampler(**options),
+
+@dataclass(frozen=True)
+class SamplerEntry:
+    """One of Optuna's samplers, with everything that the rest of the code must know about it."""
+
+    make: Callable[[], type[BaseSampler]]  # called late: `optuna.samplers` loads some classes when first used
+    enqueues_all_points: bool = False  # whether the whole space is enqueued, and the sampler draws nothing
+    several_objectives: bool = True  # whether it can optimize more than one
+    seed_per_suggestion: bool = True  # False: it counts its position in the storage, and workers share a seed
+    conditional_options: dict[str, Any] = field(default_factory=dict)  # for spaces with conditions
+
+
+SAMPLERS = {
+    Sampler.tpe: SamplerEntry(
+        lambda: optuna.samplers.TPESampler,
+        # Without them, it would draw conditional dimensions at random.
+        conditional_options={"group": True, "multivariate": True},
+    ),
+    Sampler.random: SamplerEntry(lambda: optuna.samplers.RandomSampler),
+    Sampler.grid: SamplerEntry(lambda: optuna.samplers.RandomSampler, enqueues_all_points=True),
+    Sampler.gp: SamplerEntry(lambda: optuna.samplers.GPSampler),
+    Sampler.cmaes: SamplerEntry(lambda: optuna.samplers.CmaEsSampler, several_objectives=False),
+    Sampler.qmc: SamplerEntry(lambda: optuna.samplers.QMCSampler, seed_per_suggestion=False),
 }
+
+
+@dataclass(frozen=True)
+class PrunerEntry:
+    """One of Optuna's pruners, with the options that finesweep sets otherwise than Optuna."""
+
+    make: Callable[..., BasePruner]
+    defaults: dict[str, Any] = field(default_factory=dict)
 
 
 def _patient(
@@ -30,24 +54,24 @@ def _patient(
     """Once a trial no longer improves, another pruner decides: its name and options; null: it is pruned."""
     wrapped = None
     if wrapped_pruner is not None:
-        function, own = PRUNERS[Pruner(wrapped_pruner)]
-        wrapped = function(**(own | options))
+        entry = PRUNERS[Pruner(wrapped_pruner)]
+        wrapped = entry.make(**(entry.defaults | options))
     return optuna.pruners.PatientPruner(wrapped, patience, min_delta)
 
 
 # Steps are per cent of a trial's own training: max_resource is 100, and the first rung is at a tenth of it.
-PRUNERS: dict[Pruner, tuple[Callable[..., BasePruner], dict[str, Any]]] = {
-    Pruner.none: (optuna.pruners.NopPruner, {}),
-    Pruner.median: (optuna.pruners.MedianPruner, {}),
-    Pruner.percentile: (optuna.pruners.PercentilePruner, {"percentile": 25.0}),
-    Pruner.successive_halving: (
+PRUNERS = {
+    Pruner.none: PrunerEntry(optuna.pruners.NopPruner),
+    Pruner.median: PrunerEntry(optuna.pruners.MedianPruner),
+    Pruner.percentile: PrunerEntry(optuna.pruners.PercentilePruner, {"percentile": 25.0}),
+    Pruner.successive_halving: PrunerEntry(
         optuna.pruners.SuccessiveHalvingPruner, {"min_resource": 10, "reduction_factor": 3}
     ),
-    Pruner.hyperband: (
+    Pruner.hyperband: PrunerEntry(
         optuna.pruners.HyperbandPruner, {"min_resource": 10, "max_resource": 100, "reduction_factor": 3}
     ),
-    Pruner.wilcoxon: (optuna.pruners.WilcoxonPruner, {}),
-    Pruner.patience: (_patient, {}),
+    Pruner.wilcoxon: PrunerEntry(optuna.pruners.WilcoxonPruner),
+    Pruner.patience: PrunerEntry(_patient),
 }  # fmt: skip
 
 
@@ -56,27 +80,36 @@ def make_sampler(config: StudyConfig, ordinal: int, space: Space = ()) -> BaseSa
 
     Raises: ConfigError for options that Optuna's class does not take.
     """
-    # A quasi-random sequence is one: its workers share the seed, and Optuna counts the position.
-    seed = config.seed if config.sampler is Sampler.qmc else (config.seed * 1_000_003 + ordinal) % 2**32
+    entry = SAMPLERS[config.sampler]
+    seed = (config.seed * 1_000_003 + ordinal) % 2**32 if entry.seed_per_suggestion else config.seed
     if "seed" in config.sampler_options:
         raise ConfigError("hydra.sweeper.study.sampler_options: seed is set by hydra.sweeper.study.seed")
     options: dict[str, Any] = {"seed": seed}
-    if config.sampler is Sampler.tpe and any(dimension.when for dimension in space):
-        options |= {"group": True, "multivariate": True}  # else conditional ones would be drawn at random
-    made = _made("sampler", config.sampler.value, SAMPLERS[config.sampler], options, config.sampler_options)
-    assert isinstance(made, BaseSampler)
+    if any(dimension.when for dimension in space):
+        options |= entry.conditional_options
+    made: BaseSampler = _made("sampler", config.sampler.value, entry.make(), options, config.sampler_options)
     return made
 
 
 def make_pruner(config: StudyConfig) -> BasePruner:
     """Raises: ConfigError for options that Optuna's class does not take."""
-    function, options = PRUNERS[config.pruner]
-    pruner: BasePruner = _made("pruner", config.pruner.value, function, options, config.pruner_options)
+    entry = PRUNERS[config.pruner]
+    name, given = config.pruner.value, config.pruner_options
+    pruner: BasePruner = _made("pruner", name, entry.make, entry.defaults, given)
     return pruner
 
 
 def try_out(config: StudyConfig, space: Space) -> None:
-    """Raises: ConfigError for options that Optuna finds fault with only when it uses them."""
+    """Suggests and prunes once, in memory.
+
+    Raises: ConfigError for a sampler that cannot do several objectives, and for options that Optuna refuses
+    only when it uses them.
+    """
+    if len(config.objectives) > 1 and not SAMPLERS[config.sampler].several_objectives:
+        legal = ", ".join(name.value for name, entry in SAMPLERS.items() if entry.several_objectives)
+        raise ConfigError.at(
+            "hydra.sweeper.study.sampler", config.sampler.value, f"{legal} with several objectives"
+        )
     study = optuna.create_study(sampler=make_sampler(config, 0, space), pruner=make_pruner(config))
     trial = study.ask()
     try:

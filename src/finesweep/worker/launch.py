@@ -9,7 +9,6 @@ from typing import Any
 from optuna.study import Study
 
 from finesweep import tracking
-from finesweep.config.study import Sampler
 from finesweep.errors import SweepFailed
 from finesweep.hooks import RunState
 from finesweep.machine import device
@@ -21,7 +20,7 @@ from finesweep.study.lock import study_lock
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
-from finesweep.study.samplers import try_out
+from finesweep.study.samplers import SAMPLERS, try_out
 from finesweep.study.signals import stop, this_command
 from finesweep.study.space import check_point, grid, named
 from finesweep.tracking import TrackedRun, open_store, open_study_run
@@ -82,8 +81,9 @@ def prepare(sweep: SweepRequest, parallel: bool) -> Prepared:
     study_config = sweep.config.study
     for point in sweep.config.enqueue:
         check_point(point, sweep.space)
-    points = [*sweep.config.enqueue, *(grid(sweep.space) if study_config.sampler is Sampler.grid else [])]
-    if study_config.sampler is Sampler.grid:
+    points = list(sweep.config.enqueue)
+    if SAMPLERS[study_config.sampler].enqueues_all_points:
+        points += grid(sweep.space)
         study_config.n_trials = min(study_config.n_trials, len(points))
     points = [named(point, sweep.space) for point in points]
     try_out(study_config, sweep.space)
