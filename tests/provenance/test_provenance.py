@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from packaging.requirements import Requirement
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
 from finesweep.provenance import FILE, Provenance, collect
-from finesweep.provenance.code import find_checkout, sources
+from finesweep.provenance.code import find_checkout, metric_source, sources
 from finesweep.provenance.content import column_hashes, model_content
+from finesweep.provenance.differences import cause, differences
 from finesweep.provenance.environment import packages
 from finesweep.tracking import TrackedRun, open_store
 from finesweep.training.inputs import load_inputs
@@ -206,3 +208,20 @@ def test_a_package_whose_uninstall_broke_off_ends_no_run(
     packages.cache_clear()
     assert packages()["torch"] == torch.__version__
     packages.cache_clear()
+
+
+def test_an_edited_metric_of_the_users_own_is_named_as_the_cause(
+    config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recorded(body: str) -> Provenance:
+        (tmp_path / "edited_metric.py").write_text(f"def score(truth, predicted):\n    return {body}\n")
+        monkeypatch.delitem(sys.modules, "edited_metric", raising=False)
+        metric_source.cache_clear()
+        return collect(settings, [], {})
+
+    settings = config("data.metric=edited_metric:score", "data.direction=maximize")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    then, now = recorded("0.25"), recorded("0.125 + 0.125")
+    assert differences(then, recorded("0.125 + 0.125")) == differences(then, now)
+    assert cause(differences(then, now)).startswith("code edited_metric.py (")
+    assert metric_source("accuracy") == {}

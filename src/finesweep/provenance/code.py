@@ -1,6 +1,7 @@
 """The code that a run was made with: finesweep's own files, the git commit, and what is not committed."""
 
 import hashlib
+import importlib
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 import finesweep
 from finesweep.io.redaction import SECRET_NAME, holds_secret
+from finesweep.tasks.metrics import is_own, own_function
 
 MAX_PATCH = 1_000_000  # characters
 MAX_FILE = 100_000  # bytes of one that git does not know yet
@@ -37,14 +39,14 @@ class Checkout:
     left_out: list[str] = field(default_factory=list)  # changed files of which the patch says nothing
 
 
-def code() -> dict[str, Any]:
-    """JSON-ready; the patch by its hash alone."""
+def code(metric: str) -> dict[str, Any]:
+    """Describes the code of a run that `metric` scores; the patch by its SHA-256 alone."""
     checkout = asdict(find_checkout())
     patch = checkout.pop("patch")
     return {
         **checkout,
         "patch_sha256": hashlib.sha256(patch.encode()).hexdigest() if patch else None,
-        "files": sources(),
+        "files": sources() | metric_source(metric),
     }
 
 
@@ -64,6 +66,23 @@ def sources() -> dict[str, str]:
 
 
 @lru_cache
+def metric_source(metric: str) -> dict[str, str]:
+    """SHA-256 of the file of a metric of the user's own, by its place as imported: `package/module.py`.
+
+    Empty for one of finesweep's metrics. Once per process: what is edited later is not what runs.
+    """
+    if not is_own(metric):
+        return {}
+    own_function(metric)  # puts the working folder on the import path
+    module = importlib.import_module(metric.partition(":")[0])
+    if module.__file__ is None:
+        return {}
+    file = Path(module.__file__)
+    depth = len(module.__name__.split(".")) + (file.stem == "__init__")
+    return {"/".join(file.parts[-depth:]): hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
+@lru_cache
 def find_checkout() -> Checkout:
     """Of the working folder; where that is no checkout, of finesweep's own. Once per process."""
     for folder in (Path.cwd(), Path(finesweep.__file__).parent):
@@ -77,16 +96,16 @@ def _read(top: Path, commit: str) -> Checkout:
     changed = _names(_git(top, "diff", "HEAD", "--name-only", "-z"))
     new = _names(_git(top, "ls-files", "--others", "--exclude-standard", "-z"))
     new = [name for name in new if not WRITTEN & set(Path(name).parts)]
-    candidates = [name for name in changed if _may_be_told(name)]
-    candidates += [name for name in new if _may_be_told(name) and _is_small(top / name)]
-    told = {name: part for name, part in _patches(top, candidates).items() if _is_harmless(name, part)}
-    if sum(map(len, told.values())) > MAX_PATCH:
-        told = {}
-    left_out = [name for name in (*changed, *new) if name not in told]
-    return Checkout(commit, "".join(told.values()), left_out[:100])
+    candidates = [name for name in changed if _may_be_recorded(name)]
+    candidates += [name for name in new if _may_be_recorded(name) and _is_small(top / name)]
+    recorded = {name: part for name, part in _patches(top, candidates).items() if _is_harmless(name, part)}
+    if sum(map(len, recorded.values())) > MAX_PATCH:
+        recorded = {}
+    left_out = [name for name in (*changed, *new) if name not in recorded]
+    return Checkout(commit, "".join(recorded.values()), left_out[:100])
 
 
-def _may_be_told(name: str) -> bool:
+def _may_be_recorded(name: str) -> bool:
     parts = Path(name).parts
     secret = any(part.startswith(".env") or SECRET_NAME.fullmatch(Path(part).stem) for part in parts)
     return not secret and name.endswith((*SOURCE, *SETTINGS))

@@ -12,8 +12,8 @@ PLACES = ("tracking.", "cache_dir", "predict", "data.path", "model.name_or_path"
 # Packages whose code computes, or reads what is computed with.
 COMPUTING = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "datasets",
              "pyarrow", "evaluate", "triton")  # fmt: skip
-# Rooms of finesweep's own that look at runs and make none; tests/test_import_rules.py keeps them so.
-LOOKING = ("monitor/", "reproduce/", "cli/")
+# Rooms of finesweep that read runs and train none; tests/test_import_rules.py keeps them so.
+OBSERVING = ("monitor/", "reproduce/", "cli/")
 SHORT = 12  # characters of a hash, for people
 
 
@@ -39,8 +39,8 @@ def differences(then: Provenance, now: Provenance, places: bool = False) -> list
 def while_interrupted(earlier: Provenance, now: Provenance) -> list[dict[str, Any]]:
     """For a record's `mixed`: a training that goes on elsewhere is not that of one machine, or version."""
     found = [change for change in _between(earlier, now) if change.may_matter]
-    told = [replace(change, what=f"{change.what}, while interrupted") for change in found]
-    return [*earlier.mixed, *map(asdict, told)]
+    renamed = [replace(change, what=f"{change.what}, while interrupted") for change in found]
+    return [*earlier.mixed, *map(asdict, renamed)]
 
 
 def _between(then: Provenance, now: Provenance, places: bool = False) -> list[Change]:
@@ -92,7 +92,7 @@ def _model(then: Provenance, now: Provenance) -> Iterator[Change]:
 def _code(then: Provenance, now: Provenance) -> Iterator[Change]:
     """finesweep's own files; a commit or a change elsewhere, such as in a README, is no more than a hint."""
     for change in _leaves("code", "code ", then.code["files"], now.code["files"]):
-        looks = change.what.removeprefix("code finesweep/").startswith(LOOKING)
+        looks = change.what.removeprefix("code finesweep/").startswith(OBSERVING)
         yield Change("code", change.what, change.then, change.now, not looks)
     for key, what in (("commit", "git commit"), ("patch_sha256", "uncommitted changes")):
         if then.code[key] != now.code[key]:

@@ -45,8 +45,8 @@ class Provenance:
         The build (`+cpu`) is the package index's choice; finesweep is on none.
         """
         head = f"# Python {self.machine['python']}, {self.machine['platform']}\n"
-        determinism = (f"{name}=={version.partition('+')[0]}\n" for name, version in self.packages.items())
-        return head + "".join(pin for pin in determinism if not pin.startswith("finesweep=="))
+        pins = (f"{name}=={version.partition('+')[0]}\n" for name, version in self.packages.items())
+        return head + "".join(pin for pin in pins if not pin.startswith("finesweep=="))
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Provenance":
@@ -79,7 +79,7 @@ def collect(config: RunConfig, overrides: Sequence[str], data: dict[str, Any]) -
         seeds={"seed": config.seed, "data.holdout": 0},
         machine=machine(config.trainer),
         packages=packages(),
-        code=code(),
+        code=code(config.data.metric),
         model=model_content(config.model),
         data=data,
     )
