@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from forking import ForkedProcess, fits, server
+
 ROOT = Path(__file__).resolve().parents[2]
 # A run of about a second: the demo's task, too few rows to learn much.
 SMALL = (
@@ -17,13 +19,21 @@ SMALL = (
 TRAIN = (str(ROOT / "train.py"),)
 
 
-def start(*arguments: str, cwd: Path, program: tuple[str, ...] = TRAIN) -> subprocess.Popen[str]:
-    """`python train.py ARGUMENTS`, or another program, in a process group as a terminal gives it."""
-    command = [sys.executable, *program, *arguments]
+Process = subprocess.Popen[str] | ForkedProcess
+
+
+def start(*arguments: str, cwd: Path, program: tuple[str, ...] = TRAIN, cold: bool = False) -> Process:
+    """Starts `python train.py ARGUMENTS`, or another program, in a process group as a terminal gives it.
+
+    It is forked (`forking.py`), unless `cold` asks for a new Python or the environment for another start-up.
+    """
+    environ = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
+    if not cold and fits(environ):
+        return _fork([*program, *arguments], cwd, environ)
     return subprocess.Popen(
-        command,
+        [sys.executable, *program, *arguments],
         cwd=cwd,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")},
+        env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -31,13 +41,24 @@ def start(*arguments: str, cwd: Path, program: tuple[str, ...] = TRAIN) -> subpr
     )
 
 
-def train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    process = start(*arguments, cwd=cwd)
-    stdout, stderr = process.communicate(timeout=280)
-    return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+def _fork(argv: list[str], cwd: Path, environ: dict[str, str]) -> ForkedProcess:
+    (stdout, write_out), (stderr, write_err) = os.pipe(), os.pipe()
+    with open(os.devnull) as stdin:
+        pid, status = server().fork(argv, cwd, environ, [stdin.fileno(), write_out, write_err])
+    os.close(write_out)
+    os.close(write_err)
+    return ForkedProcess(pid, status, os.fdopen(stdout), os.fdopen(stderr))
 
 
-def finesweep(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    process = start(*arguments, cwd=cwd, program=("-m", "finesweep.cli.main"))
-    stdout, stderr = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+def train(*arguments: str, cwd: Path, cold: bool = False) -> subprocess.CompletedProcess[str]:
+    return _finish(start(*arguments, cwd=cwd, cold=cold), 280)
+
+
+def finesweep(*arguments: str, cwd: Path, cold: bool = False) -> subprocess.CompletedProcess[str]:
+    return _finish(start(*arguments, cwd=cwd, program=("-m", "finesweep.cli.main"), cold=cold), 120)
+
+
+def _finish(process: Process, seconds: float) -> subprocess.CompletedProcess[str]:
+    stdout, stderr = process.communicate(timeout=seconds)
+    assert process.returncode is not None
+    return subprocess.CompletedProcess((), process.returncode, stdout, stderr)
