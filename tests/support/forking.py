@@ -1,13 +1,15 @@
 """A server process that has imported everything once and forks `python PROGRAM ...` from there.
 
-Importing torch, transformers and MLflow costs 8 seconds of CPU; a fork of a process that has them costs 0.1. What it
-forks is a real process: its own session, signals, environment, exit code. It has computed nothing before, and its
-joblib workers are forked from the same state. Only the start-up of Python is not its own: a test of that starts cold.
+Importing torch, transformers and MLflow costs 8 seconds of CPU, forking a process that has them almost none.
+Each fork is a real process: it has its own session, signals, environment and exit code. Nothing was computed
+before it, and its joblib workers are forked from the same state. Only the start-up of Python is not its own:
+a test of start-up or imports asks for a cold process.
 """
 
 import atexit
 import ctypes
 import fcntl
+import importlib
 import json
 import os
 import runpy
@@ -23,13 +25,16 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+import ready_tables
+
 PRELOADED = (
-    "accelerate", "alembic", "datasets", "hydra.main", "hydra_plugins.hydra_joblib_launcher.joblib_launcher",
-    "joblib.externals.loky", "mlflow.store.tracking.sqlalchemy_store", "optuna.storages", "torch", "transformers",
-    "transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert", "transformers.trainer",
-    "hydra_plugins.finesweep", "finesweep.cli.main", "finesweep.training.run", "finesweep.worker.finish",
+    "accelerate", "alembic", "datasets", "hydra.main", "joblib.externals.loky", "optuna.storages", "torch",
+    "mlflow.store.tracking.sqlalchemy_store", "transformers", "transformers.trainer",
+    "transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert",
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher", "hydra_plugins.finesweep",
+    "finesweep.cli.main", "finesweep.training.run", "finesweep.worker.finish",
 )  # fmt: skip
-# What Python or a library reads of its environment while it starts: with another value of these, no fork will do.
+# Variables read while Python and its libraries start: a process with other values of these is not forked.
 AT_START = ("PYTHON", "OMP_", "MKL_", "ATEN_", "LD_", "KMP_")
 WORKER = "joblib.externals.loky.backend.popen_loky_posix"
 PR_SET_CHILD_SUBREAPER = 36
@@ -106,8 +111,26 @@ class ForkServer:
         self._channel.close()
         self._server.wait()
 
-    def fork(self, argv: list[str], cwd: Path, environ: dict[str, str], stdio: list[int]) -> tuple[int, IO[bytes]]:
-        """Returns the new process's id, and a stream on which its exit code is going to be a line."""
+    def start(
+        self, argv: list[str], cwd: Path, environ: dict[str, str], stdio: tuple[int, int, int]
+    ) -> ForkedProcess:
+        """Forks `python ARGV`; `stdio` is as in `subprocess.Popen`, descriptors or DEVNULL, PIPE, PIPE."""
+        stdin, *others = stdio
+        theirs = [os.open(os.devnull, os.O_RDONLY) if stdin == subprocess.DEVNULL else os.dup(stdin)]
+        streams: list[IO[str] | None] = []
+        for fd in others:
+            read, write = os.pipe() if fd == subprocess.PIPE else (None, os.dup(fd))
+            streams.append(None if read is None else os.fdopen(read))
+            theirs.append(write)
+        pid, status = self._fork(argv, cwd, environ, theirs)
+        for fd in theirs:
+            os.close(fd)
+        return ForkedProcess(pid, status, *streams)
+
+    def _fork(
+        self, argv: list[str], cwd: Path, environ: dict[str, str], stdio: list[int]
+    ) -> tuple[int, IO[bytes]]:
+        """Returns the new process's id, and a stream whose next line is going to be its exit code."""
         read, write = os.pipe()
         _send(self._channel, Command(argv, str(cwd), environ, [0, 1, 2]), [*stdio, write])
         os.close(write)
@@ -140,7 +163,7 @@ def _receive(channel: socket.socket) -> tuple[Command, list[int]] | None:
 
 
 def serve(channel: socket.socket, fork: Callable[[list[int]], bool]) -> tuple[Command, list[int]]:
-    """Returns in each forked process, with what it is to become; the server itself exits here when asked no more.
+    """Returns in each forked process, with its command; the server itself exits when the channel is closed.
 
     `fork` returns True in the new process.
     """
@@ -164,7 +187,7 @@ def reap(block: bool = False) -> None:
 
 
 def fork_for_test(fds: list[int]) -> bool:
-    """Forks a keeper, which forks the process, waits for it and writes its exit code to the last descriptor."""
+    """Forks a keeper, which forks the process and writes its id and exit code to the last descriptor."""
     if os.fork():
         return False
     status = fds.pop()
@@ -180,7 +203,7 @@ def fork_for_test(fds: list[int]) -> bool:
 
 
 def fork_for_launcher(fds: list[int]) -> bool:
-    """Forks twice, so that the launching process, a subreaper, becomes the parent, as loky's waitpid needs it."""
+    """Forks twice, so that the launching process, a subreaper, becomes the parent: loky waits for its pid."""
     answer = fds.pop()
     launcher = os.getppid()
     if middle := os.fork():
@@ -237,7 +260,7 @@ def offer_workers() -> tuple[Command, list[int]] | None:
     original = loky.fork_exec
 
     def fork_exec(cmd: list[str], keep_fds: Any, env: dict[str, str] | None = None) -> int:
-        if WORKER not in cmd or not fits_launcher(env):
+        if WORKER not in cmd:
             return int(original(cmd, keep_fds, env=env))
         read, write = os.pipe()
         numbers = sorted({int(fd) for fd in keep_fds})
@@ -247,11 +270,6 @@ def offer_workers() -> tuple[Command, list[int]] | None:
         os.close(write)
         with os.fdopen(read) as answer:
             return int(answer.read())
-
-    launching = _at_start(os.environ)
-
-    def fits_launcher(env: dict[str, str] | None) -> bool:
-        return _at_start(dict(os.environ) | (env or {})) == launching
 
     loky.fork_exec = fork_exec
     return None
@@ -271,10 +289,9 @@ def run(argv: list[str]) -> None:
 
 
 def main() -> None:
-    import importlib
-
     for name in PRELOADED:
         importlib.import_module(name)
+    ready_tables.copy_from_now_on(eager=True)  # before it forks
     channel = socket.socket(fileno=int(sys.argv[1]))
     command, fds = serve(channel, fork_for_test)
     become(command, fds)

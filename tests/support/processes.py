@@ -17,37 +17,40 @@ SMALL = (
 )
 
 TRAIN = (str(ROOT / "train.py"),)
+FINESWEEP = ("-m", "finesweep.cli.main")
 
 
 Process = subprocess.Popen[str] | ForkedProcess
 
 
-def start(*arguments: str, cwd: Path, program: tuple[str, ...] = TRAIN, cold: bool = False) -> Process:
+def start(
+    *arguments: str,
+    cwd: Path,
+    program: tuple[str, ...] = TRAIN,
+    cold: bool = False,
+    stdio: tuple[int, int, int] = (subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE),
+    environ: dict[str, str] | None = None,
+) -> Process:
     """Starts `python train.py ARGUMENTS`, or another program, in a process group as a terminal gives it.
 
     It is forked (`forking.py`), unless `cold` asks for a new Python or the environment for another start-up.
+    `environ` is added to its environment.
     """
-    environ = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
+    environ = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")} | (environ or {})
+    command = [*program, *arguments]
     if not cold and fits(environ):
-        return _fork([*program, *arguments], cwd, environ)
+        return server().start(command, cwd, environ, stdio)
+    stdin, stdout, stderr = stdio
     return subprocess.Popen(
-        [sys.executable, *program, *arguments],
+        [sys.executable, *command],
         cwd=cwd,
         env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
         start_new_session=True,
     )
-
-
-def _fork(argv: list[str], cwd: Path, environ: dict[str, str]) -> ForkedProcess:
-    (stdout, write_out), (stderr, write_err) = os.pipe(), os.pipe()
-    with open(os.devnull) as stdin:
-        pid, status = server().fork(argv, cwd, environ, [stdin.fileno(), write_out, write_err])
-    os.close(write_out)
-    os.close(write_err)
-    return ForkedProcess(pid, status, os.fdopen(stdout), os.fdopen(stderr))
 
 
 def train(*arguments: str, cwd: Path, cold: bool = False) -> subprocess.CompletedProcess[str]:
@@ -55,7 +58,7 @@ def train(*arguments: str, cwd: Path, cold: bool = False) -> subprocess.Complete
 
 
 def finesweep(*arguments: str, cwd: Path, cold: bool = False) -> subprocess.CompletedProcess[str]:
-    return _finish(start(*arguments, cwd=cwd, program=("-m", "finesweep.cli.main"), cold=cold), 120)
+    return _finish(start(*arguments, cwd=cwd, program=FINESWEEP, cold=cold), 120)
 
 
 def _finish(process: Process, seconds: float) -> subprocess.CompletedProcess[str]:
