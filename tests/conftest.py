@@ -13,6 +13,11 @@ from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.run import RunConfig
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests come first, so that no core waits at the end for one that began late."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c() -> Iterator[None]:
     """SIGINT interrupts, here and in each process that a test starts, even if `nohup` had it ignored."""

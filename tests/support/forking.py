@@ -9,6 +9,7 @@ a test of start-up or imports asks for a cold process.
 import atexit
 import ctypes
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -28,7 +29,8 @@ from typing import IO, Any
 import ready_tables
 
 PRELOADED = (
-    "accelerate", "alembic", "datasets", "hydra.main", "joblib.externals.loky", "optuna.storages", "torch",
+    "accelerate", "alembic", "evaluate", "rich.live", "scipy.stats", "datasets", "hydra.main",
+    "joblib.externals.loky", "optuna.storages", "torch",
     "mlflow.store.tracking.sqlalchemy_store", "transformers", "transformers.trainer",
     "transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert",
     "hydra_plugins.hydra_joblib_launcher.joblib_launcher", "hydra_plugins.finesweep",
@@ -292,6 +294,8 @@ def main() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     ready_tables.copy_from_now_on(eager=True)  # before it forks
+    gc.collect()
+    gc.freeze()  # a collection in a fork does not visit, and so copy, what was imported
     channel = socket.socket(fileno=int(sys.argv[1]))
     command, fds = serve(channel, fork_for_test)
     become(command, fds)
