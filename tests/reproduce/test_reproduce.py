@@ -25,6 +25,7 @@ from finesweep.reproduce.recorded_run import load_recorded_run
 from finesweep.tracking import open_store
 
 pytestmark = pytest.mark.xdist_group("reproduce")  # one process makes what they share
+
 ON_TABLE = (
     "data=table",
     "data.path=rows",

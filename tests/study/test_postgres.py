@@ -21,6 +21,7 @@ from finesweep.study.lock import Busy, study_lock
 from finesweep.study.queue import TrialQueue
 
 pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they share
+
 FORK = multiprocessing.get_context("fork")
 
 
