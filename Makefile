@@ -27,8 +27,8 @@ sweep: $(STAMP)  ## run the quickstart sweep: python train.py -m $(ARGS)
 reproduce: sweep  ## make every trial of the quickstart sweep again, each in a fresh process: 90 seconds
 	$(PY) tests/support/every_trial.py quickstart
 
-test: $(STAMP)  ## run the tests: pytest $(ARGS)
-	$(PY) -m pytest $(ARGS)
+test: $(STAMP)  ## run the tests on two cores: pytest $(ARGS); the slowest ten are printed at the end
+	$(PY) -m pytest --numprocesses 2 --dist loadgroup --durations 10 $(ARGS)
 
 lint: $(STAMP)  ## ruff check, ruff format --check and mypy, all even when the first fails
 	@failed=0; $(PY) -m ruff check . || failed=1; $(PY) -m ruff format --check . || failed=1; $(PY) -m mypy || failed=1; exit $$failed

@@ -1,15 +1,36 @@
 """Shared by the tests: a folder of their own, and the composed config."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import ready_tables
 from hydra import compose, initialize_config_dir
 from processes import ROOT, SMALL
 
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.run import RunConfig
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests come first, so that no core waits at the end for one that began late."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """SIGINT interrupts, here and in each process that a test starts, even if `nohup` had it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ready_mlflow_tables() -> None:
+    """MLflow's tables are made by its migrations once, and copied into each test's store."""
+    ready_tables.copy_from_now_on()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import SMALL, start, train
+from processes import FINESWEEP, SMALL, start, train
 from serving import await_health, free_port
 
 from finesweep.config.run import TrackingConfig
@@ -29,7 +29,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     done = train("-m", *SMALL[:1], *SMALL[3:], "hydra.sweeper.study.n_trials=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     port = free_port()
-    server = start("ui", "--port", str(port), cwd=tmp_path, program=("-m", "finesweep.cli.main"))
+    server = start("ui", "--port", str(port), cwd=tmp_path, program=FINESWEEP)
     url = f"http://127.0.0.1:{port}"
     try:
         await_health(url, server)

@@ -7,7 +7,6 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +19,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
-from processes import ROOT, SMALL, finesweep, start
+from processes import FINESWEEP, SMALL, TRAIN, finesweep, start
 from rich.console import Console
 
 from finesweep.config.run import Direction
@@ -338,14 +337,21 @@ def test_status_refuses_to_watch_in_json(tmp_path: Path) -> None:
 class Terminal:
     """A pseudo-terminal of 100 columns on a program's stderr."""
 
-    def __init__(self, program: Path, *arguments: str, cwd: Path) -> None:
+    def __init__(self, *arguments: str, program: tuple[str, ...] = TRAIN, cwd: Path) -> None:
         self._end, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, str(program), *arguments],
-            stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, cwd=cwd, start_new_session=True,
-            env=os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "24"},
-        )  # fmt: skip
+        terminal = {"TERM": "xterm", "COLUMNS": "100", "LINES": "24"}
+        stdio = (theirs, subprocess.PIPE, theirs)
+        self.process = start(*arguments, program=program, cwd=cwd, environ=terminal, stdio=stdio)
         os.close(theirs)
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves nothing running, whatever the test came to."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(60)
 
     def read_until(self, text: str, seconds: float = 120) -> str:
         seen, deadline = "", time.monotonic() + seconds
@@ -368,26 +374,25 @@ def test_watching_in_a_terminal_ends_with_ctrl_c_and_leaves_the_cursor(tmp_path:
     known = study(tmp_path)
     add(known, "RUNNING", live=LIVE)
     storage = f"sqlite:///{tmp_path}/optuna.db"
-    terminal = Terminal(
-        ROOT / "src/finesweep/cli/main.py", "status", "s", "--watch", "--storage", storage, cwd=tmp_path
-    )
-    assert "30/90" in terminal.read_until("0/6 finished")
-    os.killpg(terminal.process.pid, signal.SIGINT)
-    seen = terminal.read()
-    stdout, _ = terminal.process.communicate(timeout=60)
+    watching = ("status", "s", "--watch", "--storage", storage)
+    with Terminal(*watching, program=FINESWEEP, cwd=tmp_path) as terminal:
+        assert "30/90" in terminal.read_until("0/6 finished")
+        os.killpg(terminal.process.pid, signal.SIGINT)
+        seen = terminal.read()
+        stdout, _ = terminal.process.communicate(timeout=60)
     assert terminal.process.returncode == 130
-    assert stdout == b"" and "interrupted" in seen
+    assert stdout == "" and "interrupted" in seen
     assert "\x1b[?25h" in seen  # the cursor is shown again
 
 
 @pytest.mark.slow
 def test_a_sweep_in_a_terminal_draws_its_table_over_and_leaves_a_line_for_each_trial(tmp_path: Path) -> None:
     small = ["-m", *SMALL, "hydra.sweeper.study.n_trials=2", "trainer.per_device_train_batch_size=8,16"]
-    terminal = Terminal(ROOT / "train.py", *small, "hydra/launcher=basic", cwd=tmp_path)
-    seen = terminal.read()
-    stdout, _ = terminal.process.communicate(timeout=60)
+    with Terminal(*small, "hydra/launcher=basic", cwd=tmp_path) as terminal:
+        seen = terminal.read()
+        stdout, _ = terminal.process.communicate(timeout=60)
     assert terminal.process.returncode == 0, seen
-    assert b"2 of 2 trials finished" in stdout and b"\x1b" not in stdout
+    assert "2 of 2 trials finished" in stdout and "\x1b" not in stdout
     lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen))
     for number in (0, 1):
         assert sum(line.startswith(f"trial {number} COMPLETE") for line in lines) == 1
@@ -401,7 +406,7 @@ def test_watching_without_a_terminal_prints_one_line_per_event_then_the_summary(
     number = add(known, "RUNNING", live=LIVE)
     process = start(
         "status", "s", "--watch", "--storage", f"sqlite:///{tmp_path}/optuna.db",
-        cwd=tmp_path, program=("-m", "finesweep.cli.main"),
+        cwd=tmp_path, program=FINESWEEP,
     )  # fmt: skip
     assert process.stderr
     assert process.stderr.readline() == "trial 0 started: learning_rate=0.002\n"

@@ -24,6 +24,8 @@ from finesweep.reproduce.export import export
 from finesweep.reproduce.recorded_run import load_recorded_run
 from finesweep.tracking import open_store
 
+pytestmark = pytest.mark.xdist_group("reproduce")  # one process makes what they share
+
 ON_TABLE = (
     "data=table",
     "data.path=rows",
@@ -77,8 +79,8 @@ def run_id(folder: Path, out: str = "out") -> str:
     return str(json.loads((folder / out / "result.json").read_text())["run_id"])
 
 
-def reproduce(folder: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
-    done = finesweep("reproduce", *arguments, "--json", cwd=folder)
+def reproduce(folder: Path, *arguments: str, code: int = 0, cold: bool = False) -> dict[str, Any]:
+    done = finesweep("reproduce", *arguments, "--json", cwd=folder, cold=cold)
     assert done.returncode == code, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -100,7 +102,7 @@ def runs(folder: Path) -> dict[str, Any]:
 
 def test_the_same_ground_gives_exactly_the_same_run(folder: Path) -> None:
     original = run_id(folder)
-    found = reproduce(folder, original)
+    found = reproduce(folder, original, cold=True)
     assert found["verdict"] == "EXACT"
     assert found["changes"] == []
     assert found["run_id"] == original

@@ -20,6 +20,8 @@ from finesweep.study import storage as studies
 from finesweep.study.lock import Busy, study_lock
 from finesweep.study.queue import TrialQueue
 
+pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they share
+
 FORK = multiprocessing.get_context("fork")
 
 

@@ -27,6 +27,7 @@ from typing import Any
 import psutil
 from aftermath import SweepAftermath, problems, read
 from crashing import CONFIRMATION, CREATION, FINISH, OFTEN, ONCE, PRUNING, RECOVERY, ROOT, places
+from processes import start
 
 LIMIT_S = 240.0  # a command that takes longer hangs
 WORKER, GROUP, MAKING = "at random: worker", "at random: group", "at random: group, while stores are made"
@@ -43,6 +44,7 @@ class Plan:
     n_trials: int = 12
     rows: int = 600
     confirm: bool = False  # and prune
+    cold: bool = True  # each command starts Python anew
 
     @property
     def confirmations(self) -> int:
@@ -91,18 +93,15 @@ class Report:
 class Command:
     """`python train.py -m`, in a process group of its own as a terminal gives it; its output is a file."""
 
-    def __init__(self, folder: Path, *arguments: str, program: Sequence[str] = ("train.py",)) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, program: Sequence[str] = ("train.py",), cold: bool = True
+    ) -> None:
         self.log = folder / f"command-{time.monotonic_ns()}.log"
         script, *own = program
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / script), *own, *arguments],
-                cwd=folder,
-                env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            stdio = (subprocess.DEVNULL, log.fileno(), log.fileno())
+            command = (str(ROOT / script), *own)
+            self.process = start(*arguments, program=command, cwd=folder, cold=cold, stdio=stdio)
 
     @property
     def over(self) -> bool:
@@ -186,7 +185,7 @@ class Campaign:
         try:
             while not found and (kill := self._next(read(folder))):
                 self._deliver(kill, folder, found)
-            command = Command(folder, *self.plan.arguments)
+            command = Command(folder, *self.plan.arguments, cold=self.plan.cold)
             command.wait(lambda: command.over)
             if command.code:
                 found.append(f"the last command: {command.complaint()}")
@@ -256,9 +255,10 @@ class Campaign:
 
     def _start(self, kill: Kill, folder: Path, latch: Path) -> list[Command]:
         if kill.kind in (*AT_RANDOM, PREPARING):
-            return [Command(folder, *self.plan.arguments)]
+            return [Command(folder, *self.plan.arguments, cold=self.plan.cold)]
         program = ("tests/support/crashing.py", kill.kind, str(kill.passage), str(latch))
-        return [Command(folder, *self.plan.arguments, "hydra/launcher=basic", program=program) for _ in "ab"]
+        arguments = [*self.plan.arguments, "hydra/launcher=basic"]
+        return [Command(folder, *arguments, program=program, cold=self.plan.cold) for _ in "ab"]
 
     def _at_random(self, kill: Kill, command: Command, folder: Path) -> bool:
         if kill.kind == MAKING and not command.wait((folder / "mlruns" / "mlflow.db").exists):
@@ -304,7 +304,7 @@ def run(folder: Path, parts: Sequence[tuple[Plan, list[Kill]]], rng: random.Rand
     began = time.monotonic()
     plan, undisturbed = parts[0][0], folder / "undisturbed"
     undisturbed.mkdir(parents=True)
-    command = Command(undisturbed, *plan.arguments)
+    command = Command(undisturbed, *plan.arguments, cold=plan.cold)
     command.wait(lambda: command.over)
     model = read(undisturbed)
     say(f"undisturbed: {time.monotonic() - began:.0f} s, {json.dumps(model.numbers(model, plan.n_trials))}")

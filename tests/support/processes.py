@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from forking import ForkedProcess, fits, server
+
 ROOT = Path(__file__).resolve().parents[2]
 # A run of about a second: the demo's task, too few rows to learn much.
 SMALL = (
@@ -15,29 +17,51 @@ SMALL = (
 )
 
 TRAIN = (str(ROOT / "train.py"),)
+FINESWEEP = ("-m", "finesweep.cli.main")
 
 
-def start(*arguments: str, cwd: Path, program: tuple[str, ...] = TRAIN) -> subprocess.Popen[str]:
-    """`python train.py ARGUMENTS`, or another program, in a process group as a terminal gives it."""
-    command = [sys.executable, *program, *arguments]
+Process = subprocess.Popen[str] | ForkedProcess
+
+
+def start(
+    *arguments: str,
+    cwd: Path,
+    program: tuple[str, ...] = TRAIN,
+    cold: bool = False,
+    stdio: tuple[int, int, int] = (subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE),
+    environ: dict[str, str] | None = None,
+) -> Process:
+    """Starts `python train.py ARGUMENTS`, or another program, in a process group as a terminal gives it.
+
+    It is forked (`forking.py`), unless `cold` asks for a new Python or the environment for another start-up.
+    `environ` is added to its environment.
+    """
+    environ = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")} | (environ or {})
+    command = [*program, *arguments]
+    if not cold and fits(environ):
+        return server().start(command, cwd, environ, stdio)
+    stdin, stdout, stderr = stdio
     return subprocess.Popen(
-        command,
+        [sys.executable, *command],
         cwd=cwd,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        env=environ,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
         start_new_session=True,
     )
 
 
-def train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    process = start(*arguments, cwd=cwd)
-    stdout, stderr = process.communicate(timeout=280)
-    return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+def train(*arguments: str, cwd: Path, cold: bool = False) -> subprocess.CompletedProcess[str]:
+    return _finish(start(*arguments, cwd=cwd, cold=cold), 280)
 
 
-def finesweep(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    process = start(*arguments, cwd=cwd, program=("-m", "finesweep.cli.main"))
-    stdout, stderr = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+def finesweep(*arguments: str, cwd: Path, cold: bool = False) -> subprocess.CompletedProcess[str]:
+    return _finish(start(*arguments, cwd=cwd, program=FINESWEEP, cold=cold), 120)
+
+
+def _finish(process: Process, seconds: float) -> subprocess.CompletedProcess[str]:
+    stdout, stderr = process.communicate(timeout=seconds)
+    assert process.returncode is not None
+    return subprocess.CompletedProcess((), process.returncode, stdout, stderr)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from processes import Process
+
 
 def free_port() -> int:
     with socket.socket() as free:
@@ -19,7 +21,7 @@ def free_port() -> int:
         return port
 
 
-def await_health(url: str, server: "subprocess.Popen[str]") -> None:
+def await_health(url: str, server: Process) -> None:
     """Until MLflow answers."""
     deadline = time.monotonic() + 60
     while True:

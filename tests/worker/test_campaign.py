@@ -33,7 +33,9 @@ KILLS = [
 
 @pytest.mark.slow
 def test_a_study_that_is_killed_again_and_again_is_the_one_that_was_left_alone(tmp_path: Path) -> None:
-    report = campaign.run(tmp_path / "studies", [(Plan(n_trials=4), KILLS)], random.Random(0))
+    report = campaign.run(
+        tmp_path / "studies", [(Plan(n_trials=4, rows=200, cold=False), KILLS)], random.Random(0)
+    )
     assert report["problems"] == []
     assert report["kills"]["by_kind"] == {kill.kind: 1 for kill in KILLS}
     assert report["trials"]["retries"] >= 2

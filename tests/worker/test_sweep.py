@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial
-from processes import SMALL, finesweep, start, train
+from processes import SMALL, Process, finesweep, start, train
 from sqlalchemy.exc import OperationalError
 
 from finesweep.config.run import TrackingConfig
@@ -33,7 +32,7 @@ def runs() -> dict[str, Run]:
 
 
 def test_a_sweep_ends_with_a_tracked_submitted_best_model_and_repeats_nothing(tmp_path: Path) -> None:
-    first = train(*sweep("hydra.sweeper.study.n_trials=3", "data.holdout=0.2"), cwd=tmp_path)
+    first = train(*sweep("hydra.sweeper.study.n_trials=3", "data.holdout=0.2"), cwd=tmp_path, cold=True)
     assert first.returncode == 0, first.stderr
     assert "study quickstart: 3 of 3 trials finished (COMPLETE 3)" in first.stdout
     assert "trial 2 COMPLETE" in first.stderr
@@ -88,7 +87,7 @@ def same_as_the_best(run_id: str, tmp_path: Path) -> None:
     assert all(row["then"] == row["now"] for row in diff_runs["results"])
 
 
-def running(tmp_path: Path, process: "subprocess.Popen[str]") -> FrozenTrial:
+def running(tmp_path: Path, process: Process) -> FrozenTrial:
     """The first trial whose run is open."""
     deadline = time.monotonic() + 120
     while True:
