@@ -1,5 +1,6 @@
 """What one run is made of. These classes are the one source of defaults: YAML says only what differs."""
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -22,6 +23,19 @@ from finesweep.config.rules import (
 # The schedules of transformers' `SchedulerType` that need no arguments of their own.
 SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt")
 GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "ax", "qnli", "rte", "wnli")
+
+
+OWN_METRIC = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:function
+
+
+def is_own_metric(metric: str) -> bool:
+    """Whether `data.metric` names a function of a person's own."""
+    return OWN_METRIC.fullmatch(metric) is not None
+
+
+def metric_key(metric: str) -> str:
+    """Gives the name under which a metric is logged: `my_module.my_function` for `my_module:my_function`."""
+    return metric.replace(":", ".")
 
 
 class Init(Enum):

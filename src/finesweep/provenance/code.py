@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import finesweep
+from finesweep.config.run import is_own_metric
 from finesweep.io.redaction import SECRET_NAME, holds_secret
-from finesweep.tasks.metrics import is_own, own_function
+from finesweep.tasks.metrics import own_function
 
 MAX_PATCH = 1_000_000  # characters
 MAX_FILE = 100_000  # bytes of one that git does not know yet
@@ -71,7 +72,7 @@ def metric_source(metric: str) -> dict[str, str]:
 
     Empty for one of finesweep's metrics. Once per process: what is edited later is not what runs.
     """
-    if not is_own(metric):
+    if not is_own_metric(metric):
         return {}
     own_function(metric)  # puts the working folder on the import path
     module = importlib.import_module(metric.partition(":")[0])

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finesweep.config.run import TrackingConfig
+from finesweep.config.run import TrackingConfig, metric_key
 from finesweep.errors import ModelError, RunError
 from finesweep.hooks import RunState
 from finesweep.provenance.differences import Change
 from finesweep.provenance.record import FILE, Provenance, history_hash, is_result
 from finesweep.tags import OWN_PREFIX, Kind, Tag
-from finesweep.tasks.metrics import key_of
 
 RUN_FILE = "run.json"  # of an exported folder: what the MLflow store knows of the run
 RUN_ID = re.compile("[0-9a-f]{32}")  # it names a folder
@@ -36,7 +35,7 @@ class RecordedRun:
 
     @property
     def metric(self) -> str:
-        return f"eval_{key_of(self.record.config['data']['metric'])}"
+        return f"eval_{metric_key(self.record.config['data']['metric'])}"
 
     @property
     def value(self) -> float | None:

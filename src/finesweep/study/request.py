@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from finesweep.config.run import Direction, RunConfig
+from finesweep.config.run import Direction, RunConfig, metric_key
 from finesweep.config.study import THROUGHPUT, SweepConfig
 from finesweep.errors import ConfigError
 from finesweep.study.space import Space
 from finesweep.tasks import direction_of, known_metrics, task_of
-from finesweep.tasks.metrics import key_of
 
 
 @dataclass
@@ -28,7 +27,7 @@ class SweepRequest:
     def objectives(self) -> dict[str, Direction]:
         """One or several; the first one ranks."""
         data = self.run.data
-        return self.config.study.objectives or {key_of(data.metric): direction_of(task_of(data))}
+        return self.config.study.objectives or {metric_key(data.metric): direction_of(task_of(data))}
 
     def check_objectives(self) -> None:
         """Raises: ConfigError for an objective that no run has."""

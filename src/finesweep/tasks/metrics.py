@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,7 +22,6 @@ from finesweep.config.run import DataConfig, Direction
 from finesweep.errors import ConfigError
 
 Array = NDArray[Any]
-OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:function
 
 
 @dataclass(frozen=True)
@@ -93,15 +91,6 @@ def correlation(function: str) -> Callable[[Judged], float]:
         return float(getattr(stats, function)(judged.predicted, judged.reference).statistic)
 
     return or_zero(compute)
-
-
-def is_own(name: str) -> bool:
-    return OWN.fullmatch(name) is not None
-
-
-def key_of(name: str) -> str:
-    """Gives the name under which a metric is logged: `my_module.my_function` for `my_module:my_function`."""
-    return name.replace(":", ".")
 
 
 def own_metric(name: str, direction: Direction | None) -> Metric:

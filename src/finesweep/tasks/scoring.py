@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finesweep.config.run import Direction
+from finesweep.config.run import Direction, is_own_metric, metric_key
 from finesweep.errors import ConfigError, DataError
 from finesweep.tasks.base import Task
-from finesweep.tasks.metrics import Judged, Metric, check_direction, is_own, key_of, own_metric
+from finesweep.tasks.metrics import Judged, Metric, check_direction, own_metric
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def metric_of(task: Task, name: str) -> Metric:
     """Raises: ConfigError for a name that is no metric of this type of task."""
-    if is_own(name):
+    if is_own_metric(name):
         return own_metric(name, task.config.direction)
     if name not in task.metrics:
         others = [kind.problem_type.value for kind in Task.__subclasses__() if name in kind.metrics]
@@ -39,7 +39,7 @@ def direction_of(task: Task) -> Direction:
 
 def known_metrics(task: Task) -> list[str]:
     """Names the metrics that a run of this task can be scored with, as they are logged."""
-    own = [key_of(task.config.metric)] if is_own(task.config.metric) else []
+    own = [metric_key(task.config.metric)] if is_own_metric(task.config.metric) else []
     return [*own, *task.metrics]
 
 
@@ -52,7 +52,7 @@ def check_metric(task: Task, names: Sequence[str]) -> None:
     name = task.config.metric
     check_direction(task.config, metric_of(task, name))
     task.positive_id(names)  # raises for a data.positive_label that is no label
-    if not is_own(name) and (problem := task.misfit(name, names)):
+    if not is_own_metric(name) and (problem := task.misfit(name, names)):
         fitting = ", ".join(other for other in task.metrics if not task.misfit(other, names))
         raise ConfigError(f"{problem}; legal here: {fitting}")
 
@@ -60,7 +60,7 @@ def check_metric(task: Task, names: Sequence[str]) -> None:
 def score_name(task: Task, names: Sequence[str]) -> str:
     """Names the run's own metric for a person: `f1 of 'fraud'`."""
     name = task.config.metric
-    if not is_own(name) and task.metrics[name].is_binary:
+    if not is_own_metric(name) and task.metrics[name].is_binary:
         positive = task.positive_id(names)
         return name if positive is None else f"{name} of {names[positive]!r}"
     return name
@@ -79,7 +79,9 @@ class Scorer:
         self.task, self.names, self.positive = task, list(names), task.positive_id(names)
         wanted = [task.config.metric, *task.default_metrics(names), *sorted(more)]
         self.metrics = {
-            key_of(name): metric_of(task, name) for name in wanted if is_own(name) or name in task.metrics
+            metric_key(name): metric_of(task, name)
+            for name in wanted
+            if is_own_metric(name) or name in task.metrics
         }
         self.predictions_sha256 = ""  # of the last call
         self._evaluate = _evaluate_metric(self)

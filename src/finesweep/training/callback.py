@@ -8,11 +8,10 @@ from typing import Any, NamedTuple, Protocol
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from finesweep.config.run import Direction, RunConfig
+from finesweep.config.run import Direction, RunConfig, metric_key
 from finesweep.hooks import RunHooks
 from finesweep.io import checkpoint
 from finesweep.tasks import Scorer, direction_of
-from finesweep.tasks.metrics import key_of
 
 CARRIED = "observer.json"  # in each checkpoint: what a resumed training must not lose
 
@@ -37,7 +36,7 @@ class TrainingCallback(TrainerCallback):
     ) -> None:
         self.config, self.scorer, self.log, self.trial = config, scorer, log, trial
         self.steps_per_epoch = steps_per_epoch
-        self.objective = f"eval_{key_of(config.data.metric)}"  # as the Trainer names it
+        self.objective = f"eval_{metric_key(config.data.metric)}"  # as the Trainer names it
         self.sign = 1 if direction_of(scorer.task) is Direction.maximize else -1
         self.history: list[Evaluation] = []
         self.predictions: dict[int, str] = {}  # by the step of an evaluation, a hash of what was predicted
