@@ -200,6 +200,7 @@ def test_a_worker_that_was_thought_dead_cannot_finish_its_trial(tmp_path: Path) 
         ("elsewhere|1|0.00", 0.0, False),
         ("elsewhere|1|0.00", -GRACE_S - 1, True),
     ],
+    ids=["unsigned", "this process", "dead", "elsewhere", "elsewhere, long silent"],
 )
 def test_an_owner_is_gone_at_once_here_and_after_the_grace_period_elsewhere(
     owner: str | None, beat: float | None, gone: bool
