@@ -46,6 +46,7 @@ class Best:
     submission: str | None  # the first of `submissions`
     submissions: list[str] = field(default_factory=list)
     checkpoint: str | None = None
+    score: str | None = None  # the metric as a person reads it: f1 of 'fraud'
     final_metrics: dict[str, float] = field(default_factory=dict)
     confirmed: list[Confirmed] = field(default_factory=list)  # best mean first; empty without `confirm`
     within_noise: bool | None = None  # whether the lead over the second of `confirmed` may be chance
@@ -124,6 +125,7 @@ def best(study: Study) -> Best:
         submission=next(iter(submissions), None),
         submissions=submissions,
         checkpoint=TrialRecord(first).checkpoint,
+        score=record.score,
         final_metrics=concluded.metrics if concluded else {},
         confirmed=[Confirmed(s.trial.number, s.mean, s.std, len(s.values)) for s in confirmed],
         within_noise=is_within_noise(*confirmed[:2]) if len(confirmed) > 1 else None,
@@ -156,7 +158,7 @@ def lines(found: Best) -> list[str]:
         if key.startswith("final_") and is_result(key)
     )  # fmt: skip
     rows = [
-        ("best", f"{found.metric} {found.value:.4f} (trial {found.trial})"),
+        ("best", f"{found.score or found.metric} {found.value:.4f} (trial {found.trial})"),
         *(("confirmed", text) for text in _confirmed(found)),
         *(("pareto front", _point(point)) for point in found.pareto),
         ("parameters", _pairs(found.params)),

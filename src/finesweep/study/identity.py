@@ -9,6 +9,7 @@ from typing import Any
 from optuna.study import Study
 
 from finesweep.config.parse import to_dict
+from finesweep.config.run import RunConfig
 from finesweep.data import Splits, fingerprint
 from finesweep.errors import StudyError
 from finesweep.study import storage as studies
@@ -16,43 +17,56 @@ from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
 from finesweep.tracking import TrackedRun
 
-# What the trials of a study share, but for what is searched; and of that, what says where and not what.
+# The config groups that the trials of a study share, but for what is searched.
 COMPARABLE = ("data", "model", "optimizer", "trainer")
-PLACES = ("data.path", "trainer.threads", "trainer.device")
+# Keys of these that make no other result: places, and the direction, which the objectives say.
+PLACES = ("data.path", "data.direction", "trainer.threads", "trainer.device")
 
 
 def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
-    """What makes results comparable: a study is resumed only with the same. Reads and checks the data."""
+    """Gives what makes the results of a study's trials comparable, JSON-ready. `splits`: the data as read."""
     run = sweep.run
     plain = to_dict(run)
     searched = {dimension.key for dimension in sweep.space}
-    groups = [group for group in COMPARABLE if group not in searched]
-    leaves = {f"{group}.{key}": value for group in groups for key, value in plain[group].items()}
+    shared = {key: value for key, value in _leaves(run).items() if not _is_within(key, searched)}
     return {
         "space": {dimension.name: str(dimension) for dimension in sweep.space},
         "objectives": {name: direction.value for name, direction in sweep.objectives.items()},
         "seed": plain["seed"],
         # Below a group that is searched, only what the command fixes is the same for all trials.
         "fixed": sorted(text for text in sweep.overrides if text.partition(".")[0] in searched),
-        **{key: value for key, value in leaves.items() if key not in searched and key not in PLACES},
+        **shared,
         "data.train content": fingerprint(splits.train),
         "data.eval content": fingerprint(splits.eval),
     }
 
 
-def refuse_other_study(sweep: SweepRequest, asked: dict[str, Any]) -> None:
-    """Raises: StudyError with the difference, if the study exists and is another one."""
+def _leaves(run: RunConfig) -> dict[str, Any]:
+    """Gives the config that trials share, by dotted key, without what says where and not what."""
+    plain = to_dict(run)
+    leaves = {f"{group}.{key}": value for group in COMPARABLE for key, value in plain[group].items()}
+    return {key: value for key, value in leaves.items() if key not in PLACES}
+
+
+def _is_within(key: str, searched: set[str]) -> bool:
+    return key in searched or key.partition(".")[0] in searched
+
+
+def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any]) -> None:
+    """Raises: StudyError with the difference, if the study exists and was started with something else."""
     try:
         study = studies.load(sweep.name, sweep.config.study.storage)
     except StudyError:
         return
-    earlier = StudyRecord(study).identity
-    if earlier is None or json.loads(json.dumps(asked)) == earlier:
+    stored = StudyRecord(study).identity
+    if stored is None:
         return
-    changed = [
-        key for key in {**earlier, **asked} if earlier.get(key) != json.loads(json.dumps(asked.get(key)))
-    ]
-    lines = [f"  {key}: was {earlier.get(key)!r}, is {asked.get(key)!r}" for key in changed]
+    requested = json.loads(json.dumps(requested))
+    stored = _of_today(stored, requested)
+    changed = [key for key in {**stored, **requested} if stored.get(key) != requested.get(key)]
+    if not changed:
+        return
+    lines = [f"  {key}: was {stored.get(key)!r}, is {requested.get(key)!r}" for key in changed]
     raise StudyError(
         f"study {sweep.name!r} was started with something else; trials of the two cannot be compared:\n"
         + "\n".join(lines)
@@ -60,8 +74,18 @@ def refuse_other_study(sweep: SweepRequest, asked: dict[str, Any]) -> None:
     )
 
 
+def _of_today(stored: dict[str, Any], requested: dict[str, Any]) -> dict[str, Any]:
+    """Adds the keys that the finesweep that started the study did not know, with the values they had then."""
+    defaults = json.loads(json.dumps(_leaves(RunConfig())))
+    is_demo = stored.get("data.name") == "demo" and not stored.get("data.glue_task")
+    defaults["data.source"] = "glue" if stored.get("data.glue_task") else "demo" if is_demo else "table"
+    missing = {key: defaults[key] for key in requested if key in defaults and key not in stored}
+    known = {key: value for key, value in stored.items() if key not in PLACES}
+    return missing | known
+
+
 def record(sweep: SweepRequest, workers: int, study: Study, parent: TrackedRun) -> None:
-    """What may change from command to command, kept in order: samplers, pruners, budgets, workers."""
+    """Appends this command to the study's history: samplers, pruners, budgets and workers may change."""
     plain = json.loads(json.dumps(asdict(sweep.config.study), default=lambda value: value.value))
     varies = {
         key: value for key, value in plain.items() if key not in ("name", "storage", "objectives", "seed")

@@ -207,6 +207,7 @@ class StudyRecord(_Record):
         "confirm", lambda stored: ConfirmConfig(**stored), lambda config: asdict(config)
     )
     glue_task = Attribute[str]("glue_task")
+    score = Attribute[str]("score")  # the metric as a person reads it: f1 of 'fraud'
     conclusion = Attribute[Conclusion]("conclusion", Conclusion.load, Conclusion.dump)
     history = Attribute[list[dict[str, Any]]]("history")  # of commands: when, where, budgets, sampler, ...
     artifacts = Attribute[list[str]]("artifacts")  # ids of the runs that keep a checkpoint as an artifact

@@ -1,4 +1,4 @@
-"""Before and after the workers: check the ground, make the stores once, say how it went."""
+"""Before and after the workers: checks the request, creates the stores once, and prints the summary."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from typing import Any
 from optuna.study import Study
 
 from finesweep import tracking
+from finesweep.data import Splits
 from finesweep.errors import SweepFailed
 from finesweep.hooks import RunState
 from finesweep.machine import device
@@ -23,6 +24,7 @@ from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import SAMPLERS, try_out
 from finesweep.study.signals import stop, this_command
 from finesweep.study.space import check_point, grid, named
+from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, open_store, open_study_run
 from finesweep.training.preflight import check_data, check_folders, check_model
 from finesweep.worker.recovery import recover
@@ -31,7 +33,7 @@ from finesweep.worker.retention import check_candidates
 
 @dataclass
 class Prepared:
-    """What the workers meet."""
+    """A study that is ready for its workers, and what they are started with."""
 
     overrides: list[str]
     workers: int
@@ -47,7 +49,7 @@ class Prepared:
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """However the workers end, no trial is left open, nor the parent run if nobody else is at work."""
+        """Closes open trials, and the parent run if nobody else works, however the workers end."""
         state = RunState.FAIL
         reason: str | None = GONE
         try:
@@ -74,7 +76,7 @@ class Prepared:
 
 
 def prepare(sweep: SweepRequest, parallel: bool) -> Prepared:
-    """Refuses what cannot work before anything is written; then makes study and parent run, or finds them.
+    """Refuses what cannot work before anything is written; then creates or finds study and parent run.
 
     Raises: ConfigError, DataError, ModelError, OutputError, StudyError.
     """
@@ -90,16 +92,16 @@ def prepare(sweep: SweepRequest, parallel: bool) -> Prepared:
     sweep.check_objectives()
     splits = check_data(sweep.run)
     check_model(sweep.run.model)
-    asked = identity(sweep, splits)
+    requested = identity(sweep, splits)
     workers, placement = plan_workers(sweep.run.trainer, sweep.config, parallel)
     device.check(sweep.run.trainer)
     overrides = [*sweep.overrides, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     studies.open_storage(study_config.storage)
     open_store(sweep.run.tracking)
     with study_lock(study_config.storage, sweep.name):  # two commands at once make one study, with one parent
-        refuse_other_study(sweep, asked)
+        refuse_other_study(sweep, requested)
         check_folders(sweep.run.tracking, Path(sweep.folder))
-        study = studies.create(study_config, sweep.objectives, points, _attributes(sweep, asked))
+        study = studies.create(study_config, sweep.objectives, points, _attributes(sweep, requested, splits))
         check_candidates(study, study_config.confirm.top_k)
         parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
         record(sweep, workers, study, parent)
@@ -108,15 +110,17 @@ def prepare(sweep: SweepRequest, parallel: bool) -> Prepared:
     return Prepared(overrides, workers, placement, study, parent, queue, sweep)
 
 
-def _attributes(sweep: SweepRequest, asked: dict[str, Any]) -> dict[str, Any]:
-    """What readers of the study need; no overrides, for a storage's address may hold a password."""
+def _attributes(sweep: SweepRequest, requested: dict[str, Any], splits: Splits) -> dict[str, Any]:
+    """Gives what readers of the study need; no overrides, for a storage's address may hold a password."""
+    score = score_name(task_of(sweep.run.data), splits.labels or ["value"])
     return StudyRecord.attributes(
-        identity=asked,
+        identity=requested,
         n_trials=sweep.config.study.n_trials,
         metric=next(iter(sweep.objectives)),
         objectives={name: direction.value for name, direction in sweep.objectives.items()},
         confirm=sweep.config.study.confirm,
         glue_task=sweep.run.data.glue_task,
+        score=None if sweep.config.study.objectives else score,
     )
 
 

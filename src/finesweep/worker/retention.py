@@ -27,10 +27,7 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
     study = queue.study
     trials = study.get_trials(deepcopy=False)  # before `stay`: what completes in between is no loser yet
     for trial in trials:
-        record = TrialRecord(trial)
-        if record.folder and (trial.state is TrialState.PRUNED or record.error is not None):
-            # Its worker was killed before it had cleaned up.
-            shutil.rmtree(Path(record.folder) / "training", ignore_errors=True)
+        _clean_up_after_kill(trial)
     stay = best_first(study)[: max(keep, queue.config.confirm.top_k)]
     if len(study.directions) > 1:
         stay += pareto_front(study)
@@ -45,6 +42,17 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
         assert record.checkpoint and record.folder
         shutil.rmtree(Path(record.checkpoint), ignore_errors=True)
         _forget(Path(record.folder) / "result.json")
+
+
+def _clean_up_after_kill(trial: FrozenTrial) -> None:
+    """Removes the weights of a trial that gave none, whose worker was killed before it could do so."""
+    record = TrialRecord(trial)
+    if record.folder is None or record.reused_of is not None:  # the folder of another trial
+        return
+    if trial.state is TrialState.PRUNED or record.error is not None:
+        shutil.rmtree(Path(record.folder) / "training", ignore_errors=True)
+    if trial.state is TrialState.FAIL:  # published, and then killed: the retry has its own
+        shutil.rmtree(Path(record.folder) / "checkpoint", ignore_errors=True)
 
 
 def _is_loser(trial: FrozenTrial, kept: set[Path]) -> bool:
