@@ -51,7 +51,7 @@ _SEEDS = {"train": 1, "validation": 2, "test": 3}
 
 
 class Demo:
-    """Rows that depend on the split and its size only, never on the run's seed."""
+    """The demo's rows, which depend on the split and its size only, never on the run's seed."""
 
     names = tuple(_SEEDS)
     label_names = ("entailment", "not_entailment")
@@ -93,7 +93,7 @@ class _Draw:
 
 
 def _row(draw: _Draw) -> tuple[str, str, int]:
-    """Question, sentence, label."""
+    """Draws a question, a sentence and the label."""
     asked = draw.index(len(_RELATIONS))
     entailed = draw.chance(0.5)
     stated = asked if entailed else (asked + 1 + draw.index(_DISTRACTORS)) % len(_RELATIONS)

@@ -61,7 +61,7 @@ def _key(
 
 
 def _identity(tokenizer: "PreTrainedTokenizerBase") -> list[Any]:
-    """All that decides the ids; truncation and padding are left out: they are the last call's."""
+    """Gives all that decides token ids; truncation and padding are left out, for each call sets them."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         model: Any = [type(tokenizer).__qualname__, tokenizer.get_vocab(), repr(tokenizer)]

@@ -1,4 +1,4 @@
-"""What a dataset holds, as one short name."""
+"""The content of a dataset as one hash."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ _BATCH = 1000  # part of the definition: another size gives other names
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """SHA-256 (hex) of column names, values and their order; the same wherever the rows came from or lie."""
+    """Gives the SHA-256 (hex) of column names, values and their order, wherever the rows lie."""
     digest = hashlib.sha256(json.dumps(dataset.column_names).encode())
     for batch in dataset.with_format("arrow").iter(_BATCH):
         digest.update(json.dumps(batch.to_pydict(), ensure_ascii=True).encode())

@@ -26,7 +26,7 @@ DIAGNOSTIC = "ax"
 
 @dataclass(frozen=True)
 class Task:
-    """One task. `names` and `codes` (how the files write them) are in the order of the hub's label ids."""
+    """One GLUE task. `names` and `codes` (the files' names) are in the order of the hub's label ids."""
 
     hub_name: str
     folder: str
@@ -42,7 +42,7 @@ class Task:
 
 
 def has_labels(split: str) -> bool:
-    """False for the splits whose labels the benchmark keeps to itself."""
+    """Tells whether a split has labels: the benchmark keeps those of its test splits."""
     return not split.startswith("test") and split != DIAGNOSTIC
 
 

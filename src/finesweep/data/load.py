@@ -1,4 +1,4 @@
-"""The splits of a run, from wherever the config says."""
+"""Loads the splits of a run from the source that the config names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What every kind of data offers: named splits, each read only when it is asked for."""
+"""The contract of a data source: named splits, each read only when it is needed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ TEXT, ID, SCORE = Value("string"), Value("int64"), Value("float32")
 
 
 class Source(Protocol):
-    """GLUE files, GLUE on the hub, the user's tables, the demo."""
+    """A source of rows: GLUE's files, GLUE on the hub, a person's tables, or the demo."""
 
     @property
     def names(self) -> Sequence[str]:

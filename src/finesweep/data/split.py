@@ -28,7 +28,7 @@ class Parts:
         self._read: dict[tuple[str, bool], Dataset] = {}
 
     def of(self, key: str, expression: str, *, labelled: bool = True) -> list[Part]:
-        """The parts joined by `+`, in order, by the `datasets` library's own rules of slicing and rounding.
+        """Gives the parts of an expression in order, sliced and rounded by the rules of `datasets`.
 
         Raises:
             ConfigError: `key` names an unknown split, is no expression, or selects no rows.
@@ -65,7 +65,7 @@ class Parts:
 
 
 class _Lengths(Mapping[str, int]):
-    """Row counts by split; asking for one reads that split and no other."""
+    """Row counts by split; looking one up reads that split and no other."""
 
     def __init__(self, parts: Parts, labelled: bool) -> None:
         self._parts, self._labelled = parts, labelled
@@ -84,7 +84,7 @@ class _Lengths(Mapping[str, int]):
 
 
 def hold_out(train: Dataset, share: float, seed: int, *, stratify: bool) -> tuple[Dataset, Dataset]:
-    """`train` without, and only, a random `share` of its rows; file order is kept in both.
+    """Splits off a random `share` of `train`; returns the rest and the share, both in file order.
 
     `stratify`: the share is taken of each label's rows.
     """

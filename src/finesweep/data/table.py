@@ -27,7 +27,7 @@ class Tables:
 
     @property
     def hint(self) -> str:
-        """How to go on with the splits there are."""
+        """Advice for a split that is not there."""
         one = self.names[0]
         return (
             f"{self._config.path} holds only {', '.join(self.names)}. To make two of one: "
@@ -75,7 +75,7 @@ class Tables:
 
 
 def _files(path: Path) -> dict[str, Path]:
-    """Split name -> file."""
+    """Maps each split's name to its file."""
     legal = ", ".join(EXTENSIONS)
     if path.is_file():
         if path.suffix.lower() not in EXTENSIONS:

@@ -25,13 +25,13 @@ class TableFile:
     lines: list[int] | None
 
     def place(self, row: int) -> str:
-        """Where a row (from 0) lies, for messages, which count rows from 1 and the header as none."""
+        """Names the place of a row (from 0) for messages, which count rows from 1, without the header."""
         line = f", line {self.lines[row]}" if self.lines else ""
         return f"{self.path}, row {row + 1}{line}"
 
 
 def read_table(path: Path) -> TableFile:
-    """Every column of a file whose suffix is one of `EXTENSIONS`.
+    """Reads every column of a file whose suffix is one of `EXTENSIONS`.
 
     Raises:
         DataError: the file is not what its suffix says, or has no rows; names the line where there is one.

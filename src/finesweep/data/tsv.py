@@ -20,7 +20,7 @@ class Tsv:
 
 
 def read_text(path: Path) -> str:
-    """A file's text, without a byte order mark.
+    """Reads a file's text, without a byte order mark.
 
     Raises:
         DataError: the file cannot be opened, is empty, or is not UTF-8.
@@ -40,7 +40,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The file's lines; only a line feed ends one, for texts hold U+2028 and its like."""
+    """Reads a file's lines; only a line feed ends one, for texts hold U+2028 and the like."""
     return [line.removesuffix("\r") for line in read_text(path).removesuffix("\n").split("\n")]
 
 
@@ -51,7 +51,7 @@ def read_tsv(
     fixed_header: Sequence[str] | None = None,
     skip_short_lines: bool = False,
 ) -> Tsv:
-    """The named columns (None: all); the first line is the header, unless `fixed_header` stands for it.
+    """Reads the named columns (None: all); the first line is the header, unless `fixed_header` is given.
 
     Raises:
         DataError: a column is missing, a line is not as wide as the header, or there are no rows.

@@ -1,4 +1,4 @@
-"""Token ids as columns; and of lists of words, with each word's tag on its first piece."""
+"""Token ids as columns; for lists of words, each word's tag stands on its first piece."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How long yet: a trial, a study. A guess for a person, in seconds; None while there is nothing to go by."""
+"""Estimates of the time left, of a trial and of a study, in seconds; None while nothing is known."""
 
 import statistics
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ FRESH_S = 10.0  # a worker that was heard of in the last five beats is at work, 
 
 
 def of_trial(snapshot: Snapshot, trial: FrozenTrial) -> float | None:
-    """From the steps left, at its mean speed since it started; loading and evaluations included."""
+    """Estimates from the steps left, at the trial's mean speed since it started."""
     record = TrialRecord(trial)
     progress, heartbeat = record.progress or Progress(), record.heartbeat
     if not progress.trained_steps or heartbeat is None or trial.datetime_start is None:
@@ -26,7 +26,7 @@ def of_trial(snapshot: Snapshot, trial: FrozenTrial) -> float | None:
 
 
 def of_study(snapshot: Snapshot) -> float | None:
-    """Trials left, at the mean duration of those that trained, over the workers that are there."""
+    """Estimates from the trials left and the mean duration of those that trained, over live workers."""
     finished = [trial for trial in snapshot.search if trial.state in studies.FINISHED]
     trained = [trial for trial in finished if TrialRecord(trial).reused_of is None]
     durations = [trial.duration.total_seconds() for trial in trained if trial.duration]
@@ -58,7 +58,7 @@ def _left(snapshot: Snapshot, trial: FrozenTrial, mean: float) -> float:
 
 
 def _until_budget(snapshot: Snapshot) -> Iterator[float]:
-    """Until another budget than n_trials ends the search, if nothing comes after it."""
+    """Yields the seconds until another budget than n_trials ends the search, if no confirmation follows."""
     if snapshot.search_is_over or snapshot.unconfirmed:
         return
     config, busy, steps = snapshot.budgets, busy_seconds(snapshot.search), train_steps(snapshot.search)

@@ -1,4 +1,4 @@
-"""One line for what happened to a trial, and the words that its row in the table shares with it."""
+"""One line for each event of a trial, and words that the live table shares with it."""
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -35,7 +35,7 @@ def _count(snapshot: Snapshot, trial: FrozenTrial) -> str:
 
 
 def _why_again(snapshot: Snapshot, trial: FrozenTrial) -> str:
-    """Of a trial that ended without a result and without an error: what its next try knows of it."""
+    """Says why a trial will be tried again: its own record does not, but that of its next try does."""
     own = TrialRecord(trial)
     retries = (t for t in map(TrialRecord, snapshot.trials) if t.retry_of == trial.number)
     retry = next(retries, None)
@@ -48,7 +48,7 @@ def _why_again(snapshot: Snapshot, trial: FrozenTrial) -> str:
 
 
 def marks(trial: FrozenTrial, noun: str = "trial ") -> str:
-    """What tells a trial from one that simply searches."""
+    """Describes a trial that does not simply search: a retry, a confirmation, a reused value."""
     record, words = TrialRecord(trial), []
     if record.confirms is not None:
         words.append(f"confirms {noun}{record.confirms}, seed {record.seed}")
@@ -62,7 +62,7 @@ def marks(trial: FrozenTrial, noun: str = "trial ") -> str:
 
 
 def point(trial: FrozenTrial) -> str:
-    """By the last part of each key, which a line has room for; a trial that confirms has a known one."""
+    """Writes a trial's point by the last part of each key; empty for a confirmation, whose point is known."""
     if TrialRecord(trial).confirms is not None:
         return ""
     return " ".join(
@@ -80,7 +80,7 @@ def best_so_far(snapshot: Snapshot) -> str:
 
 
 def values(snapshot: Snapshot, trial: FrozenTrial) -> str:
-    """All objectives by name."""
+    """Writes all objectives with their names."""
     if trial.values is None:  # pruned in a study of several objectives, or before its first evaluation
         return "no value"
     pairs = zip(snapshot.objectives, trial.values, strict=True)

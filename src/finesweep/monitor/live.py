@@ -1,4 +1,4 @@
-"""Looks at a study again and again: a table that is drawn over on a terminal, plain lines elsewhere."""
+"""The live display of a study: a table that is redrawn on a terminal, one line per event elsewhere."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,10 +18,10 @@ STOPPING = "stopping: running trials save and are handed back; Ctrl-C again ends
 
 
 class Watcher:
-    """Looks at a study until `is_over`, which also waits from one look to the next."""
+    """Takes snapshots of a study until `is_over`, which also waits between two of them."""
 
     def __init__(self, study: Study, ended: set[int], is_over: Callable[[Snapshot | None], bool]) -> None:
-        """`is_over` gets the last look, or None if it could not be taken."""
+        """`is_over` gets the last snapshot, or None if it could not be taken."""
         self.study, self.is_over = study, is_over
         self.console = Console(stderr=True, highlight=False)
         self.ended, self.begun = set(ended), set[int]()
@@ -42,7 +42,7 @@ class Watcher:
 
     @contextmanager
     def _screen(self) -> Iterator[Callable[[], None]]:
-        """What shows the table; nothing where it could not be drawn over."""
+        """Yields the function that draws the table; it does nothing where output cannot be redrawn."""
         if not self.console.is_interactive:
             yield lambda: None
             return
@@ -58,7 +58,7 @@ class Watcher:
         return live_table(self.snapshot, self.console, notes) if self.snapshot else Text("\n".join(notes))
 
     def glance(self, show: Callable[[], None]) -> None:
-        """A storage that is away for a moment is said once; what was seen last stays on the screen."""
+        """Takes a snapshot and shows it. A storage that is away is said once, and the last table stays."""
         try:
             if stop.asked:
                 self._tell_stop()
@@ -85,7 +85,7 @@ class Watcher:
         self.notes[about] = text
 
     def _say_events(self, snapshot: Snapshot) -> None:
-        """Says what has begun or ended since the last look."""
+        """Prints what has begun or ended since the last snapshot."""
         for trial in snapshot.running:
             if trial.number not in self.begun and not self.console.is_interactive:
                 self.say(beginning(trial))

@@ -1,4 +1,4 @@
-"""Optuna's pictures of a study, as PNG files. Only the finish step imports this: matplotlib is heavy."""
+"""Optuna's plots of a study, as PNG files. Only the finish step imports this: matplotlib is heavy."""
 
 import logging
 import warnings
@@ -31,7 +31,7 @@ Drawing = Callable[[], object]
 
 
 def draw(study: Study, folder: Path) -> Iterator[Path]:
-    """Writes one PNG for each picture that can be drawn; of the others, the log says why not."""
+    """Writes one PNG for each plot that can be drawn; the log says why the others cannot."""
     for name, drawing in _drawings(study):
         try:
             yield _save(drawing, folder / f"{name}.png")
@@ -90,7 +90,10 @@ def _param_importances(search: Study, name: str) -> None:
 
 
 def _pareto_front(search: Study, names: list[str], index: int) -> None:
-    """Over the first objective, which ranks. What is on the front for a third one only looks beaten here."""
+    """Plots an objective over the first.
+
+    A trial on the front for a third objective alone looks beaten here.
+    """
     pictures.plot_pareto_front(
         search,
         targets=lambda trial: (trial.values[0], trial.values[index]),
@@ -123,7 +126,7 @@ def _most_important(search: Study) -> list[str]:
 
 
 def _copy(search: Study, labels: dict[str, str], objective: int | None = None) -> Study:
-    """The same trials with other names of parameters, and perhaps as if there were one objective alone."""
+    """Copies the trials with short names of parameters; with one objective alone if `objective`."""
     chosen = slice(None) if objective is None else slice(objective, objective + 1)
     copy = optuna.create_study(directions=search.directions[chosen])
     for trial in search.get_trials(deepcopy=False):
@@ -140,7 +143,7 @@ def _copy(search: Study, labels: dict[str, str], objective: int | None = None) -
 
 
 def _labels(names: Iterable[str]) -> dict[str, str]:
-    """Names that fit at an axis: ``optimizer.learning_rate|optimizer=sgd`` in two lines, without groups."""
+    """Shortens names for an axis: ``optimizer.learning_rate|optimizer=sgd`` in two lines."""
     full = list(dict.fromkeys(names))
     short = ["\n".join(part.rpartition(".")[2] for part in name.split("|")) for name in full]
     twice = {label for label, count in Counter(short).items() if count > 1}

@@ -147,12 +147,12 @@ def pareto(study: Study) -> list[dict[str, Any]]:
 
 
 def command(trial: FrozenTrial) -> str:
-    """Runs this trial again, alone."""
+    """Writes the command that runs this trial again, alone."""
     return shlex.join(["python", "train.py", *(TrialRecord(trial).overrides or [])])
 
 
 def lines(found: Best) -> list[str]:
-    """`finesweep best` for people."""
+    """Writes the lines that `finesweep best` prints for a person."""
     final = "  ".join(
         f"{key}={value:.4f}" for key, value in found.final_metrics.items()
         if key.startswith("final_") and is_result(key)

@@ -1,4 +1,4 @@
-"""A study at one moment, as a person watching wants to know it: who runs what, and how far it is."""
+"""A snapshot of a study: who runs what, how far it is, what is left."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ START_S = 120.0  # that the workers of a new command may take to their first tri
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Read once, so that all that is shown fits together."""
+    """The state of a study at one moment, read at once, so that all numbers fit together."""
 
     trials: Sequence[FrozenTrial]
     record: StudyRecord
@@ -36,7 +36,7 @@ class Snapshot:
 
     @cached_property
     def running(self) -> list[FrozenTrial]:
-        """Signed for by a worker, which may have died since."""
+        """The running trials that have an owner, who may have died since."""
         return [
             trial for trial in self.trials if trial.state is TrialState.RUNNING and TrialRecord(trial).owner
         ]
@@ -56,7 +56,7 @@ class Snapshot:
 
     @cached_property
     def finished(self) -> int:
-        """Of the search."""
+        """Finished trials of the search."""
         return studies.count_finished(self.search)
 
     @property
@@ -66,7 +66,7 @@ class Snapshot:
 
     @property
     def to_confirm(self) -> int:
-        """How many trials that confirm another one there will have been."""
+        """Total confirmation trials: finished, running and still to come."""
         running = sum(TrialRecord(trial).confirms is not None for trial in self.running)
         return self.confirmed + running + self.unconfirmed
 
@@ -79,13 +79,13 @@ class Snapshot:
         return spent(self.trials, self.budgets) is not None
 
     def is_gone(self, trial: FrozenTrial) -> bool:
-        """Whether the worker of a running trial has died, and nobody has recovered the trial yet."""
+        """Tells whether a running trial's worker has died, and nobody has recovered the trial yet."""
         record = TrialRecord(trial)
         return is_gone(record.owner, record.heartbeat)
 
     @property
     def is_starting(self) -> bool:
-        """Whether a command has just been given, and its workers have not come to their first trial."""
+        """Whether a command has just started, and its workers have not reached their first trial."""
         last = self.record.last_command
         since = datetime.fromisoformat(last.time).timestamp() if last else 0.0
         begun = any(t.datetime_start and t.datetime_start.timestamp() >= since for t in self.trials)
@@ -99,7 +99,7 @@ class Snapshot:
 
     @property
     def elapsed_s(self) -> float:
-        """In which trials ran, over the study's whole life."""
+        """Seconds in which trials ran, over the study's whole life."""
         return busy_seconds(self.trials)
 
 
@@ -112,7 +112,7 @@ def take_snapshot(study: Study) -> Snapshot:
 
 
 def _unconfirmed(study: Study, record: StudyRecord, trials: Sequence[FrozenTrial], ranked: int) -> int:
-    """Until the search is over, its candidates are those of this moment, and more up to `top_k`."""
+    """Counts confirmation trials to come; during the search, those of `top_k` candidates."""
     config = record.confirm or ConfirmConfig()
     if not config.top_k:
         return 0

@@ -20,7 +20,7 @@ WIDE = 160  # columns of a table that goes into a file or a pipe
 
 
 def print_running(study: Study) -> None:
-    """The table of running trials on stdout; nothing when none runs."""
+    """Prints the table of running trials to stdout; nothing when none runs."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(WIDE, console.width)
@@ -33,7 +33,7 @@ def print_running(study: Study) -> None:
 
 
 def live_table(snapshot: Snapshot, console: Console, notes: list[str]) -> RenderableType:
-    """Running trials as far as there is room for them, totals, and what else is to be said just now."""
+    """Builds the display: running trials as far as there is room, totals, and current notes."""
     rows = max(1, console.height - OTHER_LINES)
     table = (
         running_table(snapshot, console.width, rows) if snapshot.running else Text(_nothing_runs(snapshot))
@@ -87,7 +87,7 @@ def _row(snapshot: Snapshot, trial: FrozenTrial, width: int) -> tuple[str, ...]:
 
 
 def _worker(owner: str, room: int) -> str:
-    """The pid; on another host also the end of its name, which tells hosts apart, as far as there is room."""
+    """Gives the owner's pid, on another host behind the end of that host's name, which tells hosts apart."""
     host, pid, _ = owner.split("|")
     return pid if host == socket.gethostname() else f"{host.partition('.')[0][-room:]}:{pid}"
 
@@ -107,7 +107,7 @@ def totals(snapshot: Snapshot) -> list[str]:
 
 
 def clock(seconds: float | None) -> str:
-    """0:07, 12:07, 3:12:07, 2d 03:12; - for unknown."""
+    """Writes seconds as 0:07, 12:07, 3:12:07 or 2d 03:12; - for unknown."""
     if seconds is None:
         return "-"
     minutes, second = divmod(round(seconds), 60)

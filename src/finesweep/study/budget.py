@@ -12,7 +12,7 @@ from finesweep.study.storage import count_finished, searching
 
 
 def spent(trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool = False) -> str | None:
-    """Which budget of the search is used up, for a person to read; None if something is left of each.
+    """Names the budget of the search that is used up, for a person; None while each has something left.
 
     `spoken_for`: trials that are still running count as finished.
     """
@@ -44,12 +44,12 @@ def budgets(record: StudyRecord) -> StudyConfig:
 
 
 def train_steps(trials: Sequence[FrozenTrial]) -> int:
-    """Optimizer steps that were taken; what a resumed trial found done counts where it was done."""
+    """Counts optimizer steps over all trials; steps of an earlier try count in that try alone."""
     return sum((TrialRecord(trial).progress or Progress()).trained_steps for trial in trials)
 
 
 def busy_seconds(trials: Sequence[FrozenTrial]) -> float:
-    """Seconds in which at least one trial ran; the night between a kill and the next start does not count."""
+    """Adds up the seconds in which at least one trial ran; time between two commands is not counted."""
     spans = sorted(filter(None, map(_span, trials)))
     total, until = 0.0, 0.0
     for start, end in spans:

@@ -1,4 +1,4 @@
-"""Whether the winner is more than the luckiest seed: the best few again, each with the same new seeds."""
+"""Confirmation: the best few trials are trained again with new seeds, the same for each of them."""
 
 import statistics
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ NOISE = 0.05  # a lead with a greater p-value is within noise
 
 @dataclass(frozen=True)
 class ConfirmedCandidate:
-    """A candidate, confirmed. The value that it was chosen for is not counted: it was the highest of many."""
+    """A candidate with the values of its new seeds. Its first value is left out: it was the best of many."""
 
     trial: FrozenTrial
     values: dict[int, float]  # by seed
@@ -27,12 +27,12 @@ class ConfirmedCandidate:
 
     @property
     def std(self) -> float | None:
-        """Of the sample; None for a single value."""
+        """The standard deviation of the sample; None for a single value."""
         return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
 
 
 def missing(study: Study, config: ConfirmConfig, base_seed: int) -> list[tuple[FrozenTrial, int]]:
-    """Candidate and seed of what is to be trained, seed by seed: half of it is a comparison too."""
+    """Lists candidate and seed of each missing training, seed by seed, so that a part can be compared."""
     candidates = best_first(study)[: config.top_k]
     tries = _tries(study.get_trials(deepcopy=False))
     wanted = [(trial, base_seed + offset) for offset in range(1, config.seeds + 1) for trial in candidates]
@@ -44,7 +44,7 @@ def missing(study: Study, config: ConfirmConfig, base_seed: int) -> list[tuple[F
 
 
 def last_try(trials: Sequence[FrozenTrial], candidate: int, seed: int) -> FrozenTrial | None:
-    """The try to go on from, whose worker died or was interrupted."""
+    """Finds the last try of a confirmation, whose worker died or was interrupted."""
     return next(reversed(_tries(trials).get((candidate, seed), [])), None)
 
 
@@ -62,7 +62,7 @@ def _is_settled(trial: FrozenTrial) -> bool:
 
 
 def confirmed_candidates(study: Study, config: ConfirmConfig) -> list[ConfirmedCandidate]:
-    """The candidates that were confirmed, best mean first; after them those of which seeds failed."""
+    """Lists confirmed candidates, best mean first; candidates with failed seeds come after the others."""
     found = []
     tries = _tries(study.get_trials(deepcopy=False))
     for trial in best_first(study)[: config.top_k]:
@@ -78,7 +78,7 @@ def confirmed_candidates(study: Study, config: ConfirmConfig) -> list[ConfirmedC
 
 
 def is_within_noise(first: ConfirmedCandidate, second: ConfirmedCandidate) -> bool:
-    """Whether a paired t-test over the seeds they share cannot tell the two apart (p > 0.05, two-sided)."""
+    """Tells whether a paired t-test over shared seeds finds no difference (two-sided, p > 0.05)."""
     seeds = sorted(first.values.keys() & second.values.keys())
     differences = [first.values[seed] - second.values[seed] for seed in seeds]
     if len(differences) < 2:
@@ -91,6 +91,6 @@ def is_within_noise(first: ConfirmedCandidate, second: ConfirmedCandidate) -> bo
 
 
 def winner(study: Study, config: ConfirmConfig) -> FrozenTrial | None:
-    """The best mean of those that were confirmed; without any, the best trial."""
+    """Gives the confirmed candidate with the best mean; the best trial if none was confirmed."""
     confirmed = confirmed_candidates(study, config)
     return confirmed[0].trial if confirmed else next(iter(best_first(study)), None)

@@ -1,4 +1,4 @@
-"""Hydra's sweep grammar -> Optuna's distributions; Optuna's values -> Hydra overrides.
+"""Turns Hydra's sweep grammar into Optuna's distributions, and Optuna's values into Hydra overrides.
 
 tag(log, interval(1e-5, 1e-3))   a float between, both ends included; whole numbers for a whole-number key
 range(1, 6)                      1 2 3 4 5: Python's meaning, the end is left out
@@ -22,7 +22,7 @@ FIXED = ("data", "tracking", "cache_dir", "predict", "hydra", "sweep")  # the sa
 
 
 def distribution(override: Override, whole: bool) -> BaseDistribution:
-    """One dimension. `whole`: the key holds whole numbers, so an interval on it does too.
+    """Makes the distribution of one dimension. `whole`: its key holds whole numbers.
 
     Raises: ConfigError for a reversed interval, an empty choice, or a key that all trials share.
     """
@@ -79,7 +79,7 @@ def _is_log(key: str, tags: set[str]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value that Optuna can store; what it cannot (a list) as the text that Hydra parses back."""
+    """Gives a value that Optuna can store; a list, which it cannot, becomes text that Hydra parses back."""
     if isinstance(value, QuotedString):
         return value.text
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -88,12 +88,12 @@ def _plain(value: Any) -> Any:
 
 
 def choices(dimension: BaseDistribution) -> list[Any]:
-    """Of a choice; empty for anything else."""
+    """Lists the options of a choice; none for another distribution."""
     return list(dimension.choices) if isinstance(dimension, CategoricalDistribution) else []
 
 
 def ends(dimension: BaseDistribution) -> list[Any]:
-    """The values to check before anything starts: every choice, or both ends."""
+    """Lists the values to check before a sweep starts: every option of a choice, or both ends of a range."""
     if isinstance(dimension, CategoricalDistribution):
         return list(dimension.choices)
     assert isinstance(dimension, (IntDistribution, FloatDistribution))
@@ -101,7 +101,7 @@ def ends(dimension: BaseDistribution) -> list[Any]:
 
 
 def as_overrides(params: dict[str, Any]) -> list[str]:
-    """A point by Hydra's keys as overrides, exact: a float keeps all its digits."""
+    """Writes a point, by Hydra's keys, as overrides; a float keeps all its digits."""
     return [f"{key}={_text(value)}" for key, value in params.items()]
 
 

@@ -1,4 +1,4 @@
-"""A study is resumed only with what it was started with; what may change is recorded."""
+"""The identity of a study: what a command must share with it to go on; what may change is recorded."""
 
 import json
 import socket

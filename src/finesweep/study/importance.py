@@ -17,7 +17,7 @@ MIN_TRIALS = 10  # complete ones; with fewer, the first is the right one hardly 
 
 
 def importances(study: Study) -> dict[str, float]:
-    """Each parameter's share in reaching the best trials, or the Pareto front; greatest first.
+    """Gives each parameter's share in reaching the best trials, or the Pareto front; greatest first.
 
     Keys are Optuna's names. Empty while there are too few trials, and where all are equal.
     """
@@ -25,7 +25,7 @@ def importances(study: Study) -> dict[str, float]:
 
 
 def shares(search: Study) -> dict[str, float]:
-    """PED-ANOVA, for a study of search trials alone."""
+    """Computes the shares by PED-ANOVA, for a study that holds search trials alone."""
     complete = search.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < MIN_TRIALS or len({tuple(trial.values) for trial in complete}) < 2:
         return {}
@@ -39,7 +39,7 @@ def shares(search: Study) -> dict[str, float]:
 
 
 def evaluator(search: Study) -> "PedAnovaImportanceEvaluator":
-    """What tells the best tenth of many trials from the others, or five of fewer.
+    """Makes the evaluator: it tells the best tenth of many trials, or the best five of few, from the others.
 
     Optuna's documentation asks for five; of a single one, all that it has of an interval seems to matter.
     """
@@ -50,7 +50,7 @@ def evaluator(search: Study) -> "PedAnovaImportanceEvaluator":
 
 
 def searched(study: Study) -> Study:
-    """A copy in memory of the trials that searched and trained. Numbers stay; the others count as failed."""
+    """Copies the study into memory; trials that did not search, or did not train, count as failed there."""
     copy = optuna.create_study(directions=study.directions)
     for trial in study.get_trials(deepcopy=False):
         copy.add_trial(trial if _counts(trial) else create_trial(state=TrialState.FAIL))

@@ -1,4 +1,4 @@
-"""Who runs a trial, and whether they still do."""
+"""Liveness: which process owns a trial, and whether that process is alive."""
 
 import os
 import socket
@@ -19,12 +19,12 @@ def _identity(pid: int) -> str:
 
 
 def this_owner() -> str:
-    """``host|pid|start``: the start time tells this process from a later one of the same pid."""
+    """Gives ``host|pid|start``; the start time tells this process from a later one of the same pid."""
     return _identity(os.getpid())
 
 
 def is_gone(owner: str | None, beat: float | None) -> bool:
-    """Whether a trial's owner has died: at once on this host, after the grace period on another.
+    """Tells whether a trial's owner has died: at once on this host, after the grace period on another.
 
     `owner` None, seen under the study's lock: killed between taking the trial and signing for it.
     """

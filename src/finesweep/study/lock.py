@@ -1,4 +1,4 @@
-"""One worker at a time, over processes and hosts; the operating system or the database frees it on a kill."""
+"""The study's lock, over processes and hosts; it is freed when its holder is killed."""
 
 import zlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ SQLITE, POSTGRESQL = "sqlite:///", "postgresql"
 
 
 class Busy(Exception):
-    """Somebody else holds the lock, and the caller did not want to wait."""
+    """Another process holds the lock, and the caller did not want to wait."""
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def _file_lock(path: Path, wait: bool) -> Iterator[None]:
 
 @contextmanager
 def _advisory_lock(storage: str, name: str, wait: bool) -> Iterator[None]:
-    """PostgreSQL's advisory lock, which lives as long as its connection."""
+    """Holds an advisory lock of PostgreSQL, which lives as long as its connection."""
     # Autocommit: the lock is the connection's, and a transaction open for as long would hold up others.
     engine = sqlalchemy.create_engine(storage, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
     key = zlib.crc32(f"finesweep:{name}".encode())

@@ -1,4 +1,4 @@
-"""A worker's hold on the study: which trial is next, who runs it, how it ended.
+"""The queue of trials as one worker sees it: which trial is next, who runs it, how it ended.
 
     next_trial -> run -> sign_off -> tell; what must not happen twice is done under the study's lock.
 
@@ -42,7 +42,7 @@ class TrialQueue:
         return self.study.get_trials(deepcopy=False)
 
     def next_trial(self) -> optuna.Trial | None:
-        """The next trial to run, owned by this process; None when nothing is left to take."""
+        """Takes the next trial and makes this process its owner; None when nothing is left to take."""
         with self.lock():
             trials = self.trials()
             if len(failures(trials)) >= self.config.max_failures:
@@ -68,13 +68,16 @@ class TrialQueue:
         return trial
 
     def _take(self, trial: FrozenTrial) -> optuna.Trial:
-        """What `ask` does with the first trial that waits: what was begun goes before what was not."""
+        """Starts a waiting retry, as Optuna's `ask` would start the first waiting trial."""
         self.study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
         self.study._thread_local.cached_all_trials = None
         return optuna.Trial(self.study, trial._trial_id)
 
     def _evaluated_before(self, trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-        """The same point, trained to its end or until it was pruned. A smaller batch is another training."""
+        """Finds a finished trial of the same point.
+
+        One with a smaller batch does not count: it is another training.
+        """
         if self.config.repeat_trials or TrialRecord(trial).retry_overrides is not None:
             return None
         trained = (
@@ -85,7 +88,7 @@ class TrialQueue:
         return next((other for other in trained if other.params == trial.params), None)
 
     def _next_confirmation(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
-        """Taken and signed in one step; a dead worker's is simply missing again."""
+        """Adds a confirmation with its owner, in one step; when its worker dies, it is missing again."""
         if is_running(searching(trials)) or not (wanted := self.to_confirm()):
             return None
         candidate, seed = wanted[0]
@@ -118,29 +121,32 @@ class TrialQueue:
         return confirm.missing(self.study, self.config.confirm, self.run_seed)
 
     def more_may_come(self) -> bool:
-        """Whether trials that others still run decide what is left for this worker: which ones to confirm."""
+        """Tells whether trials that other workers still run decide which candidates are to be confirmed."""
         trials = self.trials()
         may_confirm = self.config.confirm.top_k > 0 and len(failures(trials)) < self.config.max_failures
         return may_confirm and is_running(searching(trials))
 
     def is_over(self) -> bool:
-        """Whether a budget is met, what is to be confirmed is, there is a result, and nobody is at work."""
+        """Tells whether a budget is used up, all is confirmed, there is a result, and nobody works."""
         trials = self.trials()
         if is_running(trials) or not any(trial.state is TrialState.COMPLETE for trial in trials):
             return False
         return budget.spent(trials, self.config) is not None and not self.to_confirm()
 
     def is_concluded(self, predict: bool) -> bool:
-        """Whether the finish step was taken for just these trials, with predictions if they are wanted."""
+        """Tells whether the finish step was taken for these trials, with predictions if wanted."""
         found = StudyRecord(self.study).conclusion
         return found is not None and found.trials == self.counted() and found.predict in (True, predict)
 
     def counted(self) -> list[int]:
-        """What a conclusion is drawn from: finished trials, and how many of them may have been confirmed."""
+        """Gives what a conclusion counts: finished trials, and how many candidates were to be confirmed."""
         return [count_finished(self.trials()), self.config.confirm.top_k]
 
     def sign_off(self, number: int, outcome: Outcome) -> None:
-        """Raises: TrialLost, and then nothing of it may be told."""
+        """Writes how a run ended into its trial.
+
+        Raises: TrialLost; the caller must then tell neither store.
+        """
         with self.lock():
             self.record(self._check_mine(number)).outcome = outcome
 
@@ -186,7 +192,7 @@ class TrialQueue:
     def _requeue(
         self, trial: FrozenTrial, reason: str | None, retry_overrides: list[str] | None = None
     ) -> None:
-        """First the retry, then the end of the old one: the next recovery sees a kill between the two."""
+        """Enqueues a retry, then ends the old try: the next recovery repairs a kill between the two."""
         record = self.record(trial)
         worker_deaths = (record.worker_deaths or 0) + (reason is not None)
         retry_overrides = retry_overrides or record.retry_overrides
@@ -220,7 +226,7 @@ class TrialQueue:
         return trial
 
     def record(self, trial: FrozenTrial) -> TrialRecord:
-        """The trial's record, to be written."""
+        """Gives the trial's record, which can be written."""
         return TrialRecord(optuna.Trial(self.study, trial._trial_id))
 
 
@@ -243,6 +249,6 @@ def _next_ordinal(trials: Sequence[FrozenTrial]) -> int:
 
 
 def _ordinal(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
-    """Which suggestion of the study this is; a retry is the same one again."""
+    """Gives the ordinal of a trial's suggestion in the study, from 0; a retry keeps the first try's."""
     known = TrialRecord(trial).ordinal
     return _next_ordinal(trials[: trial.number]) if known is None else known

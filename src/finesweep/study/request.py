@@ -1,4 +1,4 @@
-"""What a command asks for."""
+"""The request of one `-m` command."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from finesweep.tasks import direction_of, known_metrics, task_of
 
 @dataclass
 class SweepRequest:
-    """A study, or more of one."""
+    """One `-m` command: run config, study config, search space."""
 
     run: RunConfig  # the same for all trials, but for the space
     config: SweepConfig
@@ -25,7 +25,7 @@ class SweepRequest:
 
     @property
     def objectives(self) -> dict[str, Direction]:
-        """One or several; the first one ranks."""
+        """The objectives and their directions; the first of several ranks the trials."""
         data = self.run.data
         return self.config.study.objectives or {metric_key(data.metric): direction_of(task_of(data))}
 

@@ -51,7 +51,7 @@ class PrunerEntry:
 def _patient(
     wrapped_pruner: str | None = "median", patience: int = 5, min_delta: float = 0.0, **options: Any
 ) -> BasePruner:
-    """Once a trial no longer improves, another pruner decides: its name and options; null: it is pruned."""
+    """Leaves a trial that no longer improves to another pruner, by name and options; null: it is pruned."""
     wrapped = None
     if wrapped_pruner is not None:
         entry = PRUNERS[Pruner(wrapped_pruner)]
@@ -76,7 +76,7 @@ PRUNERS = {
 
 
 def make_sampler(config: StudyConfig, ordinal: int, space: Space = ()) -> BaseSampler:
-    """The sampler for the study's `ordinal`-th suggestion, counted from 0; retries keep their first one's.
+    """Makes the sampler of the study's `ordinal`-th suggestion, counted from 0.
 
     Raises: ConfigError for options that Optuna's class does not take.
     """

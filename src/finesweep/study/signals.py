@@ -1,4 +1,4 @@
-"""The first Ctrl-C or SIGTERM asks: running trials save and are handed back. The second one ends it."""
+"""Signals: at the first Ctrl-C or SIGTERM trials save and are handed back; the second ends at once."""
 
 import signal
 import threading
@@ -18,7 +18,7 @@ def this_command() -> str:
 
 
 class Stop:
-    """One for each process, set by its signals, or by what the launching process wrote into the study."""
+    """A process's request to stop, set by its signals, or by the launching process in the study."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
@@ -30,7 +30,7 @@ class Stop:
 
     @contextmanager
     def listening(self, command: str) -> Iterator[None]:
-        """Done once in a process: with the basic launcher, the worker is the launching process."""
+        """Handles signals while the body runs; does nothing where this process handles them already."""
         if self._command is not None:
             yield
             return
@@ -50,7 +50,7 @@ class Stop:
         self._asked.set()
 
     def tell(self, study: Study) -> None:
-        """Lets the workers of this command know, wherever they are."""
+        """Tells the workers of this command, on any host, through the study."""
         record = StudyRecord(study)
         if self._command is not None:
             record.stopped_commands = [*(record.stopped_commands or [])[-9:], self._command]

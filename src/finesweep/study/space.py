@@ -38,7 +38,7 @@ Space = tuple[Dimension, ...]  # a condition stands after the dimension that it 
 
 
 def params_of(trial: optuna.trial.FrozenTrial | optuna.Trial) -> dict[str, Any]:
-    """What a trial was given, by Hydra's keys."""
+    """Gives the parameters of a trial by Hydra's keys."""
     return {name.partition("|")[0]: value for name, value in trial.params.items()}
 
 
@@ -60,17 +60,20 @@ def _suggest(trial: optuna.Trial, name: str, dimension: BaseDistribution) -> Non
 
 
 def distributions(space: Space, params: dict[str, Any]) -> dict[str, BaseDistribution]:
-    """The distribution of each of a trial's params, by Optuna's names."""
+    """Gives the distribution of each of a trial's parameters, by Optuna's names."""
     return {dimension.name: dimension.distribution for dimension in space if dimension.name in params}
 
 
 def named(point: dict[str, Any], space: Space) -> dict[str, Any]:
-    """A point by Hydra's keys -> by Optuna's names."""
+    """Renames a point from Hydra's keys to Optuna's names."""
     return {d.name: point[d.key] for d in space if d.key in point and d.exists(point)}
 
 
 def grid(space: Space) -> list[dict[str, Any]]:
-    """Every point, in order, by Hydra's keys. Raises: ConfigError for an interval, which has no grid."""
+    """Lists every point, in order, by Hydra's keys.
+
+    Raises: ConfigError for an interval, which has no grid.
+    """
     axes = {dimension.name: _axis(dimension) for dimension in space}
     return list(_walk(space, axes, {}))
 

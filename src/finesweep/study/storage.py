@@ -27,7 +27,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def open_storage(url: str) -> RDBStorage:
-    """The storage of all studies; a SQLite file is created by one process alone, the others wait.
+    """Opens the storage of all studies. One process alone creates a SQLite file; the others wait.
 
     Raises: ConfigError if it cannot be opened.
     """
@@ -95,12 +95,12 @@ def load(name: str, storage: str) -> Study:
 
 
 def searching(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Without those that only confirm another one."""
+    """Leaves out the trials that only confirm another one."""
     return [trial for trial in trials if TrialRecord(trial).confirms is None]
 
 
 def failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Trials that failed for good; one that was enqueued again is none."""
+    """Lists the trials that failed for good; a trial that was enqueued again is none of them."""
     return [
         trial for trial in trials if trial.state is TrialState.FAIL and TrialRecord(trial).error is not None
     ]
@@ -115,7 +115,7 @@ def is_running(trials: Sequence[FrozenTrial]) -> bool:
 
 
 def best_first(study: Study) -> list[FrozenTrial]:
-    """The complete trials of the search, best first; of equals, the earlier one.
+    """Lists the complete trials of the search, best first; of equals, the earlier one.
 
     With several objectives: the Pareto front by the first objective, then the others.
     """
@@ -130,11 +130,11 @@ def _trained(study: Study) -> list[FrozenTrial]:
 
 
 def _loss(study: Study, trial: FrozenTrial) -> float:
-    """The first objective; less is better."""
+    """Gives the first objective with the sign that makes less better."""
     return float(trial.values[0]) * (-1 if study.directions[0] is StudyDirection.MAXIMIZE else 1)
 
 
 def pareto_front(study: Study) -> list[FrozenTrial]:
-    """Complete trials that no other one beats in all objectives, by the first of them."""
+    """Lists the complete trials that no other beats in every objective, best in the first objective first."""
     front = [trial for trial in searching(study.best_trials) if TrialRecord(trial).reused_of is None]
     return sorted(front, key=lambda trial: (_loss(study, trial), trial.number))

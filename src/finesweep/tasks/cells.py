@@ -1,4 +1,4 @@
-"""One cell of a person's table -> a label's name, a number, or a list. Errors say what is wrong and legal."""
+"""Reads one cell of a person's table as a label's name, a number, a flag, a text or a list."""
 
 import math
 from collections.abc import Sequence

@@ -68,7 +68,7 @@ class ValidSubmission:
 
 
 def file_for(glue_task: str, split: str) -> GlueFile:
-    """The official file of a test split; `test[:100]` is a part of `test`.
+    """Finds the official file of a test split; `test[:100]` is a part of `test`.
 
     Raises: SubmissionError if GLUE takes no file for it.
     """
@@ -107,7 +107,7 @@ def write_submission(
 
 
 def check_rows(glue_task: str, split: str, rows: int) -> None:
-    """For use before a training, too: a part of a test split cannot be handed in.
+    """Refuses predictions of a part of a test split, also before a training.
 
     Raises: SubmissionError.
     """
@@ -149,7 +149,7 @@ def fill_missing(directory: Path, present: set[str]) -> list[Path]:
 
 
 def zip_submission(paths: Iterable[Path], target: Path) -> Path:
-    """A flat zip; the same files give the same bytes, whenever and in whatever order they are given.
+    """Writes a flat zip; the same files give the same bytes, in whatever order they are given.
 
     Raises: SubmissionError for two files of one name, OutputError.
     """
@@ -183,7 +183,7 @@ def _glue_answers(
 
 
 def _answer_per_id(file: GlueFile, official: tuple[str, ...], labels: list[str] | None) -> Sequence[str]:
-    """What the file says for each label id of the run, whose ids may be in another order than the hub's."""
+    """Gives the file's word for each label id of the run; their order may not be the hub's."""
     if labels is None:
         return official
     for names in (official, file.label_names):

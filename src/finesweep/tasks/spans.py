@@ -50,7 +50,7 @@ def _counts(judged: Judged) -> tuple[Counter[str], Counter[str], Counter[str]]:
 
 
 def _scores(true: int, predicted: int, both: int) -> dict[str, float]:
-    """0.0 where there is nothing to find, or nothing was found."""
+    """Computes the scores; 0.0 where there is nothing to find, or nothing was found."""
     return {
         "precision": both / predicted if predicted else 0.0,
         "recall": both / true if true else 0.0,

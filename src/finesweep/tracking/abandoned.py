@@ -1,4 +1,4 @@
-"""Runs whose process was killed: closed by whoever notices."""
+"""Abandoned runs: a process that notices a run of a killed process closes it."""
 
 import os
 import socket
@@ -14,12 +14,12 @@ from finesweep.tracking.tracked import RUNNING, TrackedRun
 
 
 def process_identity() -> str:
-    """``pid:start`` of this process; the start time tells it from a later one of the same pid."""
+    """Gives ``pid:start`` of this process; the start time tells it from a later one of the same pid."""
     return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
 def close_trial_runs(config: TrackingConfig, study: str, number: int, state: RunState) -> None:
-    """Closes what a dead worker left open of one trial; also what another run has closed as abandoned."""
+    """Closes the runs that a dead worker left of one trial, also those that were closed as abandoned."""
     which = f"tags.`{Tag.STUDY}` = '{study}' and tags.`{Tag.TRIAL}` = '{number}'"
     for run in _search(config, which):
         if run.data.tags.get(Tag.STATE) != state or run.info.status == RUNNING:

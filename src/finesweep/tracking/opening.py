@@ -1,4 +1,4 @@
-"""How a run begins and ends: of a training, of a study, of a trial that did not train."""
+"""Opens and closes runs: of a training, of a study, of a trial that did not train."""
 
 import getpass
 import os
@@ -101,12 +101,15 @@ def _system_monitor(config: RunConfig, tracked: TrackedRun) -> Any:
 
 
 def record_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str, str]) -> TrackedRun:
-    """A trial that did not train: it failed before it could, or its point was known. The caller ends it."""
+    """Opens a run for a trial that does not train: it failed early, or its point is known.
+
+    The caller ends it.
+    """
     return start_run(config, experiment, name, {Tag.KIND: Kind.TRIAL} | tags)
 
 
 def open_study_run(config: TrackingConfig, experiment: str, study: str, params: dict[str, Any]) -> TrackedRun:
-    """The study's parent run: found by its tag and set RUNNING again, or made."""
+    """Finds the study's parent run by its tag and sets it RUNNING again, or creates it."""
     client = open_store(config)
     text = f"tags.`{Tag.KIND}` = '{Kind.STUDY}' and tags.`{Tag.STUDY}` = '{study}'"
     found = client.search_runs([experiment_id(config, experiment)], text, max_results=1)

@@ -1,4 +1,4 @@
-"""A run that is over, read again."""
+"""Reads runs that are over."""
 
 from collections.abc import Iterable
 from pathlib import Path

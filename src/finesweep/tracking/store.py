@@ -32,7 +32,7 @@ SQLITE = "sqlite:///"
 
 
 def open_store(config: TrackingConfig) -> MlflowClient:
-    """A client of the tracking store; a SQLite file is created by one process alone, the others wait.
+    """Gives a client of the tracking store. One process alone creates a SQLite file; the others wait.
 
     Raises: ConfigError if the store cannot be opened.
     """
@@ -40,7 +40,7 @@ def open_store(config: TrackingConfig) -> MlflowClient:
 
 
 def absolute(uri: str) -> str:
-    """MLflow keeps one store for each address it has seen: a relative path means another file elsewhere."""
+    """Makes a SQLite path absolute: MLflow keeps one store per address, and a relative one is ambiguous."""
     return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).resolve()}" if uri.startswith(SQLITE) else uri
 
 
@@ -70,7 +70,7 @@ def _client(uri: str) -> MlflowClient:
 
 @contextmanager
 def _few_retries() -> Iterator[None]:
-    """A server that is not there says so in seconds, not after MLflow's seven retries, four minutes.
+    """Lets a server that is not there say so in seconds, not after MLflow's seven retries, four minutes.
 
     Later requests keep those: a server may be restarted while a sweep runs.
     """
@@ -93,7 +93,7 @@ def _create_sqlite(path: Path) -> None:
 
 
 def experiment_id(config: TrackingConfig, name: str) -> str:
-    """The experiment of this name, made if need be; its artifacts lie under `tracking.artifacts`."""
+    """Finds or creates the experiment of this name; its artifacts lie under `tracking.artifacts`."""
     client = open_store(config)
     if found := client.get_experiment_by_name(name):
         if found.lifecycle_stage == "deleted":  # in the UI; its name stays taken

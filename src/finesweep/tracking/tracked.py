@@ -36,7 +36,7 @@ class TrackedRun:
         self.history: dict[tuple[str, int], float] = {}  # what was logged through this object
 
     def log_metrics(self, metrics: dict[str, float], step: int, epoch: float | None = None) -> None:
-        """Values that are no finite numbers are left out: MLflow would store an infinity as 1.8e308."""
+        """Logs metrics, without values that are not finite: MLflow would store an infinity as 1.8e308."""
         values = metrics if epoch is None else {**metrics, "epoch": epoch}
         now = int(time.time() * 1000)
         batch = [Metric(key, value, now, step) for key, value in values.items() if math.isfinite(value)]
@@ -73,7 +73,7 @@ class TrackedRun:
             return self.download(artifact_path, Path(scratch)).read_text(encoding="utf-8")
 
     def delete_artifacts(self, artifact_path: str) -> None:
-        """Where the store can; one that cannot keeps them."""
+        """Deletes artifacts where the store can; a store that cannot keeps them."""
         root = self.client.get_run(self.run_id).info.artifact_uri
         with suppress(NotImplementedError, OSError, MlflowException):
             get_artifact_repository(root).delete_artifacts(artifact_path)

@@ -1,4 +1,4 @@
-"""The one callback of a training: when to evaluate, what to remember of it, when to stop."""
+"""The one callback of a training: it decides when to evaluate, save and stop, and keeps the results."""
 
 import json
 import math
@@ -73,7 +73,7 @@ class TrainingCallback(TrainerCallback):
         (folder / CARRIED).write_text(json.dumps(carried))
 
     def resume(self, folder: Path) -> bool:
-        """Takes over what the checkpoint's training had seen, and logs it: the run then has all of it.
+        """Takes over the history of the checkpoint's training, and logs it, so that the run has all of it.
 
         Returns False, and takes nothing, if the best evaluation's checkpoint beside it is not whole.
         """
@@ -94,7 +94,7 @@ class TrainingCallback(TrainerCallback):
         return True
 
     def add_loss(self, loss: float) -> None:
-        """Of one batch, already divided by the accumulation steps."""
+        """Adds the loss of one batch, which is already divided by the accumulation steps."""
         self._loss += loss
 
     def on_train_begin(

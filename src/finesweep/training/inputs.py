@@ -46,7 +46,7 @@ _loaded: dict[str, Inputs] = {}  # the last one only: a sweep has one data set, 
 
 
 def load_inputs(config: RunConfig) -> Inputs:
-    """Raises: DataError, ModelError, ConfigError for what cannot be read or does not fit together."""
+    """Loads the inputs of a run, once per process. Raises: DataError, ModelError, ConfigError."""
     model = config.model
     key = repr(
         (

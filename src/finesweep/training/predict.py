@@ -1,4 +1,4 @@
-"""What a chosen checkpoint is for: the final score and the submission files."""
+"""The final score and the prediction files of a chosen checkpoint."""
 
 import json
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def _final_metrics(config: RunConfig, inputs: Inputs, trainer: Trainer) -> dict[
 
 
 def _encoded(config: RunConfig, inputs: Inputs, name: str, rows: Dataset) -> Dataset:
-    """Its hashes go to the others of this split, and with them into the run's provenance."""
+    """Encodes a split and adds its hashes to the run's provenance."""
     dataset = encoded(config, inputs.task, inputs.tokenizer, rows, name)
     inputs.content[name]["encoded"] = column_hashes(dataset)
     return dataset

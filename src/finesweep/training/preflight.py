@@ -66,7 +66,7 @@ def check_folders(config: TrackingConfig, output_dir: Path) -> None:
 
 
 def submission_problem(config: RunConfig, split: str, rows: int) -> str | None:
-    """Why predictions of this test split cannot be handed in; None if they can, or if it is no GLUE task."""
+    """Says why GLUE would refuse predictions of this test split; None if it would not, or for other data."""
     if config.data.glue_task is None:
         return None
     try:

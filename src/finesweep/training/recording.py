@@ -20,7 +20,7 @@ from finesweep.training.predict import Predicted
 def log_provenance(
     config: RunConfig, overrides: Sequence[str], inputs: Inputs, tracked: TrackedRun
 ) -> Provenance:
-    """What the run is made of and with, before it trains: a run that fails has it too."""
+    """Logs what the run is made of, before it trains, so that a run that fails has it too."""
     record = collect(config, overrides, inputs.content)
     tracked.log_text(record.to_json(), FILE)
     tracked.log_text(record.constraints(), "constraints.txt")
@@ -37,7 +37,7 @@ def log_results(record: Provenance, tracked: TrackedRun, found: dict[str, Any]) 
 
 
 def keep_provenance(record: Provenance, folder: Path, resumes: bool) -> None:
-    """Leaves the record beside the checkpoints: whoever goes on from them says what has changed since."""
+    """Writes the record beside the checkpoints; a run that goes on from them names what has changed since."""
     file = folder / FILE
     if resumes and file.is_file():
         with suppress(ConfigError):  # of another schema: what it says is not known here

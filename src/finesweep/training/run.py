@@ -106,14 +106,14 @@ def _train(
 
 
 def _training_identity(config: RunConfig) -> str:
-    """What a cut-off training must share with the one that goes on from its checkpoints."""
+    """Hashes what a cut-off training must share with the run that goes on from its checkpoints."""
     parts = {key: value for key, value in to_dict(config).items() if key in TRAINED_FROM}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager
 def _written(result: RunResult, output_dir: Path) -> Iterator[None]:
-    """`result.json`, whatever happens."""
+    """Writes `result.json`, whatever happens."""
     try:
         yield
     except (TrialPruned, KeyboardInterrupt, SystemExit):

@@ -54,7 +54,7 @@ class Trained:
 
 
 class EpochSampler(LengthGroupedSampler):
-    """Rows of similar length together, in an order that is a function of seed and epoch alone.
+    """Groups rows of similar length, in an order that depends on seed and epoch alone.
 
     The library's draws it from the global random state, which a training that resumes within an epoch no
     longer has: it would go on with other rows.
@@ -150,7 +150,7 @@ def build_trainer(
 def training_arguments(
     config: RunConfig, folder: Path, sampling: str = "group_by_length"
 ) -> TrainingArguments:
-    """`sampling` is how rows are grouped into batches, in evaluations and predictions too."""
+    """Makes the Trainer's arguments. `sampling`: how rows are grouped into batches, also in evaluations."""
     trainer, optimizer = config.trainer, config.optimizer
     return TrainingArguments(
         output_dir=str(folder),
@@ -191,7 +191,7 @@ def _optim_args(optimizer: OptimizerConfig) -> str | None:
 def train(
     trainer: WholeCheckpointTrainer, callback: TrainingCallback, folder: Path, resume: Path | None = None
 ) -> Trained:
-    """Trains to the end, or to the observer's early stop; keeps the best evaluation's checkpoint.
+    """Trains to the end, or to the callback's early stop; keeps the best evaluation's checkpoint.
 
     The room for all checkpoints is proven first. `resume` is a whole checkpoint of an earlier, cut-off try.
     Raises: OutputError before the first step, LossNotFinite, TrialPruned, KeyboardInterrupt.
@@ -212,7 +212,7 @@ def train(
 
 
 def _throughput(callback: TrainingCallback, rows: Any) -> dict[str, float]:
-    """Over all tries of this training; `rows`: the encoded training split."""
+    """Computes the throughput over all tries of this training. `rows`: the encoded training split."""
     seconds, lengths = callback.seconds, rows["length"]
     return {
         "train_runtime": seconds,
@@ -223,19 +223,19 @@ def _throughput(callback: TrainingCallback, rows: Any) -> dict[str, float]:
 
 
 def _room_bytes(model: Any) -> int:
-    """Weights and two optimizer moments, for each checkpoint that can exist at once."""
+    """Estimates bytes on disk: weights and two optimizer moments for each checkpoint at once."""
     weights: int = sum(p.numel() * p.element_size() for p in model.parameters())
     return weights * 3 * MAX_CHECKPOINTS
 
 
 def by_length(dataset: Dataset) -> tuple[Dataset, np.ndarray]:
-    """Rows from longest to shortest, and for each its place in the original order, int64 [rows]."""
+    """Sorts rows from longest to shortest; also gives each row's original place, int64 [rows]."""
     order = np.argsort(-np.asarray(dataset["length"]), kind="stable")
     return dataset.select(order), order
 
 
 def predict(trainer: Trainer, dataset: Dataset) -> np.ndarray:
-    """Logits in the data set's own order, float32 [rows, num_labels]."""
+    """Predicts logits in the data set's own order: float32 [rows, outputs] or [rows, tokens, tags]."""
     ordered, order = by_length(dataset)
     output = trainer.predict(ordered).predictions
     logits = np.asarray(output[0] if isinstance(output, tuple) else output)
@@ -245,6 +245,6 @@ def predict(trainer: Trainer, dataset: Dataset) -> np.ndarray:
 
 
 def steps_per_epoch(config: RunConfig, rows: int) -> int:
-    """Optimizer steps; `rows` of training data."""
+    """Counts the optimizer steps of an epoch over `rows` training rows."""
     batches = math.ceil(rows / config.trainer.per_device_train_batch_size)
     return max(1, math.ceil(batches / config.trainer.gradient_accumulation_steps))

@@ -52,7 +52,7 @@ def trained_tokenizer(
 
 
 def learn_vocabulary(train: Dataset, text_columns: list[str], vocab_size: int) -> dict[str, int]:
-    """Token -> id, for the same rows always the same.
+    """Learns a vocabulary, token -> id; the same rows always give the same one.
 
     The trainer numbers the continued characters (##a) in the order of a hash table with a random seed, and
     breaks ties between merges by these numbers. So every character gets its number here, in sorted order.
@@ -82,7 +82,7 @@ def learn_vocabulary(train: Dataset, text_columns: list[str], vocab_size: int) -
 
 
 def _alphabet(train: Dataset, text_columns: list[str], normalizer: normalizers.Normalizer) -> list[str]:
-    """The most frequent characters, sorted; ties at the limit go by code point."""
+    """Lists the most frequent characters, sorted; ties at the limit go by code point."""
     counts: Counter[str] = Counter()
     for batch in _texts(train, text_columns):
         counts.update(normalizer.normalize_str("\n".join(batch)))

@@ -1,4 +1,4 @@
-"""The last step of a sweep, taken by one worker: the best trial predicts, and the parent run gets it all."""
+"""The last step of a sweep, taken by one worker: the best trial predicts, into the parent run."""
 
 import logging
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def finish(
 
 
 def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig, keep: int) -> None:
-    """The best trials' checkpoints as artifacts of their runs; those that lost since the last time go."""
+    """Logs the best trials' checkpoints as artifacts; removes those of trials that are no longer best."""
     client = open_store(tracking)
     best = [winner, *studies.best_first(study)[:keep]]
     kept = {str(TrialRecord(trial).run_id): trial for trial in best}
@@ -83,7 +83,7 @@ def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig,
 
 
 def _submit(best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedRun) -> Predicted:
-    """Final score and submission of the best trial, on the parent run and in the study's folder."""
+    """Scores and predicts with the best trial, into the parent run and the study's folder."""
     device.prepare(config.trainer)
     run_id = str(TrialRecord(best).run_id)
     tracked = TrackedRun(open_store(config.tracking), run_id)
@@ -97,7 +97,7 @@ def _submit(best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedR
 
 
 def _checkpoint(best: FrozenTrial, folder: Path, tracked: TrackedRun) -> Path:
-    """The best trial's checkpoint; where it is gone or damaged, the artifact of its run."""
+    """Finds the best trial's checkpoint; where it is gone or damaged, downloads the artifact of its run."""
     local = checkpoint_of(best)
     if local and local.is_dir():
         if not (reason := checkpoint.find_damage(local)):

@@ -1,4 +1,4 @@
-"""Work in a fresh process, in this worker's place."""
+"""Isolation: work that is done in a fresh process."""
 
 import gc
 import sys

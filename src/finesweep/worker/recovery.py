@@ -1,4 +1,4 @@
-"""Nothing stays RUNNING whose process is gone, neither in Optuna nor in MLflow."""
+"""Recovery: no trial and no run stays RUNNING when its process is gone."""
 
 from finesweep import tracking
 from finesweep.config.run import TrackingConfig

@@ -1,4 +1,4 @@
-"""Weights of the best k trials stay, the others' go: k times one checkpoint is what a study keeps on disk."""
+"""Retention: the weights of the best k trials stay, all others are removed."""
 
 import json
 import logging

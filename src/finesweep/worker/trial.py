@@ -1,4 +1,4 @@
-"""A trial while it runs: what its run asks of it, and its heartbeat."""
+"""A trial while it runs: its answers to the run's hooks, and its heartbeat."""
 
 import logging
 import math
@@ -168,7 +168,7 @@ class RunningTrial:
 
 
 def _on_grid(last: tuple[float, float] | None, now: tuple[float, float]) -> Iterator[tuple[int, float]]:
-    """Per cent of the training, and the value there, from after the last evaluation up to this one."""
+    """Yields per cent of the training and the value there, interpolated since the last evaluation."""
     progress, value = now
     before, start = last if last else (max(0.0, progress - GRID / 100), value)
     for step in range(GRID, 101, GRID):
@@ -182,7 +182,7 @@ def _metric(metrics: dict[str, float], name: str) -> float:
 
 
 def _is_cuda_out_of_memory(error: BaseException) -> bool:
-    """By name and message: torch is not imported here, and CUDA's libraries raise types of their own."""
+    """Goes by name and message: torch is not imported here, and CUDA's libraries raise types of their own."""
     return any(
         type(cause).__name__ == "OutOfMemoryError"
         or any(text in str(cause) for text in ("CUDA out of memory", "ALLOC_FAILED"))

@@ -91,7 +91,10 @@ class Worker:
         return TrialQueue(self.sweep.study, self.space, self.run_seed)
 
     def work(self) -> tuple[int, bool]:
-        """How many trials this process ended, and whether the last one ran out of a GPU's memory."""
+        """Runs trials until none is left.
+
+        Returns how many ended, and whether the last ran out of a GPU's memory.
+        """
         queue = self.queue()
         ended = 0
         with stop.listening(self.command):
@@ -140,7 +143,10 @@ class Worker:
         return running.out_of_memory
 
     def _run(self, queue: TrialQueue, running: RunningTrial) -> None:
-        """However it ends, its outcome is signed off. Raises: KeyboardInterrupt, TrialLost."""
+        """Runs the trial's job and signs its outcome off, however it ends.
+
+        Raises: KeyboardInterrupt, TrialLost.
+        """
         if running.record.reused_of is not None:
             self._reuse(queue, running)
             return
@@ -180,13 +186,16 @@ class Worker:
 
     @staticmethod
     def point(trial: Any) -> list[str]:
-        """A trial's own overrides: what was chosen, a smaller batch, another seed."""
+        """Gives a trial's own overrides: its point, a smaller batch, another seed."""
         record = TrialRecord(trial)
         seed = [] if record.seed is None else [f"seed={record.seed}"]
         return [*as_overrides(params_of(trial)), *(record.retry_overrides or []), *seed]
 
     def compose(self, number: int, overrides: list[str]) -> Any:
-        """The trial's Hydra config. Its log goes to its own file: several workers share one terminal."""
+        """Composes a trial's Hydra config.
+
+        Its log goes to its own file: several workers share one terminal.
+        """
         config = self.hydra_context.config_loader.load_sweep_config(
             self.master_config,
             [*overrides, f"hydra.sweep.subdir=trial-{number:04d}", "hydra.job_logging.root.handlers=[file]"],
@@ -196,7 +205,7 @@ class Worker:
         return config
 
     def _adopt_checkpoints(self, queue: TrialQueue, trial: OptunaTrial, folder: Path) -> None:
-        """A retry goes on from the checkpoints of the last try that made some."""
+        """Moves the checkpoints of the last try that made some into a retry's folder."""
         trials, number = queue.trials(), TrialRecord(trial).retry_of
         while number is not None and not (folder / "training").exists():
             earlier = TrialRecord(trials[number])
@@ -206,7 +215,7 @@ class Worker:
             number = earlier.retry_of
 
     def _reuse(self, queue: TrialQueue, running: RunningTrial) -> None:
-        """The point was evaluated before: the same value again, marked, with a run that says so."""
+        """Ends a trial whose point was evaluated before with that value, and records a run that says so."""
         record = running.record
         assert record.reused_of is not None
         twin = queue.trials()[record.reused_of]
@@ -223,7 +232,7 @@ class Worker:
         tracked.end(outcome.state)
 
     def _end_unsigned(self, running: RunningTrial, error: Exception) -> None:
-        """A trial that failed before its run was open is FAILED in MLflow too.
+        """Records a FAILED run for a trial that failed before its run was open.
 
         Raises: OutputError where a disk is too full to note anything; whatever kept an open run from being
         closed. The next start then finds the trial without an owner.
@@ -238,7 +247,7 @@ class Worker:
         tracked.end(running.ending(RunState.FAIL, error), f"{type(error).__name__}: {error}")
 
     def _clean_up(self, running: RunningTrial, error: BaseException) -> None:
-        """A failed trial's log becomes an artifact of its run; checkpoints that nobody will resume go."""
+        """Logs a failed trial's log as an artifact; removes checkpoints that nobody will resume."""
         record, state = running.record, running.outcome.state if running.outcome else RunState.FAIL
         folder = Path(record.folder) if record.folder else None
         if folder and state is not RunState.INTERRUPTED:

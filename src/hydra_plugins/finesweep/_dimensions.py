@@ -1,4 +1,4 @@
-"""From a sweep's file and the command line to a search space, every end of it checked."""
+"""Reads a search space from a sweep's file and the command line, and checks both ends of each dimension."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ class Dimensions:
     compose: Callable[[list[str]], DictConfig]
 
     def read(self, config: SweepConfig, given: list[Override]) -> Space:
-        """The command line wins over the sweep's file: a key that it names is no dimension of the file's.
+        """Reads the space. The command line wins: a key that it names is no dimension of the sweep's file.
 
         Raises: ConfigError for what cannot be searched.
         """
@@ -82,7 +82,7 @@ class Dimensions:
         parse_config(config)
 
     def _condition(self, where: str, branch: Branch, space: list[Dimension]) -> dict[str, Any] | None:
-        """What of `when` is left to be decided by a trial; None if what all trials share is against it."""
+        """Gives the part of `when` that a trial decides; None if a shared value rules it out."""
         if not branch.when:
             raise ConfigError.at(f"hydra.sweeper.{where}", {}, "one key or more, each with a value")
         left = {}
@@ -104,7 +104,7 @@ class Dimensions:
             raise ConfigError.at(where, value, ", ".join(map(str, legal)))
 
     def _shared(self, where: str, key: str) -> Any:
-        """The value that all trials have: of a config group, its option."""
+        """Gives the value that all trials share; of a config group, its option."""
         options = self.base.hydra.runtime.choices
         if key in options:
             return options[key]

@@ -1,4 +1,4 @@
-"""`python train.py -m`: Hydra's arguments -> a study and its workers. What it calls is in finesweep.sweep."""
+"""`python train.py -m`: makes a study and its workers of Hydra's arguments; the work is done in finesweep."""
 
 import os
 import sys
@@ -38,7 +38,7 @@ class FinesweepSweeper(Sweeper):
         self.loader: ConfigLoader = hydra_context.config_loader
 
     def sweep(self, arguments: list[str]) -> None:
-        """Checks the ground, starts the workers, and says how it went. Raises: FinesweepError."""
+        """Checks the request, runs the workers, and prints the summary. Raises: FinesweepError."""
         from finesweep.study.request import SweepRequest
         from finesweep.worker.launch import conclude, prepare
         from hydra_plugins.finesweep._dimensions import Dimensions
@@ -59,12 +59,12 @@ class FinesweepSweeper(Sweeper):
         conclude(sweep, prepared)
 
     def _split(self, arguments: list[str]) -> tuple[list[str], list[Override]]:
-        """What all trials share, and everything that was given."""
+        """Gives the overrides that all trials share, and all overrides parsed."""
         given = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
         return [str(override.input_line) for override in given if not override.is_sweep_override()], given
 
     def _name_study(self, fixed: list[str]) -> str:
-        """`study.name`, or the sweep's name with the groups that the command line chose otherwise."""
+        """Gives `study.name`, or the sweep's name with the config groups that the command line chose."""
         if self.sweep_node.study.name:
             return str(self.sweep_node.study.name)
         choices = self.master.hydra.runtime.choices
@@ -109,7 +109,7 @@ class FinesweepSweeper(Sweeper):
 
     @staticmethod
     def _survive(launcher: Launcher, jobs: list[list[str]], prepared: Any) -> Sequence[JobReturn]:
-        """A launcher gives up all workers when one of its processes is killed; they are started again."""
+        """Starts the workers again when a launcher gives up all of them because one was killed."""
         from finesweep.study.signals import stop
 
         for _ in range(MAX_RESTARTS):
@@ -133,6 +133,6 @@ class FinesweepSweeper(Sweeper):
 
     @staticmethod
     def _job(overrides: list[str], index: int) -> list[str]:
-        """A worker's own Hydra job: its folder, and its log in a file, for several share one terminal."""
+        """Gives the overrides of a worker's Hydra job: its folder, and a log file instead of the terminal."""
         name = f"worker-{os.getpid()}-{index}"
         return [*overrides, f"hydra.sweep.subdir={name}", "hydra.job_logging.root.handlers=[file]"]

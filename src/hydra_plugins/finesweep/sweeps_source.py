@@ -31,7 +31,7 @@ class SweepsConfigSource(FileConfigSource):
         return os.path.isdir(self.path)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """Group-relative names, as `--help` and the errors show them."""
+        """Lists names relative to the group, as `--help` and errors show them."""
         if config_path == "":
             return [GROUP] if results_filter in (None, ObjectType.GROUP) else []
         if config_path != GROUP or results_filter is ObjectType.GROUP:
