@@ -37,6 +37,7 @@ class Stopped:
     steps: int = 0
     run_name: str = "trial-0000"
     tags: dict[str, str] = field(default_factory=dict)
+    metrics: frozenset[str] = frozenset()
 
     @property
     def stopping(self) -> bool:

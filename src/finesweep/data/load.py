@@ -136,11 +136,17 @@ def _check(config: DataConfig) -> None:
     columns = config.text_columns
     if len(columns) not in (1, 2) or len(set(columns)) < len(columns) or not all(columns):
         raise ConfigError.at("data.text_columns", columns, "one column, or a pair of two different ones")
-    if LABEL in columns or config.label_column in columns or {*columns} & {*config.label_columns}:
-        raise ConfigError.at(
-            "data.text_columns",
-            columns,
-            f"columns other than {LABEL!r} and those of the labels",
-        )
+    _check_apart(config)
     if config.eval_split is None and config.holdout is None:
         raise ConfigError.at("data.eval_split", None, "a split, or null together with data.holdout=0.2")
+
+
+def _check_apart(config: DataConfig) -> None:
+    """Raises: ConfigError for a column that is a text and a label."""
+    key, names = "label_column", [config.label_column]
+    if config.label_columns:
+        key, names = "label_columns", list(config.label_columns)
+    if {LABEL, *names} & {*config.text_columns}:
+        shown = repr(names[0]) if key == "label_column" else names
+        legal = f"columns other than {LABEL!r} and data.{key}={shown}"
+        raise ConfigError.at("data.text_columns", config.text_columns, legal)
