@@ -1,0 +1,50 @@
+"""What a command must share with a study to go on with it, also when an older finesweep started it."""
+
+import pytest
+from sweeping import STORAGE, evaluate, sweep
+
+from finesweep.config.run import RunConfig
+from finesweep.errors import StudyError
+from finesweep.hooks import RunHooks
+from finesweep.monitor import report
+from finesweep.study import storage
+from finesweep.study.records import StudyRecord
+
+# What version 0.1 did not know, or stored as well.
+UNKNOWN = (
+    "data.source",
+    "data.threshold",
+    "data.label_columns",
+    "model.gradient_checkpointing",
+    "model.freeze",
+)
+
+
+def learning_rate(config: RunConfig, trial: RunHooks) -> float:
+    return evaluate(trial, [config.optimizer.learning_rate])
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_study_of_version_0_1_goes_on_and_is_still_told_from_another() -> None:
+    sweep(learning_rate, "hydra.sweeper.study.n_trials=1")
+    record = StudyRecord(storage.load("quickstart", STORAGE))
+    assert record.identity is not None
+    older = {key: value for key, value in record.identity.items() if key not in UNKNOWN}
+    record.identity = older | {"data.direction": "maximize"}
+    study = sweep(learning_rate, "hydra.sweeper.study.n_trials=2")
+    assert len(study.trials) == 2
+    StudyRecord(study).identity = older
+    with pytest.raises(
+        StudyError, match="trials of the two cannot be compared:\n  data.threshold: was 0.5, is"
+    ):
+        sweep(learning_rate, "hydra.sweeper.study.n_trials=3", "data.threshold=0.4")
+    with pytest.raises(StudyError, match="model.freeze: was None, is 'encoder'\nstart another"):
+        sweep(learning_rate, "hydra.sweeper.study.n_trials=3", "model.freeze=encoder")
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_study_says_whose_f1_it_maximizes() -> None:
+    study = sweep(learning_rate, "hydra.sweeper.study.n_trials=1", "data.metric=f1")
+    best = report.best(study)
+    assert (best.metric, best.score) == ("f1", "f1 of 'entailment'")
+    assert report.lines(best)[0].startswith("best:         f1 of 'entailment' 0.0")
