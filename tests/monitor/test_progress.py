@@ -245,7 +245,7 @@ def test_a_stop_is_told_to_the_workers_once_also_if_the_storage_was_away(
             raise OSError("away")
 
     looks = iter(range(4))
-    monkeypatch.setattr(stop, "tell", tell)
+    monkeypatch.setattr(stop, "write_to", tell)
     with stop.listening("here:1"):
         os.kill(os.getpid(), signal.SIGINT)
         Watcher(known, set(), lambda _: next(looks) == 3).watch()

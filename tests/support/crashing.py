@@ -109,7 +109,7 @@ def beat(latch: Latch) -> None:
 
     trial.BEAT_EVERY_S = 0.1
     beating = lambda self: threading.current_thread() is self._thread  # noqa: E731
-    before(trial.RunningTrial, "_say", beating)(latch)
+    before(trial.RunningTrial, "_write_heartbeat", beating)(latch)
 
 
 def moved(source: str, target: str) -> Is:

@@ -60,7 +60,7 @@ class Watcher:
     def glance(self, show: Callable[[], None]) -> None:
         """Takes a snapshot and shows it. A storage that is away is said once, and the last table stays."""
         try:
-            if stop.asked:
+            if stop.requested:
                 self._tell_stop()
             snapshot = take_snapshot(self.study)
             self._say_events(snapshot)
@@ -76,7 +76,7 @@ class Watcher:
     def _tell_stop(self) -> None:
         self._note("stop", STOPPING)
         if not self.told:
-            stop.tell(self.study)
+            stop.write_to(self.study)
             self.told = True
 
     def _note(self, about: str, text: str) -> None:

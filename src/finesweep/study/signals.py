@@ -21,12 +21,12 @@ class Stop:
     """A process's request to stop, set by its signals, or by the launching process in the study."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._requested = threading.Event()
         self._command: str | None = None  # whose workers listen here
 
     @property
-    def asked(self) -> bool:
-        return self._asked.is_set()
+    def requested(self) -> bool:
+        return self._requested.is_set()
 
     @contextmanager
     def listening(self, command: str) -> Iterator[None]:
@@ -35,8 +35,10 @@ class Stop:
             yield
             return
         self._command = command
-        self._asked.clear()
-        before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._requested.clear()
+        before = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             yield
         finally:
@@ -44,20 +46,20 @@ class Stop:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
             raise KeyboardInterrupt
-        self._asked.set()
+        self._requested.set()
 
-    def tell(self, study: Study) -> None:
+    def write_to(self, study: Study) -> None:
         """Tells the workers of this command, on any host, through the study."""
         record = StudyRecord(study)
         if self._command is not None:
             record.stopped_commands = [*(record.stopped_commands or [])[-9:], self._command]
 
-    def hear_of(self, study: Study) -> None:
+    def read_from(self, study: Study) -> None:
         if self._command in (StudyRecord(study).stopped_commands or []):
-            self._asked.set()
+            self._requested.set()
 
 
 stop = Stop()

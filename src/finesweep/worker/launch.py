@@ -32,7 +32,7 @@ from finesweep.worker.retention import check_candidates
 
 
 @dataclass
-class Prepared:
+class PreparedStudy:
     """A study that is ready for its workers, and what they are started with."""
 
     overrides: list[str]
@@ -56,7 +56,7 @@ class Prepared:
             with stop.listening(this_command()):
                 self.recover(reason)
                 yield
-                if stop.asked:
+                if stop.requested:
                     raise KeyboardInterrupt
             state = RunState.COMPLETE if self.queue.is_over() else RunState.FAIL
         except KeyboardInterrupt:
@@ -75,7 +75,7 @@ class Prepared:
         return self.queue.is_over() and self.queue.is_concluded(self.sweep.run.predict)
 
 
-def prepare(sweep: SweepRequest, parallel: bool) -> Prepared:
+def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     """Refuses what cannot work before anything is written; then creates or finds study and parent run.
 
     Raises: ConfigError, DataError, ModelError, OutputError, StudyError.
@@ -107,7 +107,7 @@ def prepare(sweep: SweepRequest, parallel: bool) -> Prepared:
         record(sweep, workers, study, parent)
     tracking.kill_abandoned_runs(sweep.run.tracking)
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
-    return Prepared(overrides, workers, placement, study, parent, queue, sweep)
+    return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep)
 
 
 def _attributes(sweep: SweepRequest, requested: dict[str, Any], splits: Splits) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _parent_params(sweep: SweepRequest) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def conclude(sweep: SweepRequest, prepared: Prepared) -> None:
+def conclude(sweep: SweepRequest, prepared: PreparedStudy) -> None:
     """Prints the summary. Raises: SweepFailed if the sweep ended before its budget was met."""
     from finesweep.monitor.report import describe, print_summary
 

@@ -82,7 +82,7 @@ class RunningTrial:
 
     @property
     def stopping(self) -> bool:
-        return stop.asked
+        return stop.requested
 
     def check(self) -> None:
         if self._lost:
@@ -137,7 +137,7 @@ class RunningTrial:
 
     def sign_off(self, outcome: Outcome) -> None:
         """Raises: TrialLost."""
-        self._say()
+        self._write_heartbeat()
         self.queue.sign_off(self.trial.number, outcome)
         self.outcome = outcome
 
@@ -153,14 +153,14 @@ class RunningTrial:
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_EVERY_S):
-            self._say()
+            self._write_heartbeat()
 
-    def _say(self) -> None:
+    def _write_heartbeat(self) -> None:
         try:
             record = TrialRecord(self.trial)
             record.progress = self._progress
             record.heartbeat = time.time()
-            stop.hear_of(self.trial.study)
+            stop.read_from(self.trial.study)
         except UpdateFinishedTrialError:
             self._lost = True  # ended by somebody else, who thought this worker dead
         except Exception:  # the storage is away for a moment

@@ -73,7 +73,7 @@ class Worker:
                 with suppress(BrokenProcessPool):  # it was killed; the next one recovers its trial
                     more, out_of_memory = in_fresh_process(self.work)
                     ended += more
-            if not stop.asked:
+            if not stop.requested:
                 # Here, for it brings torch and transformers, which the launching process does without.
                 from finesweep.worker.finish import finish
 
@@ -106,8 +106,8 @@ class Worker:
 
     def _next(self, queue: TrialQueue) -> OptunaTrial | None:
         while True:
-            stop.hear_of(queue.study)
-            if stop.asked:
+            stop.read_from(queue.study)
+            if stop.requested:
                 return None
             recover(queue, self.tracking)
             if trial := queue.next_trial():
@@ -131,7 +131,7 @@ class Worker:
                 if running.outcome is None:  # its run was not open yet
                     running.sign_off(Outcome(RunState.INTERRUPTED))
                 queue.tell(trial.number)
-                if not stop.asked:  # not by `Stop`, which asks first
+                if not stop.requested:  # not by `Stop`, which asks first
                     raise
         if running.no_room:
             raise OutputError(

@@ -116,7 +116,7 @@ class FinesweepSweeper(Sweeper):
             try:
                 return launcher.launch(jobs, initial_job_idx=0)
             except BrokenProcessPool as error:
-                if stop.asked:
+                if stop.requested:
                     raise KeyboardInterrupt from error
                 prepared.recover()
                 print(f"a worker died ({type(error).__name__}); starting the workers again", file=sys.stderr)
