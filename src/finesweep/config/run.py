@@ -126,7 +126,8 @@ class DataConfig:
     text_columns: list[str] = MISSING
     label_column: str = "label"
     label_columns: list[str] = field(default_factory=list)  # several labels: a 0/1 column for each
-    label_separator: str | None = None  # several labels: between the names in one text
+    # several labels: between the names in one text
+    label_separator: str | None = ruled(None, Rule(bool, "a text that is not empty"))
     labels: list[str] | None = None  # names in the order of their ids; null: sorted names found in train
     problem_type: ProblemType = ProblemType.classification
     metric: str = MISSING  # a name in `finesweep.tasks.metrics`, or a function of yours: module:function
