@@ -69,7 +69,7 @@ def _build_entry(folder: Path, build: Callable[[Path], None]) -> None:
 
 
 def _verify(folder: Path) -> None:
-    """Compares all files with their checksums. Raises: ValueError for a changed one, OSError for a lost one."""
+    """Compares all files with their checksums. Raises: ValueError or OSError for a changed or lost file."""
     sums = json.loads((folder / _CHECKSUMS).read_text())
     for name, expected in sums.items():
         if sha256(folder / name) != expected:
