@@ -1,10 +1,12 @@
 """What a command must share with a study to go on with it, also when an older finesweep started it."""
 
+from pathlib import Path
+
 import pytest
 from sweeping import STORAGE, evaluate, sweep
 
 from finesweep.config.run import RunConfig
-from finesweep.errors import StudyError
+from finesweep.errors import ConfigError, StudyError
 from finesweep.hooks import RunHooks
 from finesweep.monitor import report
 from finesweep.study import storage
@@ -48,3 +50,25 @@ def test_a_study_says_whose_f1_it_maximizes() -> None:
     best = report.best(study)
     assert (best.metric, best.score) == ("f1", "f1 of 'entailment'")
     assert report.lines(best)[0].startswith("best:         f1 of 'entailment' 0.0")
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_study_of_version_0_1_that_scored_the_other_labels_f1_is_another_study() -> None:
+    study = sweep(learning_rate, "hydra.sweeper.study.n_trials=1", "data.metric=f1")
+    record = StudyRecord(study)
+    assert record.identity is not None
+    record.identity = {key: value for key, value in record.identity.items() if key != "data.positive_label"}
+    with pytest.raises(StudyError, match="positive_label: was 'not_entailment', is 'entailment'"):
+        sweep(learning_rate, "hydra.sweeper.study.n_trials=2", "data.metric=f1")
+    second = "data.positive_label=not_entailment"
+    assert len(sweep(learning_rate, "hydra.sweeper.study.n_trials=2", "data.metric=f1", second).trials) == 2
+
+
+def test_an_objective_that_cannot_score_the_labels_is_refused(own_folder: Path) -> None:
+    (own_folder / "t.csv").write_text("text,label\na,fraud\nb,legit\n" * 4)
+    table = ("data=table", "data.path=t.csv", "data.text_columns=[text]", "data.eval_split=train")
+    both = "+hydra.sweeper.study.objectives={f1: maximize, train_runtime: minimize}"
+    with pytest.raises(
+        ConfigError, match="objectives: got 'f1'; known: accuracy, balanced_accuracy, f1_macro"
+    ):
+        sweep(learning_rate, *table, both)

@@ -85,3 +85,18 @@ def test_a_loss_with_equal_weights_is_the_models_own() -> None:
     logits, labels = torch.tensor([[1.0, -1.0], [0.5, 2.0], [0.0, 0.3]]), torch.tensor([0, 1, 0])
     weighted = task().weighted_loss(logits, labels, torch.ones(2))
     torch.testing.assert_close(weighted, torch.nn.functional.cross_entropy(logits, labels))
+
+
+def test_a_weight_counts_in_a_batch_of_one_row_too() -> None:
+    logits, labels, weights = (
+        torch.tensor([[1.0, -1.0], [0.5, 2.0]]),
+        torch.tensor([0, 1]),
+        torch.tensor([3.0, 1]),
+    )
+    rows = [task().weighted_loss(logits[i : i + 1], labels[i : i + 1], weights) for i in range(2)]
+    torch.testing.assert_close(sum(rows) / 2, task().weighted_loss(logits, labels, weights))
+    assert rows[0] == pytest.approx(3 * float(torch.nn.functional.cross_entropy(logits[:1], labels[:1])))
+
+
+def test_labels_that_are_numbers_can_be_weighted(config: Compose) -> None:
+    assert config("data.class_weights={0: 1, 1: 5}").data.class_weights == {"0": 1, "1": 5}

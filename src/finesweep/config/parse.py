@@ -62,6 +62,8 @@ def _of_today(plain: dict[str, Any]) -> dict[str, Any]:
 def _checked(cfg: Any) -> RunConfig:
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, RunConfig)
+    if isinstance(weights := config.data.class_weights, dict):  # labels are names, also 0 and 1
+        config.data.class_weights = {str(name): weight for name, weight in weights.items()}
     check_rules(config)
     return config
 
@@ -83,7 +85,8 @@ def flat(config: RunConfig) -> dict[str, Any]:
     def walk(prefix: str, node: dict[str, Any]) -> dict[str, Any]:
         leaves: dict[str, Any] = {}
         for key, value in node.items():
-            leaves |= walk(f"{prefix}{key}.", value) if isinstance(value, dict) else {prefix + key: value}
+            is_group = isinstance(value, dict) and key != "class_weights"
+            leaves |= walk(f"{prefix}{key}.", value) if is_group else {f"{prefix}{key}": value}
         return leaves
 
     return walk("", to_dict(config))

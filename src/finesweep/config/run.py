@@ -126,7 +126,8 @@ class DataConfig:
     text_columns: list[str] = MISSING  # one column, or two that are encoded as a pair
     label_column: str = "label"
     label_columns: list[str] = field(default_factory=list)  # multi-label: one 0/1 column per label
-    label_separator: str | None = None  # multi-label: separates the names within one text
+    # multi-label: separates the names within one text
+    label_separator: str | None = ruled(None, Rule(bool, "a text that is not empty"))
     labels: list[str] | None = None  # label names, ordered by id; null: the sorted names in train
     problem_type: ProblemType = ProblemType.classification
     metric: str = MISSING  # a name from the task type's `metrics`, or module:function for your own

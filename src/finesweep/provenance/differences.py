@@ -11,7 +11,7 @@ PLACES = ("tracking.", "cache_dir", "predict", "data.path", "model.name_or_path"
           "trainer.threads", "trainer.device", "trainer.precision")  # fmt: skip
 # Packages whose code computes, or reads what is computed with.
 COMPUTING = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "datasets",
-             "pyarrow", "evaluate", "triton")  # fmt: skip
+             "pyarrow", "evaluate", "scikit-learn", "scipy", "triton")  # fmt: skip
 # Rooms of finesweep that read runs and train none; tests/test_import_rules.py keeps them so.
 OBSERVING = ("monitor/", "reproduce/", "cli/")
 SHORT = 12  # characters of a hash, for people
@@ -114,7 +114,7 @@ def _packages(then: Provenance, now: Provenance) -> Iterator[Change]:
 def _leaves(section: str, prefix: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
     for key in dict.fromkeys([*then, *now]):
         one, other = then.get(key), now.get(key)
-        if isinstance(one, dict) or isinstance(other, dict):
+        if all(side is None or isinstance(side, dict) for side in (one, other)) and one != other:
             yield from _leaves(section, f"{prefix}{key}.", one or {}, other or {})
         elif one != other:
             yield Change(section, prefix + key, one, other)

@@ -15,6 +15,7 @@ from finesweep.errors import StudyError
 from finesweep.study import storage as studies
 from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
+from finesweep.tasks import task_of
 from finesweep.tracking import TrackedRun
 
 # The config groups that the trials of a study share, but for what is searched.
@@ -36,6 +37,7 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
         # Below a group that is searched, only what the command fixes is the same for all trials.
         "fixed": sorted(text for text in sweep.overrides if text.partition(".")[0] in searched),
         **shared,
+        "data.positive_label": _positive_label(sweep, splits),
         "data.train content": fingerprint(splits.train),
         "data.eval content": fingerprint(splits.eval),
     }
@@ -52,7 +54,15 @@ def _is_within(key: str, searched: set[str]) -> bool:
     return key in searched or key.partition(".")[0] in searched
 
 
-def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any]) -> None:
+def _positive_label(sweep: SweepRequest, splits: Splits) -> str | None:
+    """Gives the label that the study's objectives are about; None where they are about all labels."""
+    task, names = task_of(sweep.run.data), splits.labels or []
+    binary = any(name in task.metrics and task.metrics[name].is_binary for name in sweep.objectives)
+    positive = task.positive_id(names) if binary else None
+    return None if positive is None else names[positive]
+
+
+def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any], splits: Splits) -> None:
     """Raises: StudyError with the difference, if the study exists and was started with something else."""
     try:
         study = studies.load(sweep.name, sweep.config.study.storage)
@@ -62,6 +72,10 @@ def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any]) -> None:
     if stored is None:
         return
     requested = json.loads(json.dumps(requested))
+    if "data.positive_label" not in stored and requested["data.positive_label"] is not None:
+        stored = stored | {
+            "data.positive_label": (splits.labels or [])[-1]
+        }  # version 0.1 scored the second label
     stored = _of_today(stored, requested)
     changed = [key for key in {**stored, **requested} if stored.get(key) != requested.get(key)]
     if not changed:

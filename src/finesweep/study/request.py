@@ -1,5 +1,6 @@
 """The request of one `-m` command."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finesweep.config.run import Direction, RunConfig, metric_key
@@ -29,12 +30,12 @@ class SweepRequest:
         data = self.run.data
         return self.config.study.objectives or {metric_key(data.metric): direction_of(task_of(data))}
 
-    def check_objectives(self) -> None:
-        """Raises: ConfigError for an objective that no run has."""
-        task, names = task_of(self.run.data), self.run.data.labels
+    def check_objectives(self, names: Sequence[str]) -> None:
+        """Raises: ConfigError for an objective that no run has, or that cannot score these labels."""
+        task = task_of(self.run.data)
         fitting = [
             name for name in known_metrics(task)
-            if names is None or name not in task.metrics or not task.misfit(name, names)
+            if name not in task.metrics or not task.misfit(name, names)
         ]  # fmt: skip
         legal = [*fitting, "loss", *THROUGHPUT]
         for name in self.config.study.objectives:

@@ -6,6 +6,7 @@ compute_metrics = Scorer(task, names)
 """
 
 from finesweep.config.run import DataConfig, ProblemType
+from finesweep.errors import ConfigError
 from finesweep.tasks.base import Task
 from finesweep.tasks.classification import Classification
 from finesweep.tasks.multi_label import MultiLabel
@@ -22,6 +23,9 @@ def task_of(config: DataConfig) -> Task:
     """Raises: ConfigError for keys that are not for this type of task."""
     task = TYPES[config.problem_type](config)
     task.check_config()
+    if config.positive_label is not None and not isinstance(task, Classification):
+        legal = f"null for data.problem_type={task.problem_type.value}"
+        raise ConfigError.at("data.positive_label", config.positive_label, legal)
     return task
 
 

@@ -109,7 +109,7 @@ class Task(ABC):
     def weighted_loss(
         self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
     ) -> torch.Tensor:
-        """Gives the mean loss of a batch under class weights [labels]."""
+        """Gives the mean over a batch of each row's loss times its label's weight. `weights`: [labels]."""
         raise NotImplementedError(f"{self.problem_type.value} has no class weights")
 
     # Scoring

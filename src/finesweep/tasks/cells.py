@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+LARGEST = 3.4e38  # of float32, in which numbers are learned
+
 
 class CellError(ValueError):
     """A cell that no label or text can be made of; the message says what it is and what is legal."""
@@ -39,17 +41,19 @@ def as_number(cell: object) -> float:
         number = float("nan" if cell is None or isinstance(cell, bool) else cell)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         number = math.nan
-    if not math.isfinite(number):
-        raise CellError(f"the label is {cell!r}; legal for regression: a finite number")
+    if not abs(number) <= LARGEST:
+        raise CellError(
+            f"the label is {cell!r}; legal for regression: a finite number, at most {LARGEST:.2g}"
+        )
     return number
 
 
 def as_flag(cell: object) -> bool:
     """Reads a 0/1 cell; true, false, 1.0 and 0.0 are legal too. Raises: CellError."""
     text = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip().lower()
-    if text in ("1", "true"):
+    if text in ("1", "1.0", "true"):
         return True
-    if text in ("0", "false"):
+    if text in ("0", "0.0", "false"):
         return False
     raise CellError(f"the label is {'empty' if is_empty(cell) else repr(cell)}; legal: 0 or 1")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from finesweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,10 +25,12 @@ def class_weights(task: Task, names: Sequence[str], labels: Any) -> list[float] 
         return None
     counts = task.class_counts(labels, len(names))
     if wanted == "balanced":
-        if missing := [name for name, count in zip(names, counts, strict=True) if count == 0]:
-            legal = f"a weight for each label, for no training row is {missing[0]!r}"
+        with np.errstate(divide="ignore"):
+            balanced = task.balanced_weights(counts, len(labels))
+        if bad := [name for name, weight in zip(names, balanced, strict=True) if not 0 < weight < np.inf]:
+            legal = f"a weight for each label, for {bad[0]!r} is on no training row, or on all of them"
             raise ConfigError.at("data.class_weights", "balanced", legal)
-        return [float(weight) for weight in task.balanced_weights(counts, len(labels))]
+        return [float(weight) for weight in balanced]
     given = {str(name): float(weight) for name, weight in wanted.items()}
     if given.keys() != set(names):
         raise ConfigError.at("data.class_weights", given, f"a weight for each of {', '.join(names)}")

@@ -25,7 +25,8 @@ NEGATIONS = ("not_", "not-", "not ", "non_", "non-", "no_", "no-")
 
 def _quadratic_kappa(judged: Judged) -> float:
     """Takes the labels as grades in the order of their ids."""
-    return or_zero(of_predictions("cohen_kappa_score", weights="quadratic"))(judged)
+    grades = list(range(len(judged.names)))
+    return or_zero(of_predictions("cohen_kappa_score", weights="quadratic", labels=grades))(judged)
 
 
 class Classification(Task):
@@ -76,7 +77,7 @@ class Classification(Task):
     ) -> "torch.Tensor":
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(logits, labels, weight=weights)
+        return cross_entropy(logits, labels, weight=weights, reduction="none").mean()
 
     def scores(self, logits: Array, label_ids: Array | None = None) -> Array:
         return softmax(logits)

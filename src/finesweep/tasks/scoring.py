@@ -75,14 +75,12 @@ class Scorer:
     """
 
     def __init__(self, task: Task, names: Sequence[str], more: Collection[str] = ()) -> None:
-        """`more`: names of further metrics; those that are none of this task's are left to others."""
+        """`more`: names of further metrics; those that cannot score this task are left out."""
         self.task, self.names, self.positive = task, list(names), task.positive_id(names)
         wanted = [task.config.metric, *task.default_metrics(names), *sorted(more)]
-        self.metrics = {
-            metric_key(name): metric_of(task, name)
-            for name in wanted
-            if is_own_metric(name) or name in task.metrics
-        }
+        own = [name for name in wanted if is_own_metric(name)]
+        known = [name for name in wanted if name in task.metrics and not task.misfit(name, names)]
+        self.metrics = {metric_key(name): metric_of(task, name) for name in (*own, *known)}
         self.predictions_sha256 = ""  # of the last call
         self._evaluate = _evaluate_metric(self)
 

@@ -88,7 +88,10 @@ class Tokens(Task):
     ) -> "torch.Tensor":
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(logits.flatten(0, 1), labels.flatten(), weight=weights, ignore_index=IGNORED)
+        losses = cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), weight=weights, ignore_index=IGNORED, reduction="sum"
+        )
+        return losses / (labels != IGNORED).sum().clamp(min=1)
 
     def references(self, label_ids: Array) -> list[list[int]]:
         return [row[row != IGNORED].tolist() for row in label_ids]

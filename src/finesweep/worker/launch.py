@@ -89,8 +89,8 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
         study_config.n_trials = min(study_config.n_trials, len(points))
     points = [named(point, sweep.space) for point in points]
     try_out(study_config, sweep.space)
-    sweep.check_objectives()
     splits = check_data(sweep.run)
+    sweep.check_objectives(splits.labels or ["value"])
     check_model(sweep.run.model)
     requested = identity(sweep, splits)
     workers, placement = plan_workers(sweep.run.trainer, sweep.config, parallel)
@@ -99,7 +99,7 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     studies.open_storage(study_config.storage)
     open_store(sweep.run.tracking)
     with study_lock(study_config.storage, sweep.name):  # two commands at once make one study, with one parent
-        refuse_other_study(sweep, requested)
+        refuse_other_study(sweep, requested, splits)
         check_folders(sweep.run.tracking, Path(sweep.folder))
         study = studies.create(study_config, sweep.objectives, points, _attributes(sweep, requested, splits))
         check_candidates(study, study_config.confirm.top_k)
