@@ -170,7 +170,7 @@ GOOD = "text,mood\na,x\nb,y\nc,x\n"
         ("t.jsonl", "[1]\n", {}, r"t.jsonl, row 1: got 1; expected an object"),
         ("t.jsonl", '{"text": "a", "mood": 0.5}\n' * 3, {}, r"row 1, line 1: .*problem_type=regression"),
         ("t.parquet", "no parquet", {}, r"t.parquet: not a readable parquet file"),
-        ("t.xlsx", "x", {}, r"t.xlsx is of an unknown kind; known: .csv, .tsv"),
+        ("t.xlsx", "x", {}, r"t.xlsx is of an unknown file type; known: .csv, .tsv"),
     ],
 )
 def test_bad_table_is_refused_with_place_and_remedy(
@@ -194,7 +194,7 @@ def test_folder_must_hold_one_table_per_split(tmp_path: Path, files: list[str], 
 
 
 def test_missing_path_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere is not there"):
+    with pytest.raises(DataError, match="nowhere does not exist"):
         load_splits(config(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="data.path: got None"):
         load_splits(replace(BASE, path=None))

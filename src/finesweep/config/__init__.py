@@ -1,1 +1,1 @@
-"""What runs and studies are made of, as typed dataclasses with a rule beside each field."""
+"""The config of runs and studies: typed dataclasses, with the legal values stated beside each field."""

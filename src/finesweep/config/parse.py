@@ -1,4 +1,4 @@
-"""From Hydra's config, or from a record, to dataclasses and back. Nothing else reads a `DictConfig`."""
+"""Converts Hydra's configs and recorded ones into dataclasses and back. Nothing else reads `DictConfig`."""
 
 import copy
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from finesweep.errors import ConfigError
 
 
 def register_schema() -> None:
-    """Makes `RunConfig` the base of `conf/config.yaml`."""
+    """Registers `RunConfig` with Hydra as `run_config`, the schema that `conf/config.yaml` starts from."""
     ConfigStore.instance().store(name="run_config", node=RunConfig)
 
 
 def parse_config(cfg: DictConfig) -> RunConfig:
     """Turns Hydra's config into plain dataclasses and checks every value.
 
-    Raises: ConfigError, naming the key, its value and what is legal.
+    Raises: ConfigError, which names the key, its value and what is legal.
     """
     cfg = copy.deepcopy(cfg)
     with flag_override(cfg, ["struct", "readonly"], False):
@@ -36,7 +36,7 @@ def parse_config(cfg: DictConfig) -> RunConfig:
 def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     """Builds a RunConfig from dictionaries (later ones win), then applies ``key=value`` overrides.
 
-    Raises: ConfigError, or OmegaConf's own error for a key that there is not.
+    Raises: ConfigError for an illegal value, OmegaConf's own error for an unknown key.
     """
     merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *map(_of_today, plain))
     for text in overrides:
@@ -44,18 +44,18 @@ def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfi
             merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([text]))
         except (ValidationError, YAMLError) as error:
             problem = str(error).splitlines()[0]
-            raise ConfigError(f"{text}: {problem}; legal: one key and its value, as seed=43") from error
+            raise ConfigError(f"{text}: {problem}; legal: one key and its value, such as seed=43") from error
     return _checked(merged)
 
 
 def _of_today(plain: dict[str, Any]) -> dict[str, Any]:
-    """Adds what version 0.1 left to be inferred: the source of the data, and whose F1 it scored."""
+    """Adds the keys that configs of version 0.1 lack: `data.source` and `data.positive_label`."""
     data = plain.get("data", {})
     if not data or "source" in data:
         return plain
     source = "glue" if data.get("glue_task") else "table" if data.get("path") else "demo"
     labels = data.get("labels") or []
-    positive = labels[1] if len(labels) == 2 else None  # it scored the label of id 1
+    positive = labels[1] if len(labels) == 2 else None  # version 0.1 scored the label with id 1
     return {**plain, "data": {**data, "source": source, "positive_label": positive}}
 
 
@@ -69,7 +69,7 @@ def _checked(cfg: Any) -> RunConfig:
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Gives the resolved config as plain nested values, for YAML and JSON."""
+    """Converts the config to nested dictionaries of plain values, for YAML and JSON."""
     container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
@@ -80,7 +80,7 @@ def to_yaml(config: RunConfig) -> str:
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
-    """Gives the resolved config under dotted keys: ``{"optimizer.learning_rate": 1e-4, ...}``."""
+    """Converts the config to one dictionary with dotted keys: ``{"optimizer.learning_rate": 1e-4, ...}``."""
 
     def walk(prefix: str, node: dict[str, Any]) -> dict[str, Any]:
         leaves: dict[str, Any] = {}

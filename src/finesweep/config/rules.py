@@ -1,4 +1,4 @@
-"""Rules for config values: each stands beside its field, and one walk over the fields checks them all."""
+"""Rules for config values: each rule stands beside its field, and `check_rules` checks all fields."""
 
 import dataclasses
 import math
@@ -9,16 +9,16 @@ from typing import Any
 
 from finesweep.errors import ConfigError
 
-RULE = "rule"  # its key in a field's metadata
+RULE = "rule"  # the key of a rule in its field's metadata
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Which values of a field are legal."""
+    """Defines which values of a field are legal."""
 
     allows: Callable[[Any], object]
-    legal: str  # says so to a person
-    allows_null: bool = True  # where the field's type allows null at all
+    legal: str  # the legal values in words, for error messages
+    allows_null: bool = True  # matters only where the field's type allows null
 
 
 def ruled(default: Any, rule: Rule) -> Any:
@@ -48,7 +48,7 @@ def matching(pattern: str, legal: str) -> Rule:
 
 
 def check_rules(config: Any, prefix: str = "") -> None:
-    """Checks every field that has a rule, in nested dataclasses too. `prefix` is said before each key.
+    """Checks every field that has a rule, in nested dataclasses too. Errors name `prefix` before each key.
 
     Raises: ConfigError for the first value that its rule does not allow.
     """

@@ -1,4 +1,4 @@
-"""What one run is made of. These classes are the one source of defaults: YAML says only what differs."""
+"""The config of one run. These classes are the only source of defaults: YAML files say only what differs."""
 
 import re
 from dataclasses import dataclass, field
@@ -29,12 +29,12 @@ OWN_METRIC = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:function
 
 
 def is_own_metric(metric: str) -> bool:
-    """Whether `data.metric` names a function of a person's own."""
+    """Tells whether `data.metric` names a user's own function, as `module:function`."""
     return OWN_METRIC.fullmatch(metric) is not None
 
 
 def metric_key(metric: str) -> str:
-    """Gives the name under which a metric is logged: `my_module.my_function` for `my_module:my_function`."""
+    """Returns a metric's name in the logs: `my_module.my_function` for `my_module:my_function`."""
     return metric.replace(":", ".")
 
 
@@ -44,7 +44,7 @@ class Init(Enum):
 
 
 class DataSource(Enum):
-    """Where rows come from: GLUE's files or the hub's copy, a person's own table, or text made here."""
+    """Where rows come from: GLUE (its files, or the hub), the user's own table, or the generated demo."""
 
     glue = "glue"
     table = "table"
@@ -80,11 +80,11 @@ class Precision(Enum):
 
 FREEZE = Rule(
     lambda value: value in ("embeddings", "encoder") or (type(value) is int and value >= 1),
-    "null, embeddings, encoder, or how many of the lowest layers (1 or more; the embeddings with them)",
+    "null, embeddings, encoder, or how many of the lowest layers, 1 or more (and the embeddings with them)",
 )
 CLASS_WEIGHTS = Rule(
     lambda value: value == "balanced" or (isinstance(value, dict) and all(map(_is_weight, value.values()))),
-    "null, balanced, or a weight above 0 for each label, as '{fraud: 10, legit: 1}'",
+    "null, balanced, or a weight above 0 for each label, such as '{fraud: 10, legit: 1}'",
 )
 
 
@@ -94,7 +94,7 @@ def _is_weight(value: Any) -> bool:
 
 @dataclass
 class Architecture:
-    """Sizes of a BERT that is built here instead of read from a checkpoint; names are `BertConfig`'s."""
+    """Sizes of a BERT that is built from the config, not from a checkpoint; named as in `BertConfig`."""
 
     vocab_size: int = MISSING
     hidden_size: int = MISSING
@@ -106,42 +106,42 @@ class Architecture:
 @dataclass
 class ModelConfig:
     name: str = ruled(MISSING, NAME)
-    name_or_path: str | None = None  # hub id or local folder; null: `architecture` is built instead
-    revision: str | None = None
-    init: Init = Init.pretrained
-    # tokens, special ones included
+    name_or_path: str | None = None  # hub id or local folder; null: a model of `architecture`
+    revision: str | None = None  # branch, tag or commit on the hub; null: the default branch
+    init: Init = Init.pretrained  # random: the same sizes and tokenizer, with random weights
+    # in tokens, including special ones; longer inputs are cut off
     max_length: int = ruled(128, Rule(lambda value: value >= 8, "8 tokens or more"))
-    dropout: float | None = ruled(None, BELOW_ONE)  # null: the checkpoint's own
-    freeze: Any = ruled(None, FREEZE)  # what is not trained: embeddings, encoder, or the N lowest layers
-    gradient_checkpointing: bool = False  # less memory for activations, about a third more time
-    architecture: Architecture | None = None
+    dropout: float | None = ruled(None, BELOW_ONE)  # null: as in the checkpoint
+    freeze: Any = ruled(None, FREEZE)  # not trained: embeddings, encoder, or the N lowest layers
+    gradient_checkpointing: bool = False  # saves memory: recomputes activations, about a third slower
+    architecture: Architecture | None = None  # used only if name_or_path is null
 
 
 @dataclass
 class DataConfig:
-    name: str = ruled(MISSING, NAME)  # a label that a person chooses; also the MLflow experiment's name
+    name: str = ruled(MISSING, NAME)  # freely chosen; also the name of the MLflow experiment
     source: DataSource = MISSING
-    glue_task: str | None = ruled(None, one_of(*GLUE_TASKS))
-    path: str | None = None  # official GLUE download, or the user's table(s)
-    text_columns: list[str] = MISSING
+    glue_task: str | None = ruled(None, one_of(*GLUE_TASKS))  # for source=glue
+    path: str | None = None  # folder of the official GLUE download; table file, or folder of them
+    text_columns: list[str] = MISSING  # one column, or two that are encoded as a pair
     label_column: str = "label"
-    label_columns: list[str] = field(default_factory=list)  # several labels: a 0/1 column for each
-    # several labels: between the names in one text
+    label_columns: list[str] = field(default_factory=list)  # multi-label: one 0/1 column per label
+    # multi-label: separates the names within one text
     label_separator: str | None = ruled(None, Rule(bool, "a text that is not empty"))
-    labels: list[str] | None = None  # names in the order of their ids; null: sorted names found in train
+    labels: list[str] | None = None  # label names, ordered by id; null: the sorted names in train
     problem_type: ProblemType = ProblemType.classification
-    metric: str = MISSING  # a name in `finesweep.tasks.metrics`, or a function of yours: module:function
-    direction: Direction | None = None  # null: the metric's own
-    positive_label: str | None = None  # whose F1, precision, recall and curves, where there are two labels
-    threshold: float = ruled(0.5, SHARE)  # several labels: the probability from which a label is predicted
-    class_weights: Any = ruled(None, CLASS_WEIGHTS)  # of the loss; balanced: rare labels weigh more
+    metric: str = MISSING  # a name from the task type's `metrics`, or module:function for your own
+    direction: Direction | None = None  # null: the metric's usual one; your own metric needs it
+    positive_label: str | None = None  # of two labels, the one that f1, precision, recall score
+    threshold: float = ruled(0.5, SHARE)  # multi-label: the lowest probability at which a label is predicted
+    class_weights: Any = ruled(None, CLASS_WEIGHTS)  # weights in the loss; balanced: rarer labels weigh more
     train_split: str = "train"
     eval_split: str | None = "validation"
-    final_eval_split: str | None = None  # scored once, with the best checkpoint
-    test_split: str | None = None  # unlabelled; predicted for the submission
-    # share of train that selects; eval_split is then scored once
+    final_eval_split: str | None = None  # scored once, by the best checkpoint, after training
+    test_split: str | None = None  # predicted by the best checkpoint; its labels are not read
+    # share of train that selects the best checkpoint instead of eval_split, which is then scored once
     holdout: float | None = ruled(None, SHARE)
-    # training rows that data=demo makes
+    # number of training rows that source=demo generates
     demo_rows: int = ruled(4000, Rule(lambda value: value >= 100, "100 rows or more"))
 
 
@@ -153,9 +153,9 @@ class OptimizerConfig:
     adam_beta1: float = ruled(0.9, BELOW_ONE)
     adam_beta2: float = ruled(0.999, BELOW_ONE)
     adam_epsilon: float = ruled(1e-8, POSITIVE)
-    momentum: float = ruled(0.0, BELOW_ONE)  # sgd only
+    momentum: float = ruled(0.0, BELOW_ONE)  # for sgd only
     warmup_steps: float = ruled(
-        0.1, Rule(NOT_NEGATIVE.allows, "a number of steps, or below 1 a share of all steps")
+        0.1, Rule(NOT_NEGATIVE.allows, "a number of steps, or, below 1, a share of all steps")
     )
     lr_scheduler_type: str = ruled("linear", one_of(*SCHEDULES))
     max_grad_norm: float = ruled(1.0, Rule(NOT_NEGATIVE.allows, "0 (no clipping) or more"))
@@ -167,31 +167,33 @@ class TrainerConfig:
     per_device_train_batch_size: int = ruled(16, COUNT)
     per_device_eval_batch_size: int = ruled(128, COUNT)
     gradient_accumulation_steps: int = ruled(1, COUNT)
-    evals_per_epoch: int = ruled(1, COUNT)
-    early_stopping_patience: int | None = ruled(None, COUNT)  # evaluations without a better one
-    precision: Precision = Precision.auto  # bf16 or fp16 where the device is good at it, else fp32
+    evals_per_epoch: int = ruled(1, COUNT)  # evaluations and checkpoints, evenly spaced
+    # a run stops after so many evaluations without a new best; null: it trains all epochs
+    early_stopping_patience: int | None = ruled(None, COUNT)
+    precision: Precision = Precision.auto  # auto: bf16 or fp16 where the device computes it fast, else fp32
     device: str = ruled("auto", matching(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda, cuda:0, cuda:1, ..."))
-    deterministic: bool = True  # on a GPU: the same run gives the same weights, at some cost in speed
-    threads: int | None = ruled(None, COUNT)  # null: all cores, or one for each of a sweep's workers
+    deterministic: bool = True  # on a GPU: equal runs give equal weights, at some cost in speed
+    threads: int | None = ruled(None, COUNT)  # null: all cores; in a sweep, one for each worker
 
 
 @dataclass
 class TrackingConfig:
     uri: str = "sqlite:///mlruns/mlflow.db"
     artifacts: str = ruled(
-        "mlruns/artifacts", Rule(lambda value: "://" not in value, "a folder; a server keeps them itself")
+        "mlruns/artifacts",
+        Rule(lambda value: "://" not in value, "a folder; an MLflow server has its own store"),
     )
-    system_metrics: bool = True
+    system_metrics: bool = True  # log CPU, memory and GPU use
 
     @property
     def is_server(self) -> bool:
-        """Whether an MLflow server keeps the runs; it has its own place for artifacts."""
+        """Whether runs go to an MLflow server, which stores artifacts in a place of its own."""
         return self.uri.startswith("http")
 
 
 @dataclass
 class RunConfig:
-    """The whole of one run. `sweep` names the file under `sweeps/`; its content lies in `hydra.sweeper`."""
+    """The complete config of one run. (A sweep's own settings are not in it: see `SweepConfig`.)"""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)

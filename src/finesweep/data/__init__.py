@@ -1,4 +1,4 @@
-"""Rows for training, selecting and predicting: from GLUE, the user's own tables, or generated here.
+"""Reads, splits and encodes rows, from GLUE, from the user's own tables, or from the generated demo.
 
 splits = load_splits(config.data, seed=config.seed)
 train = encode(splits.train, tokenizer, config.data.text_columns, 128, Path("mlruns/cache"))

@@ -1,4 +1,4 @@
-"""Cache entries: folders that one process builds, and that any number of processes then read."""
+"""Cache entries: each is a folder that one process builds and any number of processes read."""
 
 import json
 import logging
@@ -20,14 +20,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _CHECKSUMS = "checksums.json"
-_ABANDONED_S = 6 * 3600  # A build never takes that long, so its process was killed.
-_ATTEMPTS = 5  # An attempt is lost when another process replaces a damaged entry at the same moment.
+_ABANDONED_S = 6 * 3600  # no build takes so long: the process that built was killed
+_ATTEMPTS = 5  # an attempt fails if another process replaces a damaged entry at the same moment
 
 
 def cached_folder(folder: Path, build: Callable[[Path], None], load: Callable[[Path], T]) -> T:
-    """Returns `load(folder)`; before that, `build` fills the folder if it is missing or damaged.
+    """Returns `load(folder)`. If the folder is missing or damaged, `build` fills it first.
 
-    Several processes may build at once: the first one's entry is kept. Readers check every file's SHA-256.
+    Several processes may build the same entry at once: the first to finish wins. Every file's SHA-256 is
+    checked before it is read.
     Raises: OutputError if the folder cannot be written, or cannot be read back.
     """
     problem: Exception | None = None
@@ -39,13 +40,15 @@ def cached_folder(folder: Path, build: Callable[[Path], None], load: Callable[[P
             return load(folder)
         except (OSError, ValueError) as error:
             problem = error
-            log.warning("%s is damaged (%s): building it again", folder, error)
+            log.warning("%s is damaged (%s) and is built again", folder, error)
             _discard(folder)
-    raise OutputError(f"{folder}: written but not readable: {problem}; check the disk, or set cache_dir")
+    raise OutputError(
+        f"{folder}: was written but cannot be read: {problem}; check the disk, or set cache_dir"
+    )
 
 
 def _build_entry(folder: Path, build: Callable[[Path], None]) -> None:
-    """Builds the entry beside its place; if another process was first, its entry stays.
+    """Builds the entry in a staging folder and renames it, unless another process was faster.
 
     Raises: OutputError if the cache cannot be written.
     """
@@ -61,12 +64,12 @@ def _build_entry(folder: Path, build: Callable[[Path], None]) -> None:
             return
         raise OutputError(
             f"cache_dir: {folder.parent} cannot be written: {error.strerror or error}; "
-            "free some room, make it writable, or set cache_dir to another folder"
+            "free disk space, make it writable, or set cache_dir to another folder"
         ) from error
 
 
 def _verify(folder: Path) -> None:
-    """Raises: ValueError or OSError unless every file is as it was written."""
+    """Compares all files with their checksums. Raises: ValueError or OSError for a changed or lost file."""
     sums = json.loads((folder / _CHECKSUMS).read_text())
     for name, expected in sums.items():
         if sha256(folder / name) != expected:
@@ -74,7 +77,7 @@ def _verify(folder: Path) -> None:
 
 
 def _discard(folder: Path) -> None:
-    """Renames a damaged entry, then removes it, so that a reader sees a whole entry or none."""
+    """Removes a damaged entry. It is renamed first, so that a reader sees a whole entry or none."""
     try:
         aside = Path(tempfile.mkdtemp(prefix=f"{STAGING}{folder.name}-", dir=folder.parent))
         try:
@@ -82,9 +85,11 @@ def _discard(folder: Path) -> None:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except FileNotFoundError:
-        return  # another process was quicker
+        return  # another process has removed it already
     except OSError as error:
-        raise OutputError(f"{folder}: damaged and cannot be removed: {error}; remove it") from error
+        raise OutputError(
+            f"{folder}: is damaged and cannot be removed ({error}); remove it by hand"
+        ) from error
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rows become token ids, once per content; every process then maps the same file into memory."""
+"""Encodes rows as token ids. The same rows are encoded once; every process maps the same file into memory."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from finesweep.data.words import encode_words, token_columns
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_FORMAT = 1  # raised when the columns below change
+_FORMAT = 1  # increase it when the encoded columns change, so that old cache entries are not used
 _FILE = "encoded.arrow"
 _BATCH = 1000
 
@@ -30,11 +30,13 @@ def encode(
     cache_dir: Path,
     pretokenized: bool = False,
 ) -> Dataset:
-    """Makes columns input_ids, what else the tokenizer makes, "length" (tokens), and "labels" if there are.
+    """Encodes the text columns as token ids, without padding.
 
-    Two text columns are encoded as a pair, the longer one cut first; nothing is padded.
-    pretokenized: the text column holds lists of words, and a label is a list of tags; see
-    `words.encode_words`. Kept under `cache_dir`, by the content of rows, tokenizer and settings.
+    The result has the tokenizer's columns (input_ids, attention_mask, ...), "length" (the number of a row's
+    tokens), and "labels" if the rows have labels. Two text columns are encoded as a pair; if a pair exceeds
+    `max_length`, the longer text is cut first. pretokenized: the text column holds lists of words, and a
+    label is a list of tags; see `words.encode_words`.
+    The result is cached under `cache_dir` by the content of the rows, the tokenizer and the settings.
     """
     key = _key(dataset, tokenizer, text_columns, max_length, pretokenized)
 
@@ -61,7 +63,7 @@ def _key(
 
 
 def _identity(tokenizer: "PreTrainedTokenizerBase") -> list[Any]:
-    """Gives all that decides token ids; truncation and padding are left out, for each call sets them."""
+    """Returns what determines the token ids. Truncation and padding are left out: each call sets them."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         model: Any = [type(tokenizer).__qualname__, tokenizer.get_vocab(), repr(tokenizer)]
@@ -87,8 +89,8 @@ def _write(
             if pretokenized:
                 columns = encode_words(texts[0], labels, tokenizer, max_length)
             else:
-                made = tokenizer(*texts, truncation=True, max_length=max_length)  # True: longest first
-                columns = token_columns(made) | ({} if labels is None else {"labels": labels})
+                encoding = tokenizer(*texts, truncation=True, max_length=max_length)  # True: longest first
+                columns = token_columns(encoding) | ({} if labels is None else {"labels": labels})
             record = pa.RecordBatch.from_pydict(columns)
             writer = writer or pa.ipc.new_stream(sink, record.schema)
             writer.write_batch(record)
@@ -96,4 +98,4 @@ def _write(
             writer.close()
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        backend.no_truncation()  # else the tokenizer that is saved would depend on whether the cache was hit
+        backend.no_truncation()  # else the saved tokenizer would depend on whether the cache was hit

@@ -1,4 +1,4 @@
-"""GLUE: its tasks as the hub names them, and the official download `DIR/<Task>/{train,dev,test}.tsv`."""
+"""GLUE: its tasks under the hub's names, and a reader of the official download, `DIR/<Task>/train.tsv`."""
 
 import math
 from collections.abc import Mapping
@@ -19,21 +19,24 @@ _MNLI_FILES = {
     "test_matched": "test_matched.tsv",
     "test_mismatched": "test_mismatched.tsv",
 }
-_COLA_HEADER = ("source", "label", "star", "sentence")  # the files of train and dev have none
+_COLA_HEADER = ("source", "label", "star", "sentence")  # CoLA's train.tsv and dev.tsv have no header
 _AX_FOLDERS, _AX_FILES = ("diagnostic", "AX"), ("diagnostic.tsv", "AX.tsv")
-DIAGNOSTIC = "ax"
+DIAGNOSTIC = "ax"  # the split of MNLI that is GLUE's diagnostic set
 
 
 @dataclass(frozen=True)
 class Task:
-    """One GLUE task. `names` and `codes` (the files' names) are in the order of the hub's label ids."""
+    """One GLUE task.
+
+    `names` are the labels on the hub and `codes` the same labels in the files, both ordered by the hub's ids.
+    """
 
     hub_name: str
     folder: str
-    text: Mapping[str, str]  # the hub's column -> the file's
-    names: tuple[str, ...] | None  # None: a score from 0 to 5
+    text: Mapping[str, str]  # column on the hub -> column in the files
+    names: tuple[str, ...] | None  # None: the label is a score from 0 to 5
     codes: tuple[str, ...] = ()
-    label_column: str = "label"
+    label_column: str = "label"  # in the files
     files: Mapping[str, str] = field(default_factory=lambda: _FILES)
 
     @property
@@ -42,7 +45,7 @@ class Task:
 
 
 def has_labels(split: str) -> bool:
-    """Tells whether a split has labels: the benchmark keeps those of its test splits."""
+    """Tells whether a split has public labels; the benchmark keeps those of its test splits secret."""
     return not split.startswith("test") and split != DIAGNOSTIC
 
 
@@ -81,7 +84,7 @@ TASKS = {
         "is_duplicate",
     ),
     "mnli": _MNLI,
-    "ax": _MNLI,  # a test set for an MNLI model: the same data, other rows to predict
+    "ax": _MNLI,  # the same data as mnli; only the rows to predict differ
     "qnli": Task("qnli", "QNLI", {"question": "question", "sentence": "sentence"}, _ENTAILMENT, _ENTAILMENT),
     "rte": Task("rte", "RTE", _SENTENCES, _ENTAILMENT, _ENTAILMENT),
     "wnli": Task("wnli", "WNLI", _SENTENCES, ("not_entailment", "entailment"), ("0", "1")),
@@ -89,14 +92,14 @@ TASKS = {
 
 
 class GlueFiles:
-    """The official download; `root` holds the tasks' folders, or is the task's folder."""
+    """Reads the official download. `root` holds one folder per task, or is itself the task's folder."""
 
     hint = ""
 
     def __init__(self, task: Task, root: Path) -> None:
         if not root.is_dir():
             raise DataError(
-                f"data.path: {root} is no folder; expected the official GLUE download, "
+                f"data.path: {root} is not a folder; expected the official GLUE download, "
                 f"with {root / task.folder / task.files['train']}"
             )
         self._task, self._root = task, root
@@ -112,8 +115,8 @@ class GlueFiles:
             raise DataError(f"{path}: the split {split!r} of GLUE {task.hub_name} has no labels")
         header = _COLA_HEADER if task.hub_name == "cola" and has_labels(split) else None
         wanted = [*task.text.values(), *([task.label_column] if labelled else [])]
-        # Some questions of QQP's training and development files hold a line break, which leaves two short
-        # lines each; the hub's copy and everybody else leave them out too.
+        # In QQP's training and development files, some questions contain a line break, which splits their row
+        # into two short lines. These are skipped, as in the hub's copy.
         # Source: https://github.com/nyu-mll/GLUE-baselines/issues/5
         broken = task.hub_name == "qqp" and has_labels(split)
         tsv = read_tsv(path, wanted, fixed_header=header, skip_short_lines=broken)
@@ -137,7 +140,7 @@ class GlueFiles:
         raise DataError(
             f"data.path={self._root}: the split {split!r} of GLUE {self._task.hub_name} is not there; "
             f"looked for {self._root / folders[0] / files[0]} and {self._root / files[0]}; "
-            "data.path is the official download, with a folder per task"
+            "data.path must be the official download, with one folder per task"
         )
 
 

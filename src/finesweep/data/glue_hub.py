@@ -1,4 +1,4 @@
-"""GLUE from the Hugging Face hub, or from its local copy where there is no network."""
+"""GLUE from the Hugging Face hub, or from the local cache if the hub cannot be reached."""
 
 import datasets
 from datasets import Dataset, DatasetInfo, Features, Value
@@ -12,7 +12,7 @@ REPOSITORY = "nyu-mll/glue"
 
 
 class GlueHub:
-    """`datasets.load_dataset("nyu-mll/glue", task)`, one split at a time."""
+    """Reads `datasets.load_dataset("nyu-mll/glue", task)`, one split at a time."""
 
     hint = ""
 
@@ -32,7 +32,7 @@ class GlueHub:
         label = {LABEL: Value("float32" if task.names is None else "int64")} if labelled else {}
         features = Features({**text, **label})
         rows = self._load(split).select_columns(list(features))
-        # Plain strings and numbers: the hub's labels are of its ClassLabel type.
+        # The cast turns the hub's ClassLabel into plain numbers.
         return Dataset(rows.data.table.cast(features.arrow_schema), info=DatasetInfo(features=features))
 
     def _hub_split(self, split: str) -> tuple[str, str]:
@@ -43,7 +43,9 @@ class GlueHub:
         name, hub_split = self._hub_split(split)
         try:
             return datasets.load_dataset(REPOSITORY, name, split=hub_split)
-        except Exception as error:  # the hub's client, the download and the cache each have their own
+        except (
+            Exception
+        ) as error:  # the hub's client, the download and the cache each raise types of their own
             reason = str(error) if reachable else "the hub cannot be reached, and there is no local copy"
             download = f"import datasets; datasets.load_dataset('{REPOSITORY}', '{name}')"
             raise DataError(

@@ -1,4 +1,4 @@
-"""Labels by name become ids."""
+"""Determines the label names of a run, and converts labels from names to ids."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,10 +13,11 @@ from finesweep.tasks.base import Task, in_order
 
 
 def label_names(config: DataConfig, source: Source, train: Sequence[Part], task: Task) -> list[str] | None:
-    """Gives the names in the order of their ids; None for numbers.
+    """Returns the label names, ordered by id; None if labels are numbers.
 
     Raises:
-        ConfigError: `data.labels` does not fit. DataError: the training rows hold fewer than two labels.
+        ConfigError: `data.labels` does not fit.
+        DataError: the training rows have fewer than two different labels.
     """
     if not task.has_names:
         return None
@@ -33,13 +34,13 @@ def label_names(config: DataConfig, source: Source, train: Sequence[Part], task:
         only = f"only the label {next(iter(counts))!r}" if counts else "no label"
         raise DataError(
             f"{source.where(train[0].split)}: data.train_split={config.train_split!r} has {only} in column "
-            f"{config.label_column!r}; a classifier needs two or more"
+            f"{config.label_column!r}; a classifier needs at least two different labels"
         )
     return in_order(counts)
 
 
 def number_labels(part: Part, names: Sequence[str] | None, source: Source, task: Task) -> Dataset:
-    """Gives the part's rows with ids in place of names; unchanged where the source gives ids or numbers.
+    """Returns the part's rows with label ids in place of names; unchanged if the source gives ids or numbers.
 
     Raises: DataError for a label that is not among the names.
     """

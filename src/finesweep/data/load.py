@@ -1,4 +1,4 @@
-"""Loads the splits of a run from the source that the config names."""
+"""Loads the splits of a run from the configured source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,25 +21,27 @@ from finesweep.tasks import Task, task_of
 
 @dataclass(frozen=True)
 class Splits:
-    """Every dataset holds the config's text columns and, except in `test`, "label".
+    """The rows of a run. Every dataset has the config's text columns and, except in `test`, "label".
 
-    "label" is what the model learns, as the task type encodes it: an index into `labels` (int64), a list of
-    such indices, 0/1 for each of `labels`, or a number (float32), and `labels` is None then.
+    "label" is encoded by the task type: an index into `labels` (int64), one such index for each word, a 0 or
+    1 for each of `labels`, or a number (float32), where `labels` is None.
     """
 
     train: Dataset
     eval: Dataset
     final_eval: Dataset | None
-    test: dict[str, Dataset]  # split name -> unlabelled rows in file order; empty if there is none to predict
+    test: dict[str, Dataset]  # split name -> unlabelled rows in file order; empty without data.test_split
     labels: list[str] | None
 
 
 def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Splits:
-    """Reads the splits that `config` names and no others. `seed` draws the hold-out.
+    """Reads the splits that `config` names, and no others.
+
+    seed: draws the rows of the hold-out. test: whether to read the test splits.
 
     Raises:
-        ConfigError: a key that cannot be met.
-        DataError: rows that cannot be read, with the file and the place in it.
+        ConfigError: a key of `data` is illegal, or does not fit the source.
+        DataError: rows cannot be read; the message names the file and the place in it.
     """
     _check(config)
     task = task_of(config)
@@ -48,8 +50,8 @@ def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Spli
     train_parts = parts.of("train_split", config.train_split)
     names = label_names(config, source, train_parts, task)
 
-    def labelled(found: Sequence[Part]) -> Dataset:
-        numbered = [number_labels(part, names, source, task) for part in found]
+    def labelled(selected: Sequence[Part]) -> Dataset:
+        numbered = [number_labels(part, names, source, task) for part in selected]
         return _join(numbered, [*config.text_columns, LABEL])
 
     train, final_split = labelled(train_parts), config.final_eval_split
@@ -64,11 +66,11 @@ def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Spli
     return Splits(train, selecting, final, _unlabelled(config, parts) if test else {}, names)
 
 
-_read: dict[str, Splits] = {}  # the last data set only
+_read: dict[str, Splits] = {}  # by config; holds the last one only
 
 
 def read_splits(config: DataConfig, *, test: bool = True) -> Splits:
-    """Loads the splits once per process. Raises: as `load_splits`."""
+    """Loads the splits once per process. Raises the same errors as `load_splits`."""
     key = repr((config, test))
     if key not in _read:
         splits = load_splits(config, test=test)
@@ -80,11 +82,11 @@ def read_splits(config: DataConfig, *, test: bool = True) -> Splits:
 def _unlabelled(config: DataConfig, parts: Parts) -> dict[str, Dataset]:
     if config.test_split is None:
         return {}
-    found = parts.of("test_split", config.test_split, labelled=False)
-    names = [part.split for part in found]
+    selected = parts.of("test_split", config.test_split, labelled=False)
+    names = [part.split for part in selected]
     if len(set(names)) < len(names):
         raise ConfigError.at("data.test_split", config.test_split, "each split at most once")
-    return {part.split: _join([part.rows], config.text_columns) for part in found}
+    return {part.split: _join([part.rows], config.text_columns) for part in selected}
 
 
 def _join(parts: list[Dataset], columns: Sequence[str]) -> Dataset:
@@ -142,7 +144,7 @@ def _check(config: DataConfig) -> None:
 
 
 def _check_apart(config: DataConfig) -> None:
-    """Raises: ConfigError for a column that is a text and a label."""
+    """Raises: ConfigError for a column that is configured as a text and as a label."""
     key, names = "label_column", [config.label_column]
     if config.label_columns:
         key, names = "label_columns", list(config.label_columns)

@@ -15,35 +15,35 @@ class Source(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """The splits that can be asked for."""
+        """The names of the splits."""
 
     @property
     def label_names(self) -> Sequence[str] | None:
-        """The labels' names in the order of their ids; None for a score, or if the rows are to be asked."""
+        """The label names, ordered by id; None if labels are numbers, or if only the rows tell the names."""
 
     @property
     def hint(self) -> str:
-        """What to do when another split is asked for; may be empty."""
+        """Advice for an error about an unknown split; may be empty."""
 
     def where(self, split: str) -> str:
-        """Where a split's rows lie, for messages."""
+        """Names the place of a split's rows, for messages."""
 
     def read(self, split: str, *, labelled: bool) -> Dataset:
         """Reads all rows of a split: its text columns and, if `labelled`, "label".
 
-        "label" holds ids where the source has `label_names`, else labels by name, or numbers.
+        "label" holds ids if the source has `label_names`, else names or numbers.
 
         Raises:
-            DataError: the rows are not there or cannot be read, or have no label.
+            DataError: the rows are missing or cannot be read, or have no label.
         """
 
 
 def make_dataset(
     text: Mapping[str, list[Any]], labels: Sequence[Any] | None, label: Any, text_feature: Any = TEXT
 ) -> Dataset:
-    """Makes an in-memory dataset of text columns and, unless `labels` is None, "label".
+    """Makes an in-memory dataset of text columns and, unless `labels` is None, a column "label".
 
-    label, text_feature: features of `datasets`, the former of a label, the latter of a text.
+    label, text_feature: the `datasets` features of a label and of a text.
     """
     columns: dict[str, Any] = dict(text)
     features = dict.fromkeys(text, text_feature)
@@ -54,5 +54,5 @@ def make_dataset(
 
 
 def at_line(path: Path, line: int) -> str:
-    """`FILE, line N`: how every message names a place in a text file."""
+    """Names a place in a text file, for messages: `FILE, line N`."""
     return f"{path}, line {line}"

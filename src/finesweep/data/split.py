@@ -1,4 +1,4 @@
-"""Split expressions (`validation[:80%]`, `a+b`) and the seeded hold-out."""
+"""Reads split expressions (`validation[:80%]`, `a+b`), and draws the hold-out."""
 
 import random
 from collections import defaultdict
@@ -13,7 +13,7 @@ from finesweep.errors import ConfigError
 
 @dataclass(frozen=True)
 class Part:
-    """A run of consecutive rows of one split; `rows[0]` is row `start` (from 0) of that split."""
+    """Consecutive rows of one split; `rows[0]` is row `start` of that split, counted from 0."""
 
     split: str
     start: int
@@ -21,17 +21,17 @@ class Part:
 
 
 class Parts:
-    """Reads the splits that an expression names, each once."""
+    """Reads the splits that expressions name, each split once."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._read: dict[tuple[str, bool], Dataset] = {}
 
     def of(self, key: str, expression: str, *, labelled: bool = True) -> list[Part]:
-        """Gives the parts of an expression in order, sliced and rounded by the rules of `datasets`.
+        """Returns an expression's parts in order, sliced and rounded by the rules of `datasets`.
 
         Raises:
-            ConfigError: `key` names an unknown split, is no expression, or selects no rows.
+            ConfigError: the value of `key` is no expression, names an unknown split, or selects no rows.
             DataError: a split's rows cannot be read.
         """
         lengths = _Lengths(self, labelled)
@@ -39,14 +39,14 @@ class Parts:
             ranges = ReadInstruction.from_spec(expression.replace(" ", "")).to_absolute(lengths)
         except ValueError as error:
             raise self._illegal(key, expression, str(error)) from error
-        empty = [found.splitname for found in ranges if found.to <= found.from_]
+        empty = [span.splitname for span in ranges if span.to <= span.from_]
         if empty:
             sizes = ", ".join(f"{name} has {lengths[name]}" for name in empty)
-            raise self._illegal(key, expression, f"that selects no rows ({sizes})")
+            raise self._illegal(key, expression, f"it selects no rows ({sizes})")
         parts = []
-        for found in ranges:
-            rows = self.rows(found.splitname, labelled).select(range(found.from_, found.to))
-            parts.append(Part(found.splitname, found.from_, rows))
+        for span in ranges:
+            rows = self.rows(span.splitname, labelled).select(range(span.from_, span.to))
+            parts.append(Part(span.splitname, span.from_, rows))
         return parts
 
     def rows(self, split: str, labelled: bool) -> Dataset:
@@ -65,7 +65,7 @@ class Parts:
 
 
 class _Lengths(Mapping[str, int]):
-    """Row counts by split; looking one up reads that split and no other."""
+    """Row counts by split. Looking up a count reads that split, and no other."""
 
     def __init__(self, parts: Parts, labelled: bool) -> None:
         self._parts, self._labelled = parts, labelled
@@ -84,9 +84,10 @@ class _Lengths(Mapping[str, int]):
 
 
 def hold_out(train: Dataset, share: float, seed: int, *, stratify: bool) -> tuple[Dataset, Dataset]:
-    """Splits off a random `share` of `train`; returns the rest and the share, both in file order.
+    """Holds out a random `share` of `train`. Returns the other rows and the held-out ones, in file order.
 
-    `stratify`: the share is taken of each label's rows.
+    stratify: take the share from each label's rows, not from all rows together.
+    Raises: ConfigError if either side would have no rows.
     """
     groups: dict[object, list[int]] = defaultdict(list)
     for index, label in enumerate(train[LABEL]):
@@ -100,6 +101,8 @@ def hold_out(train: Dataset, share: float, seed: int, *, stratify: bool) -> tupl
     rest = [index for index in range(len(train)) if index not in chosen]
     if not held or not rest:
         raise ConfigError.at(
-            "data.holdout", share, f"a share that leaves rows on both sides; train has {len(train)}"
+            "data.holdout",
+            share,
+            f"a share that leaves rows both in train and in the hold-out; train has {len(train)}",
         )
     return train.select(rest), train.select(sorted(held))

@@ -1,4 +1,4 @@
-"""The user's own rows: one file (the split "train"), or a folder with a file per split."""
+"""Reads the user's own rows from one file (the split "train"), or from a folder with one file per split."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from finesweep.errors import ConfigError, DataError
 from finesweep.tasks.base import Task
 from finesweep.tasks.cells import CellError
 
-_ALIASES = {"dev": "validation"}
+_ALIASES = {"dev": "validation"}  # file name -> split name
 
 
 class Tables:
-    """`DIR/<split>.<csv|tsv|jsonl|json|parquet>`, or one such file."""
+    """Reads `DIR/<split>.<csv|tsv|jsonl|json|parquet|conll>`, or one such file."""
 
     label_names = None
 
@@ -27,12 +27,12 @@ class Tables:
 
     @property
     def hint(self) -> str:
-        """Advice for a split that is not there."""
-        one = self.names[0]
+        """Advice for an error about an unknown split."""
+        first = self.names[0]
         return (
-            f"{self._config.path} holds only {', '.join(self.names)}. To make two of one: "
-            f"'data.train_split=\"{one}[:80%]\"' 'data.eval_split=\"{one}[80%:]\"', "
-            f"or data.train_split={one} data.holdout=0.2 data.eval_split=null"
+            f"{self._config.path} has only {', '.join(self.names)}. To make two splits of one: "
+            f"'data.train_split=\"{first}[:80%]\"' 'data.eval_split=\"{first}[80%:]\"', "
+            f"or data.train_split={first} data.holdout=0.2 data.eval_split=null"
         )
 
     def where(self, split: str) -> str:
@@ -69,8 +69,8 @@ class Tables:
 
     def _column(self, table: TableFile, key: str, name: str) -> list[Any]:
         if name not in table.columns:
-            have = ", ".join(table.columns)
-            raise ConfigError(f"data.{key}: no column {name!r} in {table.path}; it has: {have}")
+            known = ", ".join(table.columns)
+            raise ConfigError(f"data.{key}: no column {name!r} in {table.path}; it has: {known}")
         return table.columns[name]
 
 
@@ -79,10 +79,10 @@ def _files(path: Path) -> dict[str, Path]:
     legal = ", ".join(EXTENSIONS)
     if path.is_file():
         if path.suffix.lower() not in EXTENSIONS:
-            raise DataError(f"data.path: {path} is of an unknown kind; known: {legal}")
+            raise DataError(f"data.path: {path} is of an unknown file type; known: {legal}")
         return {"train": path}
     if not path.is_dir():
-        raise DataError(f"data.path: {path} is not there; expected a file ({legal}) or a folder of them")
+        raise DataError(f"data.path: {path} does not exist; expected a file ({legal}) or a folder of them")
     files: dict[str, Path] = {}
     for file in sorted(path.iterdir()):
         if file.suffix.lower() in EXTENSIONS and file.is_file():
@@ -91,14 +91,13 @@ def _files(path: Path) -> dict[str, Path]:
                 raise DataError(f"data.path: two files for the split {split!r}: {files[split]} and {file}")
             files[split] = file
     if not files:
-        raise DataError(f"data.path: {path} holds no table; expected train.csv or another of {legal}")
+        raise DataError(f"data.path: {path} holds no table; expected files such as train.csv; legal: {legal}")
     return files
 
 
 def _check_lengths(table: TableFile, words: list[list[str]], tags: list[list[str]]) -> None:
-    """Raises: DataError for a row that has not one tag for each word."""
-    for row, (one, other) in enumerate(zip(words, tags, strict=True)):
-        if len(one) != len(other):
-            raise DataError(
-                f"{table.place(row)}: {len(one)} words and {len(other)} tags; expected a tag for each word"
-            )
+    """Raises: DataError for a row whose numbers of words and tags differ."""
+    for row, (row_words, row_tags) in enumerate(zip(words, tags, strict=True)):
+        if len(row_words) != len(row_tags):
+            problem = f"{len(row_words)} words and {len(row_tags)} tags; expected a tag for each word"
+            raise DataError(f"{table.place(row)}: {problem}")

@@ -1,4 +1,4 @@
-"""One table file as columns: CSV (quoted), TSV (not quoted, as GLUE's), JSON, parquet, CoNLL."""
+"""Reads one table file into columns: CSV (quoted), TSV (not quoted, as in GLUE), JSON, parquet, CoNLL."""
 
 import csv
 import io
@@ -18,14 +18,18 @@ from finesweep.errors import DataError
 
 @dataclass(frozen=True)
 class TableFile:
-    """`columns[name][row]`; a missing value is None. `lines[row]` is its line, in files that have lines."""
+    """The content of a table file.
+
+    `columns[name][row]` is a cell, None if it is missing. `lines[row]` is the line on which a row starts,
+    counted from 1; `lines` is None for files without lines.
+    """
 
     path: Path
     columns: dict[str, list[Any]]
     lines: list[int] | None
 
     def place(self, row: int) -> str:
-        """Names the place of a row (from 0) for messages, which count rows from 1, without the header."""
+        """Names a row's place for messages. `row` counts from 0; messages from 1, without the header."""
         line = f", line {self.lines[row]}" if self.lines else ""
         return f"{self.path}, row {row + 1}{line}"
 
@@ -34,7 +38,7 @@ def read_table(path: Path) -> TableFile:
     """Reads every column of a file whose suffix is one of `EXTENSIONS`.
 
     Raises:
-        DataError: the file is not what its suffix says, or has no rows; names the line where there is one.
+        DataError: the content does not match the suffix, or has no rows. Names the line if there is one.
     """
     table = _READERS[path.suffix.lower()](path)
     if not table.columns or not next(iter(table.columns.values())):
@@ -52,7 +56,7 @@ def _csv(path: Path) -> TableFile:
             if row and len(row) != len(header):
                 problem = f"{len(row)} fields, expected {len(header)}: {row[:3]}"
                 raise DataError(f"{at_line(path, start)}: {problem}")
-            if row:  # the csv module gives an empty line as no fields at all
+            if row:  # the csv module returns an empty line as an empty list
                 rows.append(row)
                 lines.append(start)
             start = reader.line_num + 1
@@ -94,10 +98,10 @@ def _columns(path: Path, rows: list[Any], lines: list[int] | None) -> TableFile:
 
 
 def _conll(path: Path) -> TableFile:
-    """Reads a line a word, an empty line between sentences: its first column is `tokens`, its last `tags`.
+    """Reads a CoNLL file: each line is a word with its annotations, and an empty line ends a sentence.
 
-    Columns in between are `column_2` and so on; a file of one column has words alone. Document marks are left
-    out.
+    A sentence becomes a row. The first column is named `tokens`, the last one `tags`, those in between
+    `column_2` and so on; the only column of a file is `tokens`. Document marks (-DOCSTART-) are left out.
     """
     sentences: list[list[list[str]]] = [[]]
     lines: list[int] = []
@@ -118,9 +122,9 @@ def _conll(path: Path) -> TableFile:
     if not rows:
         raise DataError(f"{path}: no rows")
     width = len(rows[0][0])
-    if other := next((row for row, sentence in enumerate(rows) if len(sentence[0]) != width), None):
-        found = len(rows[other][0])
-        raise DataError(f"{at_line(path, lines[other])}: {found} columns, expected {width}")
+    if wrong := next((row for row, sentence in enumerate(rows) if len(sentence[0]) != width), None):
+        count = len(rows[wrong][0])
+        raise DataError(f"{at_line(path, lines[wrong])}: {count} columns, expected {width}")
     names = ["tokens", *(f"column_{i}" for i in range(2, width)), *(["tags"] if width > 1 else [])]
     columns = {name: [[word[i] for word in row] for row in rows] for i, name in enumerate(names)}
     return TableFile(path, columns, lines)
@@ -138,7 +142,7 @@ def _parquet(path: Path) -> TableFile:
 def _check_unique(path: Path, header: list[str]) -> None:
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        raise DataError(f"{path}: the column {repeated[0]!r} is there more than once")
+        raise DataError(f"{path}: the column {repeated[0]!r} is there more than once; rename one")
 
 
 _READERS: dict[str, Callable[[Path], TableFile]] = {

@@ -1,4 +1,4 @@
-"""Tab-separated files read strictly: no quoting, one row per line, every line as wide as the header."""
+"""Reads tab-separated files strictly: no quoting, one row per line, as many fields as the header on each."""
 
 import logging
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Tsv:
-    """The columns that were asked for. `lines[i]` is row i's line in the file, counted from 1."""
+    """The columns that were read. `lines[row]` is the row's line in the file, counted from 1."""
 
     columns: dict[str, list[str]]
     lines: list[int]
@@ -40,7 +40,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Reads a file's lines; only a line feed ends one, for texts hold U+2028 and the like."""
+    """Reads a file's lines. Only a line feed ends a line: texts may contain U+2028 and similar characters."""
     return [line.removesuffix("\r") for line in read_text(path).removesuffix("\n").split("\n")]
 
 
@@ -51,10 +51,12 @@ def read_tsv(
     fixed_header: Sequence[str] | None = None,
     skip_short_lines: bool = False,
 ) -> Tsv:
-    """Reads the named columns (None: all); the first line is the header, unless `fixed_header` is given.
+    """Reads the named columns, or all if `columns` is None.
+
+    fixed_header: the header of a file that has none. skip_short_lines: leave out lines with too few fields.
 
     Raises:
-        DataError: a column is missing, a line is not as wide as the header, or there are no rows.
+        DataError: a column is missing, a line has too few or too many fields, or there are no rows.
     """
     lines = read_lines(path)
     header = list(fixed_header) if fixed_header is not None else lines[0].split("\t")
@@ -93,7 +95,11 @@ def _split_rows(
             problem = f"{len(fields)} tab-separated fields, expected {width}"
             raise DataError(f"{at_line(path, number)}: {problem}: {line[:80]!r}")
     if len(rows) < len(lines):
-        log.info("%s: left out %d lines that are broken in the official file", path, len(lines) - len(rows))
+        log.info(
+            "%s: skipped %d broken lines, which the official file is known to have",
+            path,
+            len(lines) - len(rows),
+        )
     return rows, numbers
 
 

@@ -1,4 +1,4 @@
-"""Token ids as columns; for lists of words, each word's tag stands on its first piece."""
+"""Makes the columns of encoded rows. A word's tag is the label of its first token (word piece)."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ _TYPES = {"input_ids": pa.int32(), "token_type_ids": pa.int8(), "attention_mask"
 
 
 def token_columns(made: Any) -> dict[str, pa.Array]:
-    """Gives what a tokenizer made of a batch, and "length": each row's number of tokens."""
+    """Makes Arrow columns of a tokenizer's output for a batch, and "length": each row's number of tokens."""
     columns = {name: pa.array(made[name], pa.list_(kind)) for name, kind in _TYPES.items() if name in made}
     columns["length"] = pa.array([len(ids) for ids in made["input_ids"]], pa.int32())
     return columns
@@ -19,11 +19,12 @@ def token_columns(made: Any) -> dict[str, pa.Array]:
 def encode_words(
     rows: list[list[str]], tags: pa.Array | None, tokenizer: Any, max_length: int
 ) -> dict[str, pa.Array]:
-    """Encodes lists of words.
+    """Encodes rows that are lists of words.
 
-    Adds "words", for each token the index of the word that it begins, else -1; "word_count", the words of the
-    row, those that were cut off included; and, where there are `tags`, "labels": the tag of the word that a
-    token begins, else `IGNORED`.
+    Besides the columns of `token_columns`, the result has
+    "words": for each token, the index of the word that begins with it, else -1;
+    "word_count": the number of words of a row, including those that `max_length` cuts off;
+    "labels", if there are `tags`: for each token, the tag of the word that begins with it, else `IGNORED`.
     """
     made = tokenizer(rows, is_split_into_words=True, truncation=True, max_length=max_length)
     words = [_first_pieces(made.word_ids(row)) for row in range(len(rows))]
@@ -40,7 +41,7 @@ def encode_words(
 
 
 def _first_pieces(word_ids: list[int | None]) -> list[int]:
-    """Gives for each token the word that it begins, -1 for special tokens and later pieces."""
+    """Returns, for each token, the word that begins with it; -1 for special tokens and later pieces."""
     before = [None, *word_ids]
     return [
         word if word is not None and word != last else -1

@@ -1,1 +1,1 @@
-"""One run, from config to a tracked, evaluated, predicted model; `run.py` is the pipeline on one screen."""
+"""Trains one run, from its config to tracked results and predictions; `run.py` has the whole pipeline."""

@@ -1,4 +1,4 @@
-"""The one callback of a training: it decides when to evaluate, save and stop, and keeps the results."""
+"""The Trainer callback of a run: it decides when to evaluate, save and stop, and keeps the results."""
 
 import json
 import math
@@ -13,79 +13,85 @@ from finesweep.hooks import RunHooks
 from finesweep.io import checkpoint
 from finesweep.tasks import Scorer, direction_of
 
-CARRIED = "observer.json"  # in each checkpoint: what a resumed training must not lose
+# The file in each checkpoint that holds the callback's state. It keeps its name of version 0.1, so that
+# checkpoints of that version can be resumed.
+CARRIED = "observer.json"
 
 
 class MetricLog(Protocol):
-    """Where metrics go."""
+    """Receives the metrics of a run."""
 
     def log_metrics(self, metrics: dict[str, float], step: int, epoch: float) -> None: ...
 
 
 class Evaluation(NamedTuple):
+    """The result of one evaluation."""
+
     step: int
-    value: float  # of the run's own metric
-    metrics: dict[str, float]  # by the Trainer's names: eval_accuracy, eval_loss
+    value: float  # of `data.metric`
+    metrics: dict[str, float]  # under the Trainer's names: eval_accuracy, eval_loss
 
 
 class TrainingCallback(TrainerCallback):
-    """Evaluates and saves at equal shares of an epoch, logs both, and keeps only what is still needed."""
+    """Evaluates and saves at equal shares of an epoch, logs metrics, and removes superseded checkpoints."""
 
     def __init__(
         self, config: RunConfig, scorer: Scorer, steps_per_epoch: int, log: MetricLog, trial: RunHooks | None
     ) -> None:
         self.config, self.scorer, self.log, self.trial = config, scorer, log, trial
         self.steps_per_epoch = steps_per_epoch
-        self.objective = f"eval_{metric_key(config.data.metric)}"  # as the Trainer names it
+        self.objective = f"eval_{metric_key(config.data.metric)}"  # the Trainer's name of the run's metric
         self.sign = 1 if direction_of(scorer.task) is Direction.maximize else -1
         self.history: list[Evaluation] = []
-        self.predictions: dict[int, str] = {}  # by the step of an evaluation, a hash of what was predicted
-        self._loss, self._loss_steps = 0.0, 0  # summed since the last evaluation
+        self.predictions: dict[int, str] = {}  # step of an evaluation -> hash of its predictions
+        self._loss, self._loss_steps = 0.0, 0  # summed, and counted, since the last evaluation
         self._started = time.monotonic()
-        self._seconds_before = 0.0  # of the tries that this one goes on from
-        self.steps = 0  # optimizer steps, over all tries
+        self._seconds_before = 0.0  # spent in the interrupted tries that this one resumes
+        self.steps = 0  # optimizer steps, in all tries together
 
     @property
     def best(self) -> Evaluation:
-        """Gives the best evaluation, of equals the first."""
+        """The best evaluation; of equals, the first."""
         return max(self.history, key=lambda evaluation: self.sign * evaluation.value)
 
     @property
     def seconds(self) -> float:
-        """Gives the seconds of the training, with its evaluations and checkpoints, over all tries."""
+        """Seconds spent on training, evaluating and saving, in all tries together."""
         return self._seconds_before + time.monotonic() - self._started
 
     @property
     def epochs(self) -> float:
-        """Gives the epochs that were trained, over all tries: fewer than configured after an early stop."""
+        """Epochs trained, in all tries together; fewer than configured after an early stop."""
         return self.steps / self.steps_per_epoch
 
     def best_checkpoint(self, folder: Path) -> Path:
+        """Returns the folder of the best evaluation's checkpoint. Raises: OSError if it is damaged."""
         best = folder / f"step-{self.best.step:06d}"
         if reason := checkpoint.find_damage(best):
             raise OSError(f"the best checkpoint is damaged: {best}: {reason}")
         return best
 
     def carry(self, folder: Path) -> None:
-        """Writes what `resume` reads into a checkpoint that is being made."""
+        """Writes the callback's state, for `resume`, into a checkpoint that is being made."""
         carried = {"loss": self._loss, "steps": self._loss_steps, "seconds": self.seconds,
                    "predictions": self.predictions}  # fmt: skip
         (folder / CARRIED).write_text(json.dumps(carried))
 
     def resume(self, folder: Path) -> bool:
-        """Takes over the history of the checkpoint's training, and logs it, so that the run has all of it.
+        """Restores the state and the history from a checkpoint, and logs the history into the current run.
 
-        Returns False, and takes nothing, if the best evaluation's checkpoint beside it is not whole.
+        Returns False, and restores nothing, if the checkpoint of the best evaluation so far is damaged.
+        Raises: TrialPruned if the sweep stops the run at a restored evaluation.
         """
         state = json.loads((folder / "trainer_state.json").read_text())
-        seen = [entry for entry in state["log_history"] if self.objective in entry]
-        best = max(seen, key=lambda entry: self.sign * entry[self.objective], default=None)
+        evaluations = [entry for entry in state["log_history"] if self.objective in entry]
+        best = max(evaluations, key=lambda entry: self.sign * entry[self.objective], default=None)
         if best and checkpoint.find_damage(folder.with_name(f"step-{int(best['step']):06d}")):
             return False
         carried = json.loads((folder / CARRIED).read_text())
         self._loss, self._loss_steps = carried["loss"], carried["steps"]
         self._seconds_before, self.steps = carried["seconds"], state["global_step"]
-        self.predictions = {int(step): found for step, found in carried.get("predictions", {}).items()}
+        self.predictions = {int(step): sha256 for step, sha256 in carried.get("predictions", {}).items()}
         for entry in state["log_history"]:
             metrics = {key: float(value) for key, value in entry.items() if key not in ("epoch", "step")}
             self.log.log_metrics(metrics, step=int(entry["step"]), epoch=entry["epoch"])
@@ -142,10 +148,10 @@ class TrainingCallback(TrainerCallback):
         **_: Any,
     ) -> None:
         metrics = {key: float(value) for key, value in (logs or {}).items() if key != "epoch"}
-        if "loss" in metrics:  # the Trainer's own forgets, on a resume, what came before it
+        if "loss" in metrics:  # the Trainer's value lacks, after a resume, the steps before it
             metrics["loss"] = state.log_history[-1]["loss"] = self._loss / max(1, self._loss_steps)
             self._loss, self._loss_steps = 0.0, 0
-        if "train_runtime" not in metrics:  # of this try alone; see `training.train`
+        if "train_runtime" not in metrics:  # it counts this try alone; `train` returns the time of all tries
             self.log.log_metrics(metrics, step=state.global_step, epoch=state.epoch or 0.0)
 
     def on_evaluate(
@@ -158,7 +164,7 @@ class TrainingCallback(TrainerCallback):
     ) -> None:
         metrics = metrics or {}
         if self.objective not in metrics:
-            return  # a final evaluation of other rows
+            return  # this is the final evaluation, on other rows
         if not math.isfinite(metrics[self.objective]):
             raise ArithmeticError(
                 f"{self.objective} is {metrics[self.objective]} at step {state.global_step}"
@@ -169,7 +175,7 @@ class TrainingCallback(TrainerCallback):
             control.should_training_stop = True
 
     def _remember(self, step: int, metrics: dict[str, float], max_steps: int) -> None:
-        """Raises: TrialPruned if the sweep gives this run up."""
+        """Adds an evaluation to the history and reports it. Raises: TrialPruned if the run shall stop."""
         value = float(metrics[self.objective])
         evaluation = {key: float(value) for key, value in metrics.items() if key.startswith("eval_")}
         self.history.append(Evaluation(step, value, evaluation))
@@ -190,6 +196,7 @@ class TrainingCallback(TrainerCallback):
 
     @property
     def patience_is_over(self) -> bool:
+        """Whether `trainer.early_stopping_patience` evaluations have passed without a new best."""
         patience = self.config.trainer.early_stopping_patience
         if patience is None or not self.history:
             return False

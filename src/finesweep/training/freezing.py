@@ -1,4 +1,4 @@
-"""Weights that are not trained: `model.freeze`."""
+"""Freezes a part of the model's weights, so that they are not trained: `model.freeze`."""
 
 import logging
 
@@ -11,9 +11,9 @@ log = logging.getLogger(__name__)
 
 
 def freeze(model: PreTrainedModel, what: str | int | None) -> None:
-    """Freezes the embeddings, the whole encoder, or the embeddings and the lowest layers.
+    """Freezes the embeddings, the whole encoder, or the embeddings and the `what` lowest layers.
 
-    Raises: ConfigError for a model without such parts.
+    Raises: ConfigError if the model has no such part.
     """
     if what is None:
         return
@@ -26,7 +26,7 @@ def freeze(model: PreTrainedModel, what: str | int | None) -> None:
 
 def _parts(model: PreTrainedModel, what: str | int) -> list[torch.nn.Module]:
     if model.base_model is model:
-        raise ConfigError.at("model.freeze", what, f"null, for {type(model).__name__} has no part of its own")
+        raise ConfigError.at("model.freeze", what, f"null: {type(model).__name__} has no separate encoder")
     if what == "encoder":
         return [model.base_model]
     embeddings = [_embeddings(model)]
@@ -40,16 +40,18 @@ def _parts(model: PreTrainedModel, what: str | int) -> list[torch.nn.Module]:
 
 
 def _embeddings(model: PreTrainedModel) -> torch.nn.Module:
-    """Gives word and position embeddings together, where the model keeps them together."""
-    together = getattr(model.base_model, "embeddings", None)
-    return together if isinstance(together, torch.nn.Module) else model.get_input_embeddings()
+    """Returns the module of all embeddings, or of word embeddings if the model has no common module."""
+    embeddings = getattr(model.base_model, "embeddings", None)
+    return embeddings if isinstance(embeddings, torch.nn.Module) else model.get_input_embeddings()
 
 
 def _layers(model: PreTrainedModel) -> torch.nn.ModuleList:
+    """Finds the encoder's layers, from the lowest on. Raises: ConfigError."""
     count = getattr(model.config, "num_hidden_layers", None)
     for module in model.base_model.modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == count:
             return module
     raise ConfigError(
-        f"model.freeze: the layers of {type(model).__name__} are not known; legal: embeddings, encoder"
+        f"model.freeze: a number of layers is not supported for {type(model).__name__}; "
+        "legal: embeddings, encoder"
     )

@@ -1,4 +1,4 @@
-"""What a run reads: data, tokenizer, encoded splits. Loaded once per process, not once per trial."""
+"""Loads what a run reads: data, tokenizer, encoded splits; once per process, not once per trial."""
 
 import logging
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inputs:
-    """Loaded and checked; `train` and `eval` are encoded."""
+    """The checked inputs of a run. `splits` has the rows as text; `train` and `eval` are encoded."""
 
     splits: Splits
     task: Task
@@ -33,16 +33,17 @@ class Inputs:
 
     @property
     def names(self) -> list[str]:
-        """The labels by id; the name of the one output of a regression."""
+        """The label names, ordered by id; for a regression, the name of its only output."""
         return self.splits.labels or ["value"]
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """Hashes of every split, for the run's provenance."""
+        """Hashes of all splits, for the run's provenance."""
         return all_splits(self.splits, self.train, self.eval)
 
 
-_loaded: dict[str, Inputs] = {}  # the last one only: a sweep has one data set, and few tokenizers
+# By config. It holds only the last one, because a sweep has one data set and few tokenizers.
+_loaded: dict[str, Inputs] = {}
 
 
 def load_inputs(config: RunConfig) -> Inputs:
@@ -66,14 +67,14 @@ def load_inputs(config: RunConfig) -> Inputs:
 
 
 def _load(config: RunConfig) -> Inputs:
-    transformers_logging.disable_progress_bar()  # a bar for every saved checkpoint
-    transformers_logging.set_verbosity_error()  # a report that the new classifier's weights are new
+    transformers_logging.disable_progress_bar()  # it would show a bar for every saved checkpoint
+    transformers_logging.set_verbosity_error()  # it would warn that the new classifier's weights are new
     check_model(config.model)
     task = task_of(config.data)
     splits = check_data(config)
     cache_dir = Path(config.cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_dir / "inputs.lock"):  # the first worker encodes, the others wait and read
+    with FileLock(cache_dir / "inputs.lock"):  # the first worker encodes, the others then read the cache
         columns, words = config.data.text_columns, task.is_pretokenized
         tokenizer = load_tokenizer(config.model, splits, columns, cache_dir, words)
         train = encoded(config, task, tokenizer, splits.train, "train")
@@ -84,23 +85,23 @@ def _load(config: RunConfig) -> Inputs:
 def encoded(
     config: RunConfig, task: Task, tokenizer: PreTrainedTokenizerBase, rows: Dataset, split: str
 ) -> Dataset:
-    """Gives the token ids of one split; made once, then read from the cache folder."""
+    """Encodes one split, or reads it from the cache. `split` names it in warnings."""
     columns, folder = config.data.text_columns, Path(config.cache_dir)
-    found = encode(rows, tokenizer, columns, config.model.max_length, folder, task.is_pretokenized)
+    dataset = encode(rows, tokenizer, columns, config.model.max_length, folder, task.is_pretokenized)
     if task.is_pretokenized:
-        _say_what_was_cut(found, split, config.model.max_length)
-    return found
+        _warn_of_cut_words(dataset, split, config.model.max_length)
+    return dataset
 
 
-def _say_what_was_cut(rows: Dataset, split: str, max_length: int) -> None:
-    """Warns of words that are neither learned from nor scored."""
+def _warn_of_cut_words(rows: Dataset, split: str, max_length: int) -> None:
+    """Warns if words are neither learned from nor scored, because they have no token."""
     cut = [
         count - sum(word >= 0 for word in words)
         for words, count in zip(rows["words"], rows["word_count"], strict=True)
     ]
     if any(cut):
         log.warning(
-            "%s: %d words of %d rows lie behind model.max_length=%d, or have no token: they are neither "
+            "%s: %d words of %d rows are cut off by model.max_length=%d, or have no token: they are neither "
             "learned from nor scored, and predicted as O", split,
             sum(cut), sum(map(bool, cut)), max_length
         )  # fmt: skip

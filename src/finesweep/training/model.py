@@ -1,4 +1,4 @@
-"""A checkpoint, or sizes to be filled with random weights, becomes a model with the task's head."""
+"""Builds a run's model and tokenizer, from a checkpoint or from sizes, with the output layer of the task."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from finesweep.tasks import Task
 from finesweep.training.freezing import freeze
 from finesweep.training.vocabulary import trained_tokenizer
 
-# The names that architectures give to their dropout rates.
+# The names of dropout rates in the configs of different architectures.
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout",
             "dropout", "attention_dropout", "seq_classif_dropout")  # fmt: skip
 
@@ -31,11 +31,11 @@ DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_d
 def load_tokenizer(
     config: ModelConfig, splits: Splits, text_columns: list[str], cache_dir: Path, pretokenized: bool = False
 ) -> PreTrainedTokenizerBase:
-    """Gives the checkpoint's tokenizer, or one trained on the training split when `name_or_path` is null.
+    """Loads the checkpoint's tokenizer, or trains one on the training split if `name_or_path` is null.
 
-    pretokenized: texts are lists of words, which byte-level tokenizers take only with a space before each.
-    Raises: ModelError if there is no such checkpoint, or if its tokenizer cannot say which piece is which
-    word's.
+    pretokenized: texts are lists of words; byte-level tokenizers then need a space before each word.
+    Raises: ModelError if there is no such checkpoint, or if its tokenizer cannot tell which word a piece
+    belongs to.
     """
     if config.name_or_path is None:
         sizes = _sizes(config)
@@ -57,13 +57,14 @@ def load_tokenizer(
 def load_model(
     config: ModelConfig, tokenizer: PreTrainedTokenizerBase, task: Task, names: list[str], seed: int
 ) -> PreTrainedModel:
-    """Gives a float32 model of the task's class with an output for each name, partly frozen if so configured.
+    """Builds a float32 model of the task's class with an output for each name, partly frozen if configured.
 
-    Raises: ModelError for a checkpoint that cannot be read, ConfigError for a value it cannot have.
+    seed: draws the weights that do not come from the checkpoint.
+    Raises: ModelError if the checkpoint cannot be read, ConfigError for a value that the model cannot have.
     """
     architecture = _architecture(config, tokenizer, task.head(names))
     model_class = getattr(transformers, task.model_class)
-    set_seed(seed)  # the classifier's head, and all weights of a random init
+    set_seed(seed)  # for the new output layer, and for all weights if init is random
     if config.init is Init.random or config.name_or_path is None:
         model = model_class.from_config(architecture, dtype=torch.float32)
     else:
@@ -73,14 +74,14 @@ def load_model(
                 config=architecture,
                 revision=config.revision,
                 dtype=torch.float32,
-                ignore_mismatched_sizes=True,  # a head of another task is replaced
+                ignore_mismatched_sizes=True,  # an output layer for another task is replaced
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise _unusable(config, "weights", error) from error
     assert isinstance(model, PreTrainedModel)
     freeze(model, config.freeze)
     if config.gradient_checkpointing and not model.supports_gradient_checkpointing:
-        legal = f"false, for {architecture.model_type} cannot recompute its activations"
+        legal = f"false: {architecture.model_type} cannot recompute its activations"
         raise ConfigError.at("model.gradient_checkpointing", True, legal)
     return model
 
@@ -104,7 +105,7 @@ def _architecture(
 def _sizes(config: ModelConfig) -> Architecture:
     if config.architecture is None:
         raise ConfigError(
-            "model: neither name_or_path nor architecture; set model.name_or_path=DIR or a hub id"
+            "model: neither name_or_path nor architecture is set; set model.name_or_path=DIR or a hub id"
         )
     return config.architecture
 
@@ -114,7 +115,9 @@ def _set_dropout(config: ModelConfig, architecture: PretrainedConfig) -> None:
         return
     present = [name for name in DROPOUTS if hasattr(architecture, name)]
     if not present:
-        raise ConfigError(f"model.dropout: {architecture.model_type} has none; legal: null")
+        raise ConfigError(
+            f"model.dropout: {architecture.model_type} has no dropout rate that could be set; legal: null"
+        )
     for name in present:
         setattr(architecture, name, config.dropout)
 
@@ -127,11 +130,11 @@ def _check_fits(
         # RoBERTa's first positions belong to padding, so 514 positions hold 512 tokens.
         room = min(positions, tokenizer.model_max_length)
         if config.max_length > room:
-            raise ConfigError.at("model.max_length", config.max_length, f"8 to {room}, the model's positions")
+            raise ConfigError.at("model.max_length", config.max_length, f"8 to {room}, the model's limit")
     if len(tokenizer) > architecture.vocab_size:
         raise ModelError(
-            f"model.name_or_path: {config.name_or_path}: the tokenizer has {len(tokenizer)} entries, "
-            f"config.json says vocab_size {architecture.vocab_size}"
+            f"model.name_or_path: {config.name_or_path}: the tokenizer has {len(tokenizer)} tokens, "
+            f"but config.json says vocab_size {architecture.vocab_size}; use files that belong together"
         )
 
 

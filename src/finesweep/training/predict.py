@@ -1,4 +1,4 @@
-"""The final score and the prediction files of a chosen checkpoint."""
+"""Computes the final score and writes the prediction files of a chosen checkpoint."""
 
 import json
 from dataclasses import dataclass
@@ -28,19 +28,21 @@ from finesweep.training.trainer import predict, training_arguments
 
 @dataclass(frozen=True)
 class Predicted:
-    metrics: dict[str, float]  # final_* of data.final_eval_split; empty without one
-    submissions: list[Path]
+    """The final score and the prediction files of a checkpoint."""
+
+    metrics: dict[str, float]  # final_accuracy and so on; empty without data.final_eval_split
+    submissions: list[Path]  # one file for each test split
 
     @property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each submission file."""
+        """SHA-256 of each submission file, by file name."""
         return {path.name: checkpoint.sha256(path) for path in self.submissions}
 
 
 def score_and_predict(
     config: RunConfig, inputs: Inputs, folder: Path, output_dir: Path, tracked: TrackedRun
 ) -> Predicted:
-    """Scores `data.final_eval_split`, predicts `data.test_split`, and logs the submission with its source.
+    """Scores `data.final_eval_split`, predicts `data.test_split`, and logs both in the MLflow run.
 
     `folder` is the published checkpoint; it is verified first. Files go under `output_dir`/submission.
     Raises: ModelError for a damaged checkpoint, SubmissionError for a test split that is not official.
@@ -53,7 +55,9 @@ def score_and_predict(
         test = inputs.splits.test if config.predict else {}
         encoded = {split: _encoded(config, inputs, f"test {split}", rows) for split, rows in test.items()}
         predicted = {split: (rows, predict(trainer, rows)) for split, rows in encoded.items()}
-    paths = [_write(config, inputs, split, *found, output_dir) for split, found in predicted.items()]
+    paths = [
+        _write(config, inputs, split, rows, logits, output_dir) for split, (rows, logits) in predicted.items()
+    ]
     if metrics:
         tracked.log_metrics(metrics, step=0)
     if paths:
@@ -66,7 +70,7 @@ def _predictor(config: RunConfig, inputs: Inputs, folder: Path, scratch: Path) -
     hooks = current_hooks.get()
     trainer = Trainer(
         model=model,
-        # The Trainer would group rows by length here too, out of order; `predict` has sorted them itself.
+        # With grouping, the Trainer would return predictions in another order; `predict` sorts rows itself.
         args=training_arguments(config, scratch, sampling="sequential"),
         processing_class=inputs.tokenizer,
         data_collator=inputs.task.collator(inputs.tokenizer),
@@ -85,7 +89,7 @@ def _final_metrics(config: RunConfig, inputs: Inputs, trainer: Trainer) -> dict[
 
 
 def _encoded(config: RunConfig, inputs: Inputs, name: str, rows: Dataset) -> Dataset:
-    """Encodes a split and adds its hashes to the run's provenance."""
+    """Encodes a split, and adds the hashes of the encoded rows to the run's provenance."""
     dataset = encoded(config, inputs.task, inputs.tokenizer, rows, name)
     inputs.content[name]["encoded"] = column_hashes(dataset)
     return dataset
@@ -94,7 +98,7 @@ def _encoded(config: RunConfig, inputs: Inputs, name: str, rows: Dataset) -> Dat
 def _write(
     config: RunConfig, inputs: Inputs, split: str, rows: Dataset, logits: np.ndarray, output_dir: Path
 ) -> Path:
-    """Writes GLUE's own file, or of a person's own rows what the task type answers."""
+    """Writes the file for GLUE's server, or the prediction file of the task type for the user's own rows."""
     folder, glue_task = output_dir / "submission", config.data.glue_task
     if glue_task is None:
         return write_predictions(folder, split, *inputs.task.answers(logits, rows, inputs.names))
@@ -104,6 +108,7 @@ def _write(
 
 
 def _log(paths: list[Path], folder: Path, tracked: TrackedRun) -> None:
+    """Logs the files, and a source.json that says which run and checkpoint they come from."""
     for path in paths:
         tracked.log_file(path, "submission")
     source = {"run_id": tracked.run_id, "checkpoint": str(folder),

@@ -1,4 +1,4 @@
-"""What can be refused before a model is loaded or anything is written; without torch, so that it is quick."""
+"""Checks a config before a model is loaded or anything is written. Imports no torch, so that it is quick."""
 
 import logging
 from pathlib import Path
@@ -24,7 +24,7 @@ def check(config: RunConfig) -> None:
 
 
 def check_data(config: RunConfig) -> Splits:
-    """Reads the splits of a run, once per process, and checks that they can be scored.
+    """Reads the splits of a run, once per process, and checks that metric, weights and names fit them.
 
     Raises: DataError, ConfigError.
     """
@@ -41,32 +41,32 @@ def check_data(config: RunConfig) -> Splits:
 
 
 def check_model(config: ModelConfig) -> None:
-    """Raises: ModelError if there is no such checkpoint, ConfigError if its positions are too few."""
+    """Raises: ModelError if there is no such checkpoint, ConfigError if `max_length` exceeds its limit."""
     if config.name_or_path is None:
         return
     positions = check_model_source(config.name_or_path, config.revision).get("max_position_embeddings")
     if positions is not None and config.max_length > positions:
-        raise ConfigError.at(
-            "model.max_length", config.max_length, f"8 to {positions}, the model's positions"
-        )
+        raise ConfigError.at("model.max_length", config.max_length, f"8 to {positions}, the model's limit")
     folder = Path(config.name_or_path)
     if (
         folder.is_dir()
         and config.init is Init.pretrained
         and not any(any(folder.glob(name)) for name in WEIGHTS)
     ):
-        raise ModelError(f"model.name_or_path: {folder}: no {' or '.join(WEIGHTS)} in it; {LEGAL_MODEL}")
+        raise ModelError(
+            f"model.name_or_path: {folder}: the folder has no {' or '.join(WEIGHTS)}; {LEGAL_MODEL}"
+        )
 
 
 def check_folders(config: TrackingConfig, output_dir: Path) -> None:
-    """Raises: OutputError if a run could not write its folder, or its artifacts."""
+    """Raises: OutputError if the folder of the run, or that of its artifacts, cannot be written."""
     check_writable(output_dir)
     if not config.is_server:
         check_writable(Path(config.artifacts))
 
 
 def submission_problem(config: RunConfig, split: str, rows: int) -> str | None:
-    """Says why GLUE would refuse predictions of this test split; None if it would not, or for other data."""
+    """Explains why GLUE would refuse predictions of this split; None if it would not, or for other data."""
     if config.data.glue_task is None:
         return None
     try:

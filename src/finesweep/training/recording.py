@@ -1,4 +1,4 @@
-"""Writes a run's provenance into MLflow: before it trains, with its results, and after a final score."""
+"""Logs a run's provenance in MLflow: before training, with the results, and after a later final score."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +20,7 @@ from finesweep.training.predict import Predicted
 def log_provenance(
     config: RunConfig, overrides: Sequence[str], inputs: Inputs, tracked: TrackedRun
 ) -> Provenance:
-    """Logs what the run is made of, before it trains, so that a run that fails has it too."""
+    """Logs the run's provenance before it trains, so that a run that fails has it too."""
     record = collect(config, overrides, inputs.content)
     tracked.log_text(record.to_json(), FILE)
     tracked.log_text(record.constraints(), "constraints.txt")
@@ -31,25 +31,26 @@ def log_provenance(
 
 
 def log_results(record: Provenance, tracked: TrackedRun, found: dict[str, Any]) -> None:
+    """Adds the metrics and `found` (hashes of weights and predictions) to the record, and logs it again."""
     record.results = results(tracked.history, found)
     tracked.log_text(record.to_json(), FILE)
     tracked.set_tags(tags(record))
 
 
 def keep_provenance(record: Provenance, folder: Path, resumes: bool) -> None:
-    """Writes the record beside the checkpoints; a run that goes on from them names what has changed since."""
+    """Writes the record into the training folder. If the run resumes, first notes what has changed since."""
     file = folder / FILE
     if resumes and file.is_file():
-        with suppress(ConfigError):  # of another schema: what it says is not known here
+        with suppress(ConfigError):  # a record of another version cannot be compared
             earlier = Provenance.from_json(file.read_text(encoding="utf-8"), str(file))
             record.mixed = while_interrupted(earlier, record)
     write_text(file, record.to_json())
 
 
 def amend_results(tracked: TrackedRun, tracking: TrackingConfig, predicted: Predicted) -> None:
-    """Adds the final score and the submission to a run that is over, so that both can be made again.
+    """Adds the final score and the submission to a closed run, so that both can be reproduced.
 
-    A run of another finesweep, whose record this one cannot read, keeps its record as it is.
+    If the run's record is of another version and cannot be read, it stays as it is.
     """
     tracked.log_metrics(predicted.metrics, step=0)
     with suppress(ModelError, ConfigError):

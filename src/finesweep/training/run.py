@@ -1,4 +1,4 @@
-"""One run, from config to a tracked, evaluated, predicted model: the whole pipeline on one screen."""
+"""The whole pipeline of one run: loads, trains, evaluates, tracks and predicts."""
 
 import hashlib
 import json
@@ -25,30 +25,31 @@ from finesweep.training.predict import score_and_predict
 from finesweep.training.preflight import check_folders
 from finesweep.training.trainer import Trained, build_trainer, steps_per_epoch, train
 
+# The parts of the config that determine the weights.
 TRAINED_FROM = ("model", "data", "optimizer", "trainer", "seed")
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class RunResult:
-    """What `result.json` holds; fields may be added, these stay."""
+    """The content of `result.json`. Programs read it: fields may be added, but none removed or renamed."""
 
     run_id: str | None = None
     status: str = "FAILED"  # FINISHED, FAILED or KILLED, as in MLflow
-    metric: str = ""
+    metric: str = ""  # `data.metric`
     value: float | None = None  # of the best evaluation
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)  # of the best evaluation, and the final ones
     checkpoint: str | None = None  # of the best evaluation; loads with `from_pretrained`
     submission: str | None = None  # the first of `submissions`
     submissions: list[str] = field(default_factory=list)
 
 
 def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> RunResult:
-    """Trains, tracks, and keeps the best checkpoint; outside a sweep it also predicts the test split.
+    """Trains, tracks, and keeps the best checkpoint. Outside a sweep, it also predicts the test split.
 
-    Everything is written under `output_dir` and into the MLflow store. Bad input is refused before the run is
-    opened.
-    Raises: FinesweepError, TrialPruned, and whatever the training raises; `result.json` then says so.
+    Side effects: writes under `output_dir` and `cache_dir`, and into the MLflow store. Bad input is refused
+    before the MLflow run is opened. overrides: the command-line arguments, for the record.
+    Raises: FinesweepError, TrialPruned, and whatever the training raises. `result.json` then has the status.
     """
     check_folders(config.tracking, output_dir)
     device.prepare(config.trainer)
@@ -73,7 +74,7 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             trial.trained(trained.value, trained.metrics, str(trained.checkpoint))
         else:
             tracked.log_folder(trained.checkpoint, "checkpoint")
-        if trial is None or trial.predicts:  # a sweep predicts with its best trial only
+        if trial is None or trial.predicts:  # in a sweep, only the best trial predicts
             predicted = score_and_predict(config, inputs, trained.checkpoint, output_dir, tracked)
             result.metrics |= predicted.metrics
             result.submissions = [str(path) for path in predicted.submissions]
@@ -82,7 +83,7 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
         weights = checkpoint.weights_sha256(trained.checkpoint)
         recording.log_results(record, tracked, {"weights_sha256": weights, "predictions": predictions})
         result.status = "FINISHED"
-        _write(result, output_dir)  # before the run is closed: what is closed has its result.json
+        _write(result, output_dir)  # before the run is closed, so that every closed run has one
     return result
 
 
@@ -106,14 +107,14 @@ def _train(
 
 
 def _training_identity(config: RunConfig) -> str:
-    """Hashes what a cut-off training must share with the run that goes on from its checkpoints."""
+    """Hashes the config that an interrupted training and the run that resumes it must share."""
     parts = {key: value for key, value in to_dict(config).items() if key in TRAINED_FROM}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager
 def _written(result: RunResult, output_dir: Path) -> Iterator[None]:
-    """Writes `result.json`, whatever happens."""
+    """Writes `result.json` at the end, with the status of a run that failed or was interrupted, too."""
     try:
         yield
     except (TrialPruned, KeyboardInterrupt, SystemExit):

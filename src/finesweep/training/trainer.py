@@ -1,4 +1,4 @@
-"""One training: transformers' Trainer with grouped batches, a fused optimizer and whole checkpoints."""
+"""Trains a model: transformers' Trainer with grouped batches, a fused optimizer and verified checkpoints."""
 
 import logging
 import math
@@ -29,35 +29,37 @@ from finesweep.tasks.class_weights import class_weights
 from finesweep.training.callback import TrainingCallback
 from finesweep.training.inputs import Inputs
 
-# The keys under which the Trainer knows our optimizers, and what each takes besides the learning rate.
-# Fused AdamW: 4 ms a step where the default's costs 32 to 40 (BERT-tiny, two AVX2 cores).
+# The Trainer's names of the optimizers. Fused AdamW takes 4 ms for a step, the unfused one 32 to 40
+# (BERT-tiny, two AVX2 cores).
 OPTIM = {
     OptimizerName.adamw: "adamw_torch_fused",
     OptimizerName.adafactor: "adafactor",
     OptimizerName.sgd: "sgd",
 }
 log = logging.getLogger(__name__)
-MAX_CHECKPOINTS = 3  # of one training at once: the best, the newest, and the one being written
+MAX_CHECKPOINTS = 3  # on disk at once: the best, the newest, and the one being written
 
 
 class LossNotFinite(ArithmeticError):
-    """The training diverged."""
+    """The loss is NaN or infinite: the training has diverged."""
 
 
 @dataclass(frozen=True)
 class Trained:
+    """The result of a training."""
+
     checkpoint: Path  # of the best evaluation; loads with `from_pretrained`
     step: int  # of that evaluation
-    value: float  # the objective there
+    value: float  # of `data.metric` in that evaluation
     metrics: dict[str, float]  # all metrics of that evaluation, and the training's throughput
-    predictions: str  # a hash of what was predicted there
+    predictions: str  # a hash of that evaluation's predictions
 
 
 class EpochSampler(LengthGroupedSampler):
     """Groups rows of similar length, in an order that depends on seed and epoch alone.
 
-    The library's draws it from the global random state, which a training that resumes within an epoch no
-    longer has: it would go on with other rows.
+    The library's sampler draws the order from the global random state. A training that resumes within an
+    epoch has another state, and would continue with other rows.
     """
 
     def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
@@ -73,14 +75,14 @@ class EpochSampler(LengthGroupedSampler):
 
 
 class WholeCheckpointTrainer(Trainer):
-    """A Trainer whose checkpoints are whole, and that stops at the first loss that is no number."""
+    """A Trainer that writes checkpoints whole or not at all, and raises if a loss is not finite."""
 
     callback: TrainingCallback
     task: Task
     class_weights: torch.Tensor | None = None  # [labels] float32, on the model's device
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Weighs labels where that is asked for; the model computes its own loss otherwise."""
+        """Computes the weighted loss if there are class weights; else the model computes its own loss."""
         if self.class_weights is None:
             return super().compute_loss(model, inputs, *args, **kwargs)
         labels = inputs["labels"]
@@ -89,6 +91,7 @@ class WholeCheckpointTrainer(Trainer):
         return (loss, outputs) if kwargs.get("return_outputs") else loss
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Saves into a staging folder, which `checkpoint.save` then verifies and renames."""
         target = str(self.args.output_dir)
 
         def write(staging: Path) -> None:
@@ -98,7 +101,7 @@ class WholeCheckpointTrainer(Trainer):
             for path in inner.iterdir():
                 path.rename(staging / path.name)
             inner.rmdir()
-            (staging / "training_args.bin").unlink()  # a pickle, and nothing here reads it
+            (staging / "training_args.bin").unlink()  # a pickle that nothing here reads
             self.callback.carry(staging)
 
         try:
@@ -107,7 +110,7 @@ class WholeCheckpointTrainer(Trainer):
             self.args.output_dir = target
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        rows: Any = self.train_dataset  # the one that is passed has lost its lengths
+        rows: Any = self.train_dataset  # the argument `train_dataset` has lost its column "length"
         together = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return EpochSampler(together, rows["length"], self.args.seed)
 
@@ -127,7 +130,7 @@ def build_trainer(
     folder: Path,
     callback: TrainingCallback,
 ) -> WholeCheckpointTrainer:
-    """Makes a trainer whose checkpoints go under `folder`."""
+    """Builds the trainer of a run; its checkpoints go under `folder`."""
     trainer = WholeCheckpointTrainer(
         model=model,
         args=training_arguments(config, folder),
@@ -142,7 +145,7 @@ def build_trainer(
     weights = class_weights(inputs.task, inputs.names, inputs.splits.train[LABEL])
     if weights is not None:
         trainer.class_weights = torch.tensor(weights, dtype=torch.float32)
-        trainer.loss_is_scaled_for_ga = False  # it is a mean over the batch
+        trainer.loss_is_scaled_for_ga = False  # the loss is a batch's mean, not yet divided by accumulation
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -150,7 +153,7 @@ def build_trainer(
 def training_arguments(
     config: RunConfig, folder: Path, sampling: str = "group_by_length"
 ) -> TrainingArguments:
-    """Makes the Trainer's arguments. `sampling`: how rows are grouped into batches, also in evaluations."""
+    """Builds the Trainer's arguments. sampling: how rows are grouped into batches, in evaluations too."""
     trainer, optimizer = config.trainer, config.optimizer
     return TrainingArguments(
         output_dir=str(folder),
@@ -171,13 +174,13 @@ def training_arguments(
         seed=config.seed,
         train_sampling_strategy=sampling,
         activation_checkpointing=config.model.gradient_checkpointing,
-        # Without reentry: with it, frozen embeddings would leave the layers above without a gradient.
+        # With reentry, frozen embeddings would leave the layers above them without gradients.
         activation_checkpointing_kwargs={"use_reentrant": False},
-        # The callback says when to evaluate, save and log.
+        # The callback decides when to evaluate, save and log.
         eval_strategy="no",
         save_strategy="no",
         logging_strategy="no",
-        logging_nan_inf_filter=False,  # `training_step` stops at the first one instead
+        logging_nan_inf_filter=False,  # `training_step` raises at the first such loss instead
         disable_tqdm=True,
         report_to=[],
         **device.arguments(trainer),
@@ -191,28 +194,30 @@ def _optim_args(optimizer: OptimizerConfig) -> str | None:
 def train(
     trainer: WholeCheckpointTrainer, callback: TrainingCallback, folder: Path, resume: Path | None = None
 ) -> Trained:
-    """Trains to the end, or to the callback's early stop; keeps the best evaluation's checkpoint.
+    """Trains to the last epoch or to the callback's early stop. Publishes the best evaluation's checkpoint.
 
-    The room for all checkpoints is proven first. `resume` is a whole checkpoint of an earlier, cut-off try.
-    Raises: OutputError before the first step, LossNotFinite, TrialPruned, KeyboardInterrupt.
+    resume: an undamaged checkpoint of an interrupted try, from which the training goes on.
+    Side effects: writes `checkpoint/` beside `folder`, and removes `folder`.
+    Raises: OutputError before the first step if the disk has no room for all checkpoints; LossNotFinite,
+    TrialPruned, KeyboardInterrupt.
     """
     check_writable(folder, needed_bytes=_room_bytes(trainer.model))
     if resume and not callback.resume(resume):
-        log.warning("the best checkpoint so far is damaged; the training begins anew")
+        log.warning("the best checkpoint so far is damaged; the training starts again from the beginning")
         resume = None
-    if not callback.patience_is_over:  # the try that this one resumes may have been stopped right after that
+    if not callback.patience_is_over:  # an interrupted try may have reached it
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     throughput = _throughput(callback, trainer.train_dataset)
     best = callback.best_checkpoint(folder)
     published = checkpoint.publish(best, folder.parent / "checkpoint")
-    checkpoint.keep_only(folder, {best})  # a kill while the rest goes leaves nothing, or the best one
+    checkpoint.keep_only(folder, {best})  # so a kill during rmtree leaves the best checkpoint, or none
     shutil.rmtree(folder)
     step, value, metrics = callback.best
     return Trained(published, step, value, metrics | throughput, callback.predictions.get(step, ""))
 
 
 def _throughput(callback: TrainingCallback, rows: Any) -> dict[str, float]:
-    """Computes the throughput over all tries of this training. `rows`: the encoded training split."""
+    """Computes the throughput of all tries together. rows: the encoded training split."""
     seconds, lengths = callback.seconds, rows["length"]
     return {
         "train_runtime": seconds,
@@ -223,19 +228,19 @@ def _throughput(callback: TrainingCallback, rows: Any) -> dict[str, float]:
 
 
 def _room_bytes(model: Any) -> int:
-    """Estimates bytes on disk: weights and two optimizer moments for each checkpoint at once."""
+    """Estimates the bytes of all checkpoints on disk: each has the weights and two optimizer moments."""
     weights: int = sum(p.numel() * p.element_size() for p in model.parameters())
     return weights * 3 * MAX_CHECKPOINTS
 
 
 def by_length(dataset: Dataset) -> tuple[Dataset, np.ndarray]:
-    """Sorts rows from longest to shortest; also gives each row's original place, int64 [rows]."""
+    """Sorts rows from longest to shortest. Also returns each sorted row's original index, int64 [rows]."""
     order = np.argsort(-np.asarray(dataset["length"]), kind="stable")
     return dataset.select(order), order
 
 
 def predict(trainer: Trainer, dataset: Dataset) -> np.ndarray:
-    """Predicts logits in the data set's own order: float32 [rows, outputs] or [rows, tokens, tags]."""
+    """Predicts logits, in the order of `dataset`: float32 [rows, outputs] or [rows, tokens, tags]."""
     ordered, order = by_length(dataset)
     output = trainer.predict(ordered).predictions
     logits = np.asarray(output[0] if isinstance(output, tuple) else output)

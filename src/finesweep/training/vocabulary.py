@@ -1,4 +1,4 @@
-"""A WordPiece vocabulary trained on the training rows: the tokenizer of a model that has no checkpoint."""
+"""Trains a WordPiece vocabulary on the training rows, for a model that has no checkpoint."""
 
 import hashlib
 import json
@@ -20,9 +20,9 @@ from finesweep.errors import ConfigError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_FORMAT = 1  # raised when another vocabulary would come of the same rows
+_FORMAT = 1  # increase it when the same rows would give another vocabulary
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-_ALPHABET = 1000  # characters, the most frequent ones; the trainer's own default
+_ALPHABET = 1000  # how many characters it may hold, the most frequent ones; the library's default
 _CONTINUED = "##"
 _BATCH = 1000
 
@@ -30,14 +30,14 @@ _BATCH = 1000
 def trained_tokenizer(
     train: Dataset, text_columns: list[str], vocab_size: int, cache_dir: Path
 ) -> "PreTrainedTokenizerBase":
-    """BERT's uncased tokenizer with at most `vocab_size` tokens learnt from `train`.
+    """Trains BERT's uncased tokenizer on `train`, with at most `vocab_size` tokens.
 
-    The same rows give the same vocabulary in every process. Kept under `cache_dir`.
+    The same rows give the same vocabulary in every process. The result is cached under `cache_dir`.
 
     Raises:
-        ConfigError: `vocab_size` has no room for the characters of the rows.
+        ConfigError: `vocab_size` has no room for the special tokens and all characters of the rows.
     """
-    # Not at the top, and not AutoTokenizer: that imports torch, three seconds.
+    # Imported here, and not as AutoTokenizer, because that imports torch, which takes three seconds.
     from transformers import BertTokenizer
 
     rows = fingerprint(train.select_columns(text_columns))
@@ -52,10 +52,10 @@ def trained_tokenizer(
 
 
 def learn_vocabulary(train: Dataset, text_columns: list[str], vocab_size: int) -> dict[str, int]:
-    """Learns a vocabulary, token -> id; the same rows always give the same one.
+    """Learns a vocabulary, token -> id. The same rows always give the same one.
 
-    The trainer numbers the continued characters (##a) in the order of a hash table with a random seed, and
-    breaks ties between merges by these numbers. So every character gets its number here, in sorted order.
+    The library numbers the characters that continue a word (##a) in the order of a hash table with a random
+    seed, and breaks ties between merges by these numbers. So all characters get their numbers here, sorted.
     """
     normalizer = normalizers.BertNormalizer(lowercase=True)
     alphabet = _alphabet(train, text_columns, normalizer)
@@ -82,7 +82,7 @@ def learn_vocabulary(train: Dataset, text_columns: list[str], vocab_size: int) -
 
 
 def _alphabet(train: Dataset, text_columns: list[str], normalizer: normalizers.Normalizer) -> list[str]:
-    """Lists the most frequent characters, sorted; ties at the limit go by code point."""
+    """Lists the most frequent characters, sorted. Of equally frequent ones, lower code points come first."""
     counts: Counter[str] = Counter()
     for batch in _texts(train, text_columns):
         counts.update(normalizer.normalize_str("\n".join(batch)))
@@ -91,7 +91,7 @@ def _alphabet(train: Dataset, text_columns: list[str], normalizer: normalizers.N
 
 
 def _texts(train: Dataset, text_columns: list[str]) -> Iterator[list[str]]:
-    """Yields texts in batches; of lists of words, the words."""
+    """Yields batches of texts, or of single words if the column holds lists of words."""
     for batch in train.with_format("arrow").iter(_BATCH):
         for name in text_columns:
             column = batch[name].combine_chunks()
