@@ -218,7 +218,7 @@ def test_what_cannot_be_tried_says_why_with_exit_code_2(folder: Path, no_rows: N
     before = len(runs(folder))
     done = finesweep("reproduce", run_id(folder), cwd=folder)
     assert done.returncode == 2
-    assert "data.path: rows is not there" in done.stderr
+    assert "data.path: rows does not exist" in done.stderr
     assert "data.path=PLACE" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(runs(folder)) == before
