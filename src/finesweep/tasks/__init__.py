@@ -1,4 +1,4 @@
-"""The types of task: what each reads, learns, scores and predicts. `base.Task` is the contract.
+"""The task types: how each one reads, learns, scores and predicts labels. `base.Task` is their contract.
 
 task = task_of(config.data)
 check_metric(task, names)
@@ -20,7 +20,7 @@ TYPES: dict[ProblemType, type[Task]] = {
 
 
 def task_of(config: DataConfig) -> Task:
-    """Raises: ConfigError for keys that are not for this type of task."""
+    """Creates the task that the config describes. Raises: ConfigError for keys of other task types."""
     task = TYPES[config.problem_type](config)
     task.check_config()
     if config.positive_label is not None and not isinstance(task, Classification):

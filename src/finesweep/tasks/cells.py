@@ -1,13 +1,13 @@
-"""Reads one cell of a person's table as a label's name, a number, a flag, a text or a list."""
+"""Reads one cell of the user's table: as a label name, a number, a flag, a text or a list."""
 
 import math
 from collections.abc import Sequence
 
-LARGEST = 3.4e38  # of float32, in which numbers are learned
+LARGEST = 3.4e38  # the largest float32; the model learns numbers as float32
 
 
 class CellError(ValueError):
-    """A cell that no label or text can be made of; the message says what it is and what is legal."""
+    """A cell that is no legal label or text. The message says what the cell holds and what is legal."""
 
 
 def is_empty(cell: object) -> bool:
@@ -15,7 +15,7 @@ def is_empty(cell: object) -> bool:
 
 
 def as_name(cell: object) -> str:
-    """Gives a label's name; 1.0 becomes 1, for pandas makes floats of integers where one is missing.
+    """Reads a label name. 1.0 becomes 1, because pandas stores integers as floats if one is missing.
 
     Raises: CellError.
     """
@@ -24,7 +24,7 @@ def as_name(cell: object) -> str:
     if isinstance(cell, float):
         if not cell.is_integer():
             raise CellError(
-                f"the label is {cell}, no name and no integer; for scores set data.problem_type=regression"
+                f"the label is {cell}; legal: a name, an integer; for scores set data.problem_type=regression"
             )
         return str(int(cell))
     if isinstance(cell, str | bool | int):
@@ -36,7 +36,7 @@ def as_name(cell: object) -> str:
 
 
 def as_number(cell: object) -> float:
-    """Raises: CellError for what is no finite number."""
+    """Reads a number. Raises: CellError if it is not finite, or beyond float32."""
     try:
         number = float("nan" if cell is None or isinstance(cell, bool) else cell)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -59,13 +59,14 @@ def as_flag(cell: object) -> bool:
 
 
 def as_text(cell: object) -> str:
+    """Reads a text. Raises: CellError."""
     if isinstance(cell, str):
         return cell
     raise CellError("is empty" if is_empty(cell) else f"is {cell!r}, expected text")
 
 
 def as_list(cell: object, what: str) -> list[str]:
-    """Reads a list of texts. `what` names its items in errors. Raises: CellError."""
+    """Reads a list of texts. `what` names the items in errors. Raises: CellError."""
     if is_empty(cell):
         raise CellError(f"is empty, expected a list of {what}")
     if isinstance(cell, str) or not isinstance(cell, Sequence) or not all(isinstance(x, str) for x in cell):

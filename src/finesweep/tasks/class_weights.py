@@ -1,4 +1,4 @@
-"""How much each label weighs in the loss: `data.class_weights`."""
+"""Determines how much each label weighs in the loss: `data.class_weights`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def class_weights(task: Task, names: Sequence[str], labels: Any) -> list[float] | None:
-    """Gives a weight for each label id, or None where labels are not weighted.
+    """Returns a weight for each label id, or None if labels are not weighted.
 
-    labels: the encoded column of the training rows.
-    Raises: ConfigError for a label without a weight, a weight without a label, or, of balanced ones, a label
-    without rows.
+    labels: the encoded label column of the training rows.
+    Raises: ConfigError if weights and labels do not match, or if balanced weights are impossible because a
+    label is on no row or on all rows.
     """
     wanted = task.config.class_weights
     if wanted is None:
@@ -28,7 +28,7 @@ def class_weights(task: Task, names: Sequence[str], labels: Any) -> list[float] 
         with np.errstate(divide="ignore"):
             balanced = task.balanced_weights(counts, len(labels))
         if bad := [name for name, weight in zip(names, balanced, strict=True) if not 0 < weight < np.inf]:
-            legal = f"a weight for each label, for {bad[0]!r} is on no training row, or on all of them"
+            legal = f"a weight for each label: no training row, or every one, has the label {bad[0]!r}"
             raise ConfigError.at("data.class_weights", "balanced", legal)
         return [float(weight) for weight in balanced]
     given = {str(name): float(weight) for name, weight in wanted.items()}

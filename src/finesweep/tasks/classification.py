@@ -1,4 +1,4 @@
-"""One label a row: `data.problem_type=classification`."""
+"""Classification: each row has one label. `data.problem_type=classification`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 AVERAGES = ("macro", "micro", "weighted")
 TOP = (2, 3, 5, 10)
-# Of two names, the one that is asked about; `not_x`, `non_x` and `no_x` are the negatives of `x`.
+# Positive name -> negative name, for binary labels whose names tell which one is positive. A name with one of
+# NEGATIONS before it (`not_x`) is the negative of the name without (`x`).
 PLAIN_POSITIVES = {"1": "0", "true": "false", "yes": "no", "positive": "negative", "pos": "neg"}
 NEGATIONS = ("not_", "not-", "not ", "non_", "non-", "no_", "no-")
 
 
 def _quadratic_kappa(judged: Judged) -> float:
-    """Takes the labels as grades in the order of their ids."""
+    """Computes Cohen's kappa with quadratic weights. Labels are grades, in the order of their ids."""
     grades = list(range(len(judged.names)))
     return or_zero(of_predictions("cohen_kappa_score", weights="quadratic", labels=grades))(judged)
 
@@ -100,11 +101,14 @@ class Classification(Task):
             return f"{which}, which is for 2 labels, but the data has {len(names)}"
         if wanted.is_binary and self.positive_id(names) is None:
             either = " or ".join(f"data.positive_label={name}" for name in names)
-            return f"{which}, the score of one of two labels; say whose it is: {either}"
+            return f"{which}, which scores one of two labels; say whose it is: {either}"
         return None
 
     def positive_id(self, names: Sequence[str]) -> int | None:
-        """Raises: ConfigError for a `data.positive_label` that is no label, or is one of more than two."""
+        """Returns the id of the positive one of two labels; None if neither config nor names tell.
+
+        Raises: ConfigError for a `data.positive_label` that is no label, or if there are more than two.
+        """
         named = self.config.positive_label
         if named is None:
             return _plainly_positive(names)
@@ -121,10 +125,10 @@ class Classification(Task):
 
 
 def _plainly_positive(names: Sequence[str]) -> int | None:
-    """Gives the id of the label that two names make plain; None if they do not, or are not two."""
+    """Tells by the names which of two labels is positive; None if they do not tell, or are not two."""
     plain = [name.lower() for name in names]
-    for index, other in ((0, 1), (1, 0)) if len(names) == 2 else ():
-        negatives = (PLAIN_POSITIVES.get(plain[index]), *(f"{no}{plain[index]}" for no in NEGATIONS))
-        if plain[other] in negatives:
-            return index
+    for positive, negative in ((0, 1), (1, 0)) if len(names) == 2 else ():
+        name = plain[positive]
+        if plain[negative] in (PLAIN_POSITIVES.get(name), *(f"{no}{name}" for no in NEGATIONS)):
+            return positive
     return None

@@ -1,8 +1,8 @@
-"""Prediction files that the GLUE server accepts: write, validate, fill up, zip.
+"""Writes, validates, completes and zips the prediction files that the GLUE server accepts.
 
-Every file is a header `index<TAB>prediction` and one row per test example, index from 0.
-Source: the sample submission of https://gluebenchmark.com, but for QNLI, where it holds the 5740 rows of the
-first QNLI; the server takes the second's.
+Every file has the header `index<TAB>prediction` and one line per test row, with an index from 0.
+Source: the sample submission of https://gluebenchmark.com, except for QNLI: the sample has the 5740 rows of
+QNLI's first version, but the server expects the 5463 of its second.
 """
 
 import math
@@ -28,12 +28,13 @@ class GlueFile:
     task: str
     split: str
     rows: int
-    labels: tuple[str, ...] | None  # written for the hub's label ids 0, 1, ...; None: a number
-    majority: str  # written throughout when there is no model for the task
-    label_names: tuple[str, ...] = ()  # the hub's, where they are not `labels`
+    labels: tuple[str, ...] | None  # in the file, for the hub's label ids 0, 1, ...; None: a number
+    majority: str  # the prediction for every row if there is no model for the task
+    label_names: tuple[str, ...] = ()  # the hub's label names, if they differ from `labels`
 
     @property
     def legal(self) -> str:
+        """The legal predictions, for messages."""
         return ", ".join(self.labels) if self.labels else "0.000 to 5.000, three decimals"
 
 
@@ -41,9 +42,10 @@ BINARY = ("0", "1")
 PAIR = ("entailment", "not_entailment")
 NLI = ("entailment", "neutral", "contradiction")
 
-# The majority of train. Source: counted in the official files: MRPC 2474 of 3668, RTE 1249 of 2490, WNLI 323
-# of 635; label shares of nyu-mll/glue on the hub: CoLA 70%, SST-2 56%, QQP 63%. QNLI and MNLI (so AX too) are
-# balanced: their first class. STS-B has the mean score of train.
+# `majority` is the most frequent label in train. Sources: counted in the official files for MRPC (2474 of
+# 3668), RTE (1249 of 2490) and WNLI (323 of 635); label shares of nyu-mll/glue on the hub for CoLA (70%),
+# SST-2 (56%) and QQP (63%). QNLI and MNLI (and so AX) are balanced: they get their first label. STS-B gets
+# train's mean score.
 GLUE_FILES = (
     GlueFile("CoLA", "cola", "test", 1063, BINARY, "1", ("unacceptable", "acceptable")),
     GlueFile("SST-2", "sst2", "test", 1821, BINARY, "1", ("negative", "positive")),
@@ -62,18 +64,20 @@ BY_NAME = {file.name: file for file in GLUE_FILES}
 
 @dataclass(frozen=True)
 class ValidSubmission:
+    """A file that has passed validation."""
+
     name: str
     task: str
     rows: int
 
 
 def file_for(glue_task: str, split: str) -> GlueFile:
-    """Finds the official file of a test split; `test[:100]` is a part of `test`.
+    """Finds the official file of a test split, or of a slice of it such as `test[:100]`.
 
-    Raises: SubmissionError if GLUE takes no file for it.
+    Raises: SubmissionError if GLUE has no file for the split.
     """
     whole = split.partition("[")[0]
-    if (glue_task, whole) in (("ax", "test"), ("ax", "ax")):  # the hub has AX as a task of its own
+    if (glue_task, whole) in (("ax", "test"), ("ax", "ax")):  # on the hub, AX is a task of its own
         glue_task, whole = "mnli", "ax"
     splits = {file.split: file for file in GLUE_FILES if file.task == glue_task}
     if not splits:
@@ -95,10 +99,9 @@ def write_submission(
     """Writes and validates `directory/<File>.tsv`, all of it or nothing.
 
     predictions: label ids, or numbers for a regression; one per test row, in the split's order.
-    labels: the names of those ids, in their order; None is the hub's order.
-
-    whole: False writes predictions of a part of the test split too, which no server takes.
-    Raises: SubmissionError, OutputError.
+    labels: the label names, ordered by these ids; None: in the hub's order.
+    whole: False also writes predictions of a part of the test split, which the server would refuse.
+    Raises: SubmissionError for illegal predictions, OutputError if the file cannot be written.
     """
     if whole:
         check_rows(glue_task, split, len(predictions))
@@ -107,26 +110,26 @@ def write_submission(
 
 
 def check_rows(glue_task: str, split: str, rows: int) -> None:
-    """Refuses predictions of a part of a test split, also before a training.
+    """Checks the number of predictions of a test split; is called before training, too.
 
-    Raises: SubmissionError.
+    Raises: SubmissionError for a part of a split.
     """
     file = file_for(glue_task, split)
     if rows != file.rows:
         raise SubmissionError(
-            f"data.test_split: got {split!r} with {rows} rows; a submission of {file.name}.tsv is of the "
+            f"data.test_split: got {split!r} with {rows} rows; {file.name}.tsv needs predictions of the "
             f"whole split: {file.split}, {file.rows} rows"
         )
 
 
 def validate_submission(path: Path) -> ValidSubmission:
-    """Raises: SubmissionError with the file, the line and what was expected there."""
+    """Validates a file by GLUE's rules. Raises: SubmissionError with the line and what is expected there."""
     file = BY_NAME.get(path.stem)
     if file is None or path.suffix != ".tsv":
         known = ", ".join(f"{name}.tsv" for name in BY_NAME)
         raise SubmissionError(f"{path}: not the name of a GLUE file; known: {known}")
     try:
-        text = path.read_bytes().decode("utf-8")  # not read_text: it would hide "\r\n"
+        text = path.read_bytes().decode("utf-8")  # read_text would convert "\r\n"
     except OSError as error:
         raise SubmissionError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -135,28 +138,30 @@ def validate_submission(path: Path) -> ValidSubmission:
 
 
 def fill_missing(directory: Path, present: set[str]) -> list[Path]:
-    """Writes the majority class for every file that `present` (names like "MNLI-m") does not name.
+    """Writes a file of majority predictions for every GLUE file that is not in `present` ("MNLI-m", ...).
 
-    Raises: SubmissionError for an unknown name, or where `directory` holds other predictions for such a file.
+    Raises: SubmissionError for an unknown name, or if `directory` has other predictions for such a file.
     """
     if unknown := present - set(BY_NAME):
         raise SubmissionError(f"not GLUE files: {', '.join(sorted(unknown))}; known: {', '.join(BY_NAME)}")
     missing = {directory / f"{file.name}.tsv": file for file in GLUE_FILES if file.name not in present}
-    for path, file in missing.items():  # all of them, before the first is written
+    for path, file in missing.items():  # all are checked before the first is written
         if path.exists() and path.read_bytes() != _text([file.majority] * file.rows).encode():
-            raise SubmissionError(f"{path}: holds other predictions; move it away, or submit its study too")
+            raise SubmissionError(
+                f"{path}: holds other predictions; move the file away, or submit its study too"
+            )
     return [_write(path, [file.majority] * file.rows, file) for path, file in missing.items()]
 
 
 def zip_submission(paths: Iterable[Path], target: Path) -> Path:
-    """Writes a flat zip; the same files give the same bytes, in whatever order they are given.
+    """Writes a zip without folders. The same files give the same bytes, in whatever order they are passed.
 
-    Raises: SubmissionError for two files of one name, OutputError.
+    Raises: SubmissionError for two files of one name, OutputError if the zip cannot be written.
     """
     files = sorted(paths, key=lambda path: path.name)
-    for one, other in zip(files, files[1:], strict=False):
-        if one.name == other.name:
-            raise SubmissionError(f"{one} and {other}: two files of one name in a flat zip")
+    for first, second in zip(files, files[1:], strict=False):
+        if first.name == second.name:
+            raise SubmissionError(f"{first} and {second}: two files of one name cannot go into one zip")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with staged(target) as staging:
@@ -169,7 +174,7 @@ def zip_submission(paths: Iterable[Path], target: Path) -> Path:
 def _zip(files: list[Path], target: Path) -> None:
     with zipfile.ZipFile(target, "w") as archive:
         for path in files:
-            entry = zipfile.ZipInfo(path.name)  # of 1980: `archive.write` would take the file's own time
+            entry = zipfile.ZipInfo(path.name)  # dated 1980: `archive.write` would store the file's own time
             entry.create_system, entry.external_attr = 3, 0o644 << 16  # Unix, -rw-r--r--
             archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
 
@@ -183,7 +188,7 @@ def _glue_answers(
 
 
 def _answer_per_id(file: GlueFile, official: tuple[str, ...], labels: list[str] | None) -> Sequence[str]:
-    """Gives the file's word for each label id of the run; their order may not be the hub's."""
+    """Maps the run's label ids to the file's labels; the run's ids may be in another order than the hub's."""
     if labels is None:
         return official
     for names in (official, file.label_names):
@@ -197,7 +202,7 @@ def _answer_per_id(file: GlueFile, official: tuple[str, ...], labels: list[str] 
 def _named(predictions: Sequence[int] | Sequence[float], names: Sequence[str]) -> Iterator[str]:
     for row, label_id in enumerate(predictions):
         try:
-            position = operator.index(label_id)  # type: ignore[arg-type]  # a float is what it refuses
+            position = operator.index(label_id)  # type: ignore[arg-type]  # it raises TypeError for a float
         except TypeError:
             position = -1
         if not 0 <= position < len(names):

@@ -1,7 +1,7 @@
-"""Metrics by scikit-learn's names, computed by scikit-learn and scipy; and a person's own, by import path.
+"""Builds metrics from functions of scikit-learn and scipy, and imports the user's own metric function.
 
-`check_metric` runs in the process that launches a sweep, so scikit-learn and scipy (a second) are imported
-only when a metric is computed.
+scikit-learn and scipy are imported only when a metric is computed, because that takes a second, and the
+process that launches a sweep only checks the metric's name.
 """
 
 from __future__ import annotations
@@ -26,36 +26,35 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Judged:
-    """Predictions beside the truth.
+    """The true labels of evaluated rows (`reference`), and what the model says of them.
 
-    reference, predicted: label ids [rows], numbers [rows], 0/1 [rows, labels], or a list of tag ids for each
-    row.
+    reference, predicted: label ids [rows], numbers [rows], 0/1 [rows, labels], or a list of tag ids per row.
     """
 
     reference: Any
     predicted: Any
-    scores: Any  # probabilities [rows, labels] where a type has them; else as `predicted`
-    names: Sequence[str]  # of the labels, by id
-    positive: int | None = None  # the id of the label that binary metrics are about
+    scores: Any  # probabilities [rows, labels] if the task type has them; else equal to `predicted`
+    names: Sequence[str]  # the label names, ordered by id
+    positive: int | None = None  # the id of the label that binary metrics score
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: how it is computed, and which way is better."""
+    """A metric: its computation, and whether higher or lower is better."""
 
     compute: Callable[[Judged], float]
     direction: Direction = Direction.maximize
-    is_binary: bool = False  # whether it is about one label of two; `data.positive_label` says which
-    labels: int = 1  # how many labels there must be at least
+    is_binary: bool = False  # whether it scores one of two labels, `data.positive_label`
+    labels: int = 1  # the least number of labels that the data must have
 
 
 def of_predictions(function: str, **options: Any) -> Callable[[Judged], float]:
-    """Scores predicted labels with a function of `sklearn.metrics`."""
+    """Makes a metric of predictions from a function of `sklearn.metrics`."""
     return lambda judged: scikit_learn(function, judged.reference, judged.predicted, **options)
 
 
 def of_positive(function: str) -> Callable[[Judged], float]:
-    """Scores the predictions of the positive label; 0.0 where it is neither predicted nor a label."""
+    """Makes a metric of the positive label; it is 0.0 if no row has the label and none is predicted to."""
 
     def compute(judged: Judged) -> float:
         positive = judged.reference == judged.positive, judged.predicted == judged.positive
@@ -65,23 +64,25 @@ def of_positive(function: str) -> Callable[[Judged], float]:
 
 
 def averaged(function: str, average: str, **options: Any) -> Callable[[Judged], float]:
+    """Makes a metric that averages a function of `sklearn.metrics` over the labels."""
     return of_predictions(function, average=average, **{"zero_division": 0, **options})
 
 
 def scikit_learn(function: str, *arguments: Any, **options: Any) -> float:
+    """Calls a function of `sklearn.metrics`, without its warnings."""
     from sklearn import metrics
 
-    with warnings.catch_warnings(action="ignore"):  # that a score is undefined; its value says so
+    with warnings.catch_warnings(action="ignore"):  # it warns of undefined scores, which are 0.0 or NaN
         return float(getattr(metrics, function)(*arguments, **options))
 
 
 def or_zero(compute: Callable[[Judged], float]) -> Callable[[Judged], float]:
-    """Replaces NaN by 0.0: a constant predictor has learned nothing, and a NaN objective fails its trial."""
+    """Replaces NaN, the score of constant predictions, by 0.0: a NaN objective would fail the trial."""
     return lambda judged: 0.0 if math.isnan(value := compute(judged)) else value
 
 
 def correlation(function: str) -> Callable[[Judged], float]:
-    """Correlates numbers with a function of `scipy.stats`; 0.0 where one side is constant (scipy: NaN)."""
+    """Makes a metric from a correlation of `scipy.stats`; 0.0 (not scipy's NaN) if one side is constant."""
 
     def compute(judged: Judged) -> float:
         from scipy import stats
@@ -94,10 +95,10 @@ def correlation(function: str) -> Callable[[Judged], float]:
 
 
 def own_metric(name: str, direction: Direction | None) -> Metric:
-    """Imports `module:function`, a person's own metric, from the working folder or an installed package.
+    """Makes a metric of the user's own function, `module:function`.
 
-    It is called as scikit-learn's are, function(y_true, y_pred), with label names where there are labels.
-    Raises: ConfigError if it cannot be imported, or does not say which way is better.
+    It is called as scikit-learn's functions are, function(y_true, y_pred), with label names instead of ids.
+    Raises: ConfigError if it cannot be imported, or if `data.direction` is not set.
     """
     if direction is None:
         raise ConfigError.at("data.direction", None, f"maximize or minimize, for your own metric {name}")
@@ -106,17 +107,17 @@ def own_metric(name: str, direction: Direction | None) -> Metric:
 
 
 def own_function(name: str) -> Callable[[Any, Any], Any]:
-    """Raises: ConfigError."""
+    """Imports `module:function` from the working folder or an installed package. Raises: ConfigError."""
     module, _, attribute = name.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         function = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever the import of a person's own code raises
+    except Exception as error:  # the user's own code may raise anything
         problem = f"{type(error).__name__}: {error}"
         raise ConfigError(
-            f"data.metric: got {name!r}, which cannot be imported ({problem}); legal: module:function, of a "
-            "module in the working folder or an installed package"
+            f"data.metric: got {name!r}, which cannot be imported ({problem}); legal: module:function, "
+            "with a module in the working folder or in an installed package"
         ) from error
     if not callable(function):
         raise ConfigError(f"data.metric: got {name!r}, which is no function; legal: module:function")
@@ -132,8 +133,8 @@ def _own_score(name: str, function: Callable[[Any, Any], Any], judged: Judged) -
 
 
 def _named(values: Any, names: Sequence[str]) -> Any:
-    """Gives label names in place of ids; numbers and 0/1 tables stay as they are."""
-    if isinstance(values, list):  # of tags, a list for each row
+    """Replaces label ids by names; numbers and 0/1 tables stay as they are."""
+    if isinstance(values, list):  # a list of tags for each row
         return [[names[tag] for tag in row] for row in values]
     if np.ndim(values) == 1 and np.issubdtype(values.dtype, np.integer):
         return np.asarray(names)[values]
@@ -141,7 +142,7 @@ def _named(values: Any, names: Sequence[str]) -> Any:
 
 
 def check_direction(config: DataConfig, metric: Metric) -> None:
-    """Raises: ConfigError for a `data.direction` that is not the metric's."""
+    """Raises: ConfigError if `data.direction` contradicts the metric."""
     if config.direction not in (None, metric.direction):
         legal = f"null, or {metric.direction.value}, for {config.metric}"
         raise ConfigError.at("data.direction", config.direction.value if config.direction else None, legal)

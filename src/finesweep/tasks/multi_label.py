@@ -1,7 +1,7 @@
-"""Several labels a row, or none: `data.problem_type=multi_label_classification`.
+"""Multi-label classification: a row has any number of labels, or none.
 
-A table gives them in one of three forms: a list, one text with `data.label_separator` between the names, or a
-0/1 column for each label, named by `data.label_columns`.
+`data.problem_type=multi_label_classification`. A table has the labels in one of three forms: a list; a text
+with `data.label_separator` between the names; or one 0/1 column per label, named by `data.label_columns`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,11 +19,11 @@ from finesweep.tasks.metrics import Judged, Metric, averaged, of_predictions, sc
 if TYPE_CHECKING:
     import torch
 
-SEPARATOR = "|"  # of a prediction file, where the data has none
+SEPARATOR = "|"  # in a prediction file, if data.label_separator is null
 
 
 def _of_probabilities(function: str) -> Metric:
-    """Gives the mean over the labels; NaN where a label is on every row or on none."""
+    """Makes a metric of probabilities: the mean over the labels. NaN if a label is on all rows or on none."""
 
     def compute(judged: Judged) -> float:
         return scikit_learn(function, judged.reference, judged.scores, average="macro")
@@ -41,7 +41,7 @@ class MultiLabel(Task):
             for name in ("f1", "precision", "recall")
             for average in ("micro", "macro", "weighted")
         },
-        # A row that has no label and gets none is a row that is right.
+        # A row without labels, for which none is predicted, counts as right.
         "f1_samples": Metric(averaged("f1_score", "samples", zero_division=1)),
         "subset_accuracy": Metric(of_predictions("accuracy_score")),
         "hamming_loss": Metric(of_predictions("hamming_loss"), Direction.minimize),
@@ -54,7 +54,7 @@ class MultiLabel(Task):
         return list(self.config.label_columns) or [self.config.label_column]
 
     def check_config(self) -> None:
-        """Raises: ConfigError for two forms at once, or for labels that are not those of the columns."""
+        """Raises: ConfigError for two forms of labels at once, or `labels` that differ from the columns."""
         columns = list(self.config.label_columns)
         if not columns:
             return
@@ -103,13 +103,13 @@ class MultiLabel(Task):
         return np.asarray(np.asarray(labels).sum(axis=0), np.int64)
 
     def balanced_weights(self, counts: Array, rows: int) -> Array:
-        """Gives each label's rows without it for one row with it, so that both sides weigh the same."""
+        """Returns, per label, the number of rows without it divided by the number with it."""
         return np.asarray((rows - counts) / counts)
 
     def weighted_loss(
         self, logits: "torch.Tensor", labels: "torch.Tensor", weights: "torch.Tensor"
     ) -> "torch.Tensor":
-        """Weighs a label on the rows that have it; on the others it weighs 1."""
+        """Applies a label's weight on the rows that have the label; on other rows it weighs 1."""
         from torch.nn.functional import binary_cross_entropy_with_logits
 
         return binary_cross_entropy_with_logits(logits, labels, pos_weight=weights)
@@ -132,7 +132,7 @@ class MultiLabel(Task):
         return ["f1_micro", "f1_macro", "f1_samples", "subset_accuracy"]
 
     def unwritable_name(self, names: Sequence[str]) -> str | None:
-        """Gives a name that holds what stands between names, too."""
+        """Returns a label name that a prediction file cannot hold: the separator is illegal in it, too."""
         separator = self.config.label_separator or SEPARATOR
         joined = () if self.config.label_columns else names
         return super().unwritable_name(names) or next((name for name in joined if separator in name), None)
@@ -140,7 +140,7 @@ class MultiLabel(Task):
     def answers(
         self, logits: Array, rows: Dataset, names: Sequence[str]
     ) -> tuple[list[str], Iterator[list[str]]]:
-        """Answers in the form of the table: a 0/1 column for each label, or one text."""
+        """Returns predictions in the form of the table: one 0/1 column per label, or one text."""
         decided = self.decide(self.scores(logits))  # [rows, labels]
         if self.config.label_columns:
             return list(names), ([str(flag) for flag in row] for row in decided)

@@ -1,4 +1,4 @@
-"""The predictions of a person's own test rows: a tab-separated file, one line a row, in the rows' order."""
+"""Writes predictions of the user's own test rows: a tab-separated file with one line per row, in order."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,20 +10,18 @@ from finesweep.tasks.base import Task
 
 
 def check_names(task: Task, names: Sequence[str]) -> None:
-    """Raises: ConfigError, before a training, for a label's name that no prediction file can hold."""
+    """Raises: ConfigError, before training, for a label name that a prediction file cannot hold."""
     if (broken := task.unwritable_name(names)) is not None:
-        legal = (
-            "names that a prediction file can hold: without tabs, line breaks, and what stands between names"
-        )
+        legal = "names that a prediction file can hold: without tabs, line breaks and the label separator"
         raise ConfigError.at("data.labels", broken, legal)
 
 
 def write_predictions(
     directory: Path, split: str, header: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> Path:
-    """Writes `directory/<split>.tsv`, all of it or nothing; `index` counts the rows from 0.
+    """Writes `directory/<split>.tsv` whole or not at all. Its first column, `index`, counts rows from 0.
 
-    header, rows: the columns behind `index`, and their cells. Raises: OutputError.
+    header, rows: the names of the other columns, and their cells. Raises: OutputError.
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", split).strip("_.")
     path = directory / f"{name}.tsv"

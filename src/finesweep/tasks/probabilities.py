@@ -1,4 +1,4 @@
-"""Metrics of probabilities, [rows, labels]."""
+"""Metrics of probabilities. `Judged.scores` is [rows, labels] float64 in all of them."""
 
 from collections.abc import Callable
 
@@ -16,9 +16,9 @@ def _one_hot(judged: Judged) -> np.ndarray:
 
 
 def roc_auc(judged: Judged) -> float:
-    """Of two labels, either one's, for they are equal; of more, the mean of each against the rest.
+    """Computes ROC AUC: for two labels, that of either (they are equal); for more, the mean over the labels.
 
-    NaN where a label does not occur, or nothing else does.
+    NaN if a label is on no row, or on all rows.
     """
     if _is_binary(judged):
         return scikit_learn("roc_auc_score", judged.reference, judged.scores[:, 1])
@@ -26,7 +26,7 @@ def roc_auc(judged: Judged) -> float:
 
 
 def average_precision(judged: Judged) -> float:
-    """Of two labels, the positive one's; of more, the mean over the labels."""
+    """Computes average precision: of the positive label if there is one, else the mean over the labels."""
     if judged.positive is not None:
         positive = judged.reference == judged.positive
         return scikit_learn("average_precision_score", positive, judged.scores[:, judged.positive])
@@ -34,17 +34,18 @@ def average_precision(judged: Judged) -> float:
 
 
 def log_loss(judged: Judged) -> float:
+    """Computes the mean negative log-probability of the true labels."""
     return scikit_learn("log_loss", judged.reference, judged.scores, labels=range(len(judged.names)))
 
 
 def brier(judged: Judged) -> float:
-    """Gives the mean squared error of the probabilities: of two labels 0 to 1, of more 0 to 2."""
+    """Computes the Brier score, a mean squared error: 0 to 1 for two labels, 0 to 2 for more."""
     labels = range(len(judged.names))
     return scikit_learn("brier_score_loss", judged.reference, judged.scores, labels=labels)
 
 
 def top_k(k: int) -> Callable[[Judged], float]:
-    """Gives the share of rows whose label is among the `k` most probable ones."""
+    """Makes a metric: the share of rows whose true label is among the `k` most probable ones."""
     return lambda judged: scikit_learn(
         "top_k_accuracy_score", judged.reference, judged.scores, k=k, labels=range(len(judged.names))
     )

@@ -1,4 +1,4 @@
-"""A number a row: `data.problem_type=regression`."""
+"""Regression: each row's label is a number. `data.problem_type=regression`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

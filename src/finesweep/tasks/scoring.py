@@ -1,4 +1,4 @@
-"""From a task and a metric's name to scores: which metrics a run has, and how they are computed."""
+"""Chooses the metrics of a run by task and config, and computes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def metric_of(task: Task, name: str) -> Metric:
-    """Raises: ConfigError for a name that is no metric of this type of task."""
+    """Looks up a metric, or imports the user's own. Raises: ConfigError if the task has no such metric."""
     if is_own_metric(name):
         return own_metric(name, task.config.direction)
     if name not in task.metrics:
@@ -27,38 +27,38 @@ def metric_of(task: Task, name: str) -> Metric:
         reason = f", a metric of data.problem_type={' or '.join(others)}" if others else ""
         raise ConfigError(
             f"data.metric: got {name!r}{reason}; known for data.problem_type={task.problem_type.value}: "
-            f"{', '.join(task.metrics)}; or a function of yours, module:function"
+            f"{', '.join(task.metrics)}; or your own function, as module:function"
         )
     return task.metrics[name]
 
 
 def direction_of(task: Task) -> Direction:
-    """Gives which way the run's own metric is better. Raises: ConfigError."""
+    """Returns whether `data.metric` is to be maximized or minimized. Raises: ConfigError."""
     return metric_of(task, task.config.metric).direction
 
 
 def known_metrics(task: Task) -> list[str]:
-    """Names the metrics that a run of this task can be scored with, as they are logged."""
+    """Names the metrics that can score a run of this task, as they are logged."""
     own = [metric_key(task.config.metric)] if is_own_metric(task.config.metric) else []
     return [*own, *task.metrics]
 
 
 def check_metric(task: Task, names: Sequence[str]) -> None:
-    """Imports neither torch nor scikit-learn.
+    """Checks `data.metric` against the labels, quickly: without importing torch or scikit-learn.
 
-    Raises: ConfigError for a `data.metric` that is unknown or does not fit the labels, the wrong
-    `data.direction`, or a binary metric without a label that it is about.
+    Raises: ConfigError for a metric that is unknown or does not fit the labels, a `data.direction` that
+    contradicts it, or a binary metric if it is not known which label is positive.
     """
     name = task.config.metric
     check_direction(task.config, metric_of(task, name))
-    task.positive_id(names)  # raises for a data.positive_label that is no label
+    task.positive_id(names)  # raises if data.positive_label is no label
     if not is_own_metric(name) and (problem := task.misfit(name, names)):
-        fitting = ", ".join(other for other in task.metrics if not task.misfit(other, names))
+        fitting = ", ".join(metric for metric in task.metrics if not task.misfit(metric, names))
         raise ConfigError(f"{problem}; legal here: {fitting}")
 
 
 def score_name(task: Task, names: Sequence[str]) -> str:
-    """Names the run's own metric for a person: `f1 of 'fraud'`."""
+    """Names `data.metric` for messages, with the positive label if it has one: `f1 of 'fraud'`."""
     name = task.config.metric
     if not is_own_metric(name) and task.metrics[name].is_binary:
         positive = task.positive_id(names)
@@ -67,25 +67,27 @@ def score_name(task: Task, names: Sequence[str]) -> str:
 
 
 class Scorer:
-    """`Trainer`'s `compute_metrics`: the run's own metric, its type's usual ones, and `more`, as plain
-    floats.
+    """Computes the metrics of a run; it is the `compute_metrics` of `Trainer`.
 
-    Outputs that are not finite score NaN: some label would be the most probable, and a model that has blown
-    up must not look like a poor one.
+    The metrics are `data.metric`, the default metrics of the task type, and `more`. If an output is not
+    finite, all are NaN, so that a model that has diverged is not taken for a poor one.
     """
 
     def __init__(self, task: Task, names: Sequence[str], more: Collection[str] = ()) -> None:
-        """`more`: names of further metrics; those that cannot score this task are left out."""
+        """more: names of further metrics; those that cannot score this task are left out."""
         self.task, self.names, self.positive = task, list(names), task.positive_id(names)
         wanted = [task.config.metric, *task.default_metrics(names), *sorted(more)]
         own = [name for name in wanted if is_own_metric(name)]
         known = [name for name in wanted if name in task.metrics and not task.misfit(name, names)]
         self.metrics = {metric_key(name): metric_of(task, name) for name in (*own, *known)}
-        self.predictions_sha256 = ""  # of the last call
+        self.predictions_sha256 = ""  # the hash of the last call's predictions
         self._evaluate = _evaluate_metric(self)
 
     def __call__(self, evaluation: EvalPrediction) -> dict[str, float]:
-        """Raises: DataError for no rows, or for a label id that is not one of the task's."""
+        """Scores an evaluation, and hashes its predictions.
+
+        Raises: DataError if there are no rows, or for a label id that the task does not have.
+        """
         logits, labels = outputs_of(evaluation.predictions), np.asarray(evaluation.label_ids)
         references = self.task.references(labels)
         self._check(references)
@@ -93,17 +95,17 @@ class Scorer:
             return dict.fromkeys(self.metrics, float("nan"))
         scores = self.task.scores(logits, labels)
         self.predictions_sha256 = _hash(self.task, logits, scores)
-        found: dict[str, float] = self._evaluate.compute(predictions=scores, references=references)
-        return found
+        values: dict[str, float] = self._evaluate.compute(predictions=scores, references=references)
+        return values
 
     def score(self, scores: Any, references: Any) -> dict[str, float]:
-        """Computes every metric. Both arguments as lists, one item a row."""
+        """Computes all metrics. Both arguments are lists with one item per row."""
         if not self.task.is_pretokenized:
             scores, references = np.asarray(scores), np.asarray(references)
         predicted = self.task.decide(scores)
         judged = Judged(references, predicted, scores, self.names, self.positive)
-        found = {name: metric.compute(judged) for name, metric in self.metrics.items()}
-        return found | self.task.extra_scores(predicted, references, self.names)
+        values = {name: metric.compute(judged) for name, metric in self.metrics.items()}
+        return values | self.task.extra_scores(predicted, references, self.names)
 
     def _check(self, references: Any) -> None:
         if len(references) == 0:
@@ -115,17 +117,17 @@ class Scorer:
             label = references[tuple(wrong[0])]
             raise DataError(
                 f"row {wrong[0][0]} of the evaluation split has label id {label}; expected 0 to "
-                f"{len(self.names) - 1} (-1 is an unlabelled row: data.eval_split must be a labelled split)"
+                f"{len(self.names) - 1} (-1 means no label: data.eval_split must be a labelled split)"
             )
 
 
 def outputs_of(predictions: Any) -> np.ndarray:
-    """Gives the logits of a model's output, which may be a tuple that begins with them."""
+    """Returns the logits of a model's output, which may be a tuple with the logits first."""
     return np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
 
 
 def _hash(task: Task, logits: np.ndarray, scores: Any) -> str:
-    """Gives the SHA-256 of what is predicted: label ids, 0/1, lists of tags; of numbers, the outputs."""
+    """Hashes the predictions (SHA-256): label ids, 0/1 or lists of tags; for a regression, the outputs."""
     decided = task.decide(scores)
     if isinstance(decided, list):
         return hashlib.sha256(repr(decided).encode()).hexdigest()
@@ -134,10 +136,10 @@ def _hash(task: Task, logits: np.ndarray, scores: Any) -> str:
 
 
 def _evaluate_metric(scorer: Scorer) -> Any:
-    """Makes an `evaluate.Metric` that answers all of a scorer's metrics at once, without the hub.
+    """Makes an `evaluate.Metric` that computes all metrics of a scorer at once, without the hub.
 
-    It keeps its rows in memory: the default is an Arrow file and a lock under ~/.cache, for all workers.
-    Its constructor makes a cache folder all the same; nothing is ever put there, so it may go at once.
+    It keeps rows in memory; by default, all workers would share an Arrow file and a lock under ~/.cache. Its
+    constructor makes a cache folder nevertheless, which stays empty and is removed at once.
     """
     import datasets
     import evaluate
@@ -150,11 +152,11 @@ def _evaluate_metric(scorer: Scorer) -> Any:
                 citation="https://scikit-learn.org/stable/modules/model_evaluation.html",
                 inputs_description="Scores and true labels, one of each a row.",
                 features=datasets.Features({"predictions": scores, "references": label}),
-            )  # not format="numpy": it hands float64 over as float32
+            )  # with format="numpy", it would convert float64 to float32
 
         def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
             return scorer.score(predictions, references)
 
-    with tempfile.TemporaryDirectory() as nothing:
+    with tempfile.TemporaryDirectory() as empty:
         name = scorer.task.problem_type.value
-        return TaskMetric(config_name=name, cache_dir=nothing, keep_in_memory=True)
+        return TaskMetric(config_name=name, cache_dir=empty, keep_in_memory=True)

@@ -1,8 +1,9 @@
-"""Entities in tagged words: where they begin and end, and how many were found.
+"""Finds the entities (spans) in tagged words, and scores predicted ones.
 
-scikit-learn has no score of spans, and seqeval, the usual library, is no longer maintained; so they are read
-here by the rules of CoNLL's own script: `B-`, `S-` and `U-` begin an entity, and so does any tag of another
-type than the one before; `E-`, `L-`, `S-` and `U-` end it. So IOB1, IOB2, IOBES and BILOU are all read.
+scikit-learn has no score for spans, and seqeval, the usual library, is no longer maintained. So entities are
+read here, by the rules of CoNLL's own script: `B-`, `S-` and `U-` begin an entity, and so does a tag whose
+type differs from that of the tag before; `E-`, `L-`, `S-` and `U-` end it. This reads IOB1, IOB2, IOBES and
+BILOU.
 Source: https://www.clips.uantwerpen.be/conll2000/chunking/conlleval.txt
 """
 
@@ -15,29 +16,30 @@ from finesweep.tasks.metrics import Judged
 TAG = re.compile(r"O|([BIESLUM])-(.+)")
 BEGINS, ENDS = "BSU", "ELSU"
 
-Span = tuple[int, str, int, int]  # row, type, first word, behind the last word
+Span = tuple[int, str, int, int]  # row, type, index of the first word, index after the last word
 
 
 def is_span_tag(tag: str) -> bool:
+    """Tells whether a tag marks entities: `O`, or a prefix such as `B-` and a type."""
     return TAG.fullmatch(tag) is not None
 
 
 def spans(rows: Sequence[Sequence[str]]) -> Iterator[Span]:
-    """Yields every entity of the rows, each a list of tags."""
+    """Yields every entity of the rows. A row is a list of tags."""
     for row, tags in enumerate(rows):
         start, kind, closed = 0, "", True
         for word, tag in enumerate([*tags, "O"]):
-            prefix, _, of = tag.partition("-")
-            if kind and (closed or prefix in BEGINS or of != kind):
+            prefix, _, tag_kind = tag.partition("-")
+            if kind and (closed or prefix in BEGINS or tag_kind != kind):
                 yield row, kind, start, word
                 kind = ""
-            if of and not kind:
-                start, kind = word, of
+            if tag_kind and not kind:
+                start, kind = word, tag_kind
             closed = prefix in ENDS
 
 
 def _counts(judged: Judged) -> tuple[Counter[str], Counter[str], Counter[str]]:
-    """Counts entities by type: in the truth, in the predictions, in both."""
+    """Counts entities by type: the true ones, the predicted ones, and those that are both."""
     named = (
         [[judged.names[tag] for tag in row] for row in rows] for rows in (judged.reference, judged.predicted)
     )
@@ -50,7 +52,7 @@ def _counts(judged: Judged) -> tuple[Counter[str], Counter[str], Counter[str]]:
 
 
 def _scores(true: int, predicted: int, both: int) -> dict[str, float]:
-    """Computes the scores; 0.0 where there is nothing to find, or nothing was found."""
+    """Computes scores from numbers of entities; 0.0 where a score is undefined."""
     return {
         "precision": both / predicted if predicted else 0.0,
         "recall": both / true if true else 0.0,
@@ -59,14 +61,14 @@ def _scores(true: int, predicted: int, both: int) -> dict[str, float]:
 
 
 def span_score(name: str) -> Callable[[Judged], float]:
-    """Gives the `precision`, `recall` or `f1` of all entities together."""
+    """Makes a metric: `precision`, `recall` or `f1` of the entities of all types together."""
     return lambda judged: _scores(*(counts.total() for counts in _counts(judged)))[name]
 
 
 def entity_scores(
     reference: Sequence[Sequence[int]], predicted: Sequence[Sequence[int]], names: Sequence[str]
 ) -> dict[str, float]:
-    """Gives the F1 of each type of entity, `span_f1_PER`."""
-    true, found, both = _counts(Judged(reference, predicted, None, names))
+    """Computes the F1 of each entity type, named like `span_f1_PER`."""
+    true, guessed, both = _counts(Judged(reference, predicted, None, names))
     kinds = sorted({name.partition("-")[2] for name in names if "-" in name})
-    return {f"span_f1_{kind}": _scores(true[kind], found[kind], both[kind])["f1"] for kind in kinds}
+    return {f"span_f1_{kind}": _scores(true[kind], guessed[kind], both[kind])["f1"] for kind in kinds}

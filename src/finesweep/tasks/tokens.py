@@ -1,8 +1,8 @@
-"""A tag for each token: `data.problem_type=token_classification`.
+"""Token classification: each word of a row has a tag. `data.problem_type=token_classification`.
 
-A row's text is a list of words. Each word's first piece carries its tag; the other pieces are not learned
-from and not scored. Words behind `model.max_length` are cut off: they are not scored, and a prediction file
-says O there.
+A row's text is a list of words. A word's tag is learned and scored on the word's first token (word piece);
+its other tokens do not count. Words beyond `model.max_length` are cut off: they are not scored, and a
+prediction file has O for them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100  # the label of pieces that do not count, which torch's cross entropy skips
-OUTSIDE = "O"
+IGNORED = -100  # the label of tokens that do not count; torch's cross entropy skips it
+OUTSIDE = "O"  # the tag of words outside of entities
 
 
 def _of_tokens(function: str, **options: Any) -> Metric:
-    """Scores all words of all rows together."""
+    """Makes a metric of `sklearn.metrics` over the words of all rows together."""
 
     def compute(judged: Judged) -> float:
         return scikit_learn(function, _flat(judged.reference), _flat(judged.predicted), **options)
@@ -54,7 +54,9 @@ class Tokens(Task):
     def check_config(self) -> None:
         super().check_config()
         if len(self.config.text_columns) != 1:
-            raise ConfigError.at("data.text_columns", list(self.config.text_columns), "one column, of words")
+            raise ConfigError.at(
+                "data.text_columns", list(self.config.text_columns), "one column, with lists of words"
+            )
 
     def read_text(self, cell: object) -> list[str]:
         words = as_list(cell, "words")
@@ -97,8 +99,8 @@ class Tokens(Task):
         return [row[row != IGNORED].tolist() for row in label_ids]
 
     def scores(self, logits: Array, label_ids: Array | None = None) -> list[list[int]]:
-        """Gives the most probable tag of each word, by id."""
-        assert label_ids is not None, "which tokens count is known by their labels alone"
+        """Returns each row's most probable tags, as ids, one for each word."""
+        assert label_ids is not None, "only the labels tell which tokens count"
         tags = logits.argmax(axis=-1)  # [rows, tokens]
         return [row[counts].tolist() for row, counts in zip(tags, label_ids != IGNORED, strict=True)]
 
@@ -121,20 +123,20 @@ class Tokens(Task):
         return f"data.metric: got {metric!r}, but the tag {unmarked[0]!r} marks no span; {legal}"
 
     def extra_scores(self, predicted: Any, reference: Any, names: Sequence[str]) -> dict[str, float]:
-        """Gives the F1 of each entity: `span_f1_PER`."""
+        """Computes the F1 of each entity type, named like `span_f1_PER`."""
         return entity_scores(reference, predicted, names) if all(map(is_span_tag, names)) else {}
 
     def answers(
         self, logits: Array, rows: Dataset, names: Sequence[str]
     ) -> tuple[list[str], Iterator[list[str]]]:
-        """Answers with the tags of a row's words, a space between them."""
+        """Returns the tags of each row's words, with a space between them."""
         outside = OUTSIDE if OUTSIDE in names else names[0]
 
         def tags() -> Iterator[list[str]]:
             best = logits.argmax(axis=-1)  # [rows, tokens]
             for row, words, count in zip(best, rows["words"], rows["word_count"], strict=True):
-                found = {word: names[tag] for tag, word in zip(row, words, strict=False) if word >= 0}
-                yield [" ".join(found.get(word, outside) for word in range(count))]
+                tag_of = {word: names[tag] for tag, word in zip(row, words, strict=False) if word >= 0}
+                yield [" ".join(tag_of.get(word, outside) for word in range(count))]
 
         return ["prediction"], tags()
 
