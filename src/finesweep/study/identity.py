@@ -27,13 +27,12 @@ PLACES = ("data.path", "data.direction", "trainer.threads", "trainer.device")
 def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
     """Gives what makes the results of a study's trials comparable, JSON-ready. `splits`: the data as read."""
     run = sweep.run
-    plain = to_dict(run)
     searched = {dimension.key for dimension in sweep.space}
     shared = {key: value for key, value in _leaves(run).items() if not _is_within(key, searched)}
     return {
         "space": {dimension.name: str(dimension) for dimension in sweep.space},
         "objectives": {name: direction.value for name, direction in sweep.objectives.items()},
-        "seed": plain["seed"],
+        "seed": run.seed,
         # Below a group that is searched, only what the command fixes is the same for all trials.
         "fixed": sorted(text for text in sweep.overrides if text.partition(".")[0] in searched),
         **shared,
@@ -72,11 +71,7 @@ def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any], splits: S
     if stored is None:
         return
     requested = json.loads(json.dumps(requested))
-    if "data.positive_label" not in stored and requested["data.positive_label"] is not None:
-        stored = stored | {
-            "data.positive_label": (splits.labels or [])[-1]
-        }  # version 0.1 scored the second label
-    stored = _of_today(stored, requested)
+    stored = _of_today(stored, requested, splits)
     changed = [key for key in {**stored, **requested} if stored.get(key) != requested.get(key)]
     if not changed:
         return
@@ -88,11 +83,13 @@ def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any], splits: S
     )
 
 
-def _of_today(stored: dict[str, Any], requested: dict[str, Any]) -> dict[str, Any]:
+def _of_today(stored: dict[str, Any], requested: dict[str, Any], splits: Splits) -> dict[str, Any]:
     """Adds the keys that the finesweep that started the study did not know, with the values they had then."""
     defaults = json.loads(json.dumps(_leaves(RunConfig())))
     is_demo = stored.get("data.name") == "demo" and not stored.get("data.glue_task")
     defaults["data.source"] = "glue" if stored.get("data.glue_task") else "demo" if is_demo else "table"
+    if requested["data.positive_label"] is not None:  # version 0.1 scored the second of two labels
+        defaults["data.positive_label"] = splits.labels[-1] if splits.labels else None
     missing = {key: defaults[key] for key in requested if key in defaults and key not in stored}
     known = {key: value for key, value in stored.items() if key not in PLACES}
     return missing | known
