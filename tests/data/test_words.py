@@ -66,6 +66,15 @@ def test_conll_columns_are_sentences_of_tokens_and_tags(tmp_path: Path) -> None:
     assert table.place(1) == f"{tmp_path}/train.conll, row 2, line 6"
 
 
+def test_only_spaces_and_tabs_separate_conll_columns(tmp_path: Path) -> None:
+    (tmp_path / "train.conll").write_text("10\u00a0000 O\nNew\u2003York\tB-LOC\n\n\u3000  O \n")
+    table = read_table(tmp_path / "train.conll")
+    assert table.columns == {
+        "tokens": [["10\u00a0000", "New\u2003York"], ["\u3000"]],
+        "tags": [["O", "B-LOC"], ["O"]],
+    }
+
+
 def test_a_conll_folder_is_read_like_any_table(tmp_path: Path) -> None:
     (tmp_path / "train.conll").write_text(CONLL)
     (tmp_path / "dev.conll").write_text("EU B-ORG\n")

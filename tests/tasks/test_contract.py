@@ -195,6 +195,40 @@ def test_a_run_is_scored_kept_and_predicted(case: Case, settings: RunConfig, own
     assert len(lines) == 1 + len(load_splits(settings.data).train)
 
 
+@pytest.mark.parametrize("weights", ["null", "balanced"])
+def test_a_row_whose_words_have_no_token_counts_nothing(
+    weights: str, config: Compose, own_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is neither learned from nor scored, even alone in a batch, and a prediction file has O for it."""
+    rows = FILES.joinpath("tokens_bio.jsonl").read_text().splitlines()[:8]
+    nothing = json.dumps({"tokens": ["\u200b"], "tags": ["O"]})  # a zero-width space
+    (own_folder / "rows.jsonl").write_text("\n".join([*rows[:3], nothing, *rows[3:], nothing]))
+    settings = config(
+        "data=table", "data.path=rows.jsonl", "data.problem_type=token_classification",
+        "data.text_columns=[tokens]", "data.label_column=tags", "data.metric=span_f1",
+        "data.eval_split=train", "data.final_eval_split=train", "data.test_split=train",
+        f"data.class_weights={weights}", "trainer.num_train_epochs=1",
+        "trainer.per_device_train_batch_size=1", "trainer.per_device_eval_batch_size=1",
+    )  # fmt: skip
+    result = run(settings, own_folder / "out")
+    assert np.isfinite(list(result.metrics.values())).all()
+    assert "train: 2 rows are left out, because the tokenizer makes no token of their words" in caplog.text
+    predicted = Path(str(result.submission)).read_text().splitlines()
+    assert len(predicted) == 11 and predicted[4] == "3\tO" and predicted[10] == "9\tO"
+
+
+def test_rows_that_all_have_no_token_are_refused(config: Compose, own_folder: Path) -> None:
+    rows = [{"tokens": ["\u200b"], "tags": [tag]} for tag in ("O", "B-PER")]
+    (own_folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    settings = config(
+        "data=table", "data.path=rows.jsonl", "data.problem_type=token_classification",
+        "data.text_columns=[tokens]", "data.label_column=tags", "data.metric=span_f1",
+        "data.eval_split=train",
+    )  # fmt: skip
+    with pytest.raises(DataError, match="train: the tokenizer makes no token of any word"):
+        run(settings, own_folder / "out")
+
+
 def test_a_run_that_is_interrupted_or_made_again_gives_the_same_weights_predictions_and_scores(
     settings: RunConfig, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

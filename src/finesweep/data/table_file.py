@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from finesweep.data.conll import read_conll
 from finesweep.data.source import at_line
-from finesweep.data.tsv import read_lines, read_text, read_tsv
+from finesweep.data.tsv import read_text, read_tsv
 from finesweep.errors import DataError
 
 
@@ -98,36 +99,7 @@ def _columns(path: Path, rows: list[Any], lines: list[int] | None) -> TableFile:
 
 
 def _conll(path: Path) -> TableFile:
-    """Reads a CoNLL file: each line is a word with its annotations, and an empty line ends a sentence.
-
-    A sentence becomes a row. The first column is named `tokens`, the last one `tags`, those in between
-    `column_2` and so on; the only column of a file is `tokens`. Document marks (-DOCSTART-) are left out.
-    """
-    sentences: list[list[list[str]]] = [[]]
-    lines: list[int] = []
-    for number, line in enumerate(read_lines(path), start=1):
-        fields = line.split()
-        if fields and fields[0] != "-DOCSTART-":
-            if not sentences[-1]:
-                lines.append(number)
-            elif len(fields) != len(sentences[-1][0]):
-                width = len(sentences[-1][0])
-                raise DataError(
-                    f"{at_line(path, number)}: {len(fields)} columns, expected {width}: {line[:80]!r}"
-                )
-            sentences[-1].append(fields)
-        elif sentences[-1]:
-            sentences.append([])
-    rows = [sentence for sentence in sentences if sentence]
-    if not rows:
-        raise DataError(f"{path}: no rows")
-    width = len(rows[0][0])
-    if wrong := next((row for row, sentence in enumerate(rows) if len(sentence[0]) != width), None):
-        count = len(rows[wrong][0])
-        raise DataError(f"{at_line(path, lines[wrong])}: {count} columns, expected {width}")
-    names = ["tokens", *(f"column_{i}" for i in range(2, width)), *(["tags"] if width > 1 else [])]
-    columns = {name: [[word[i] for word in row] for row in rows] for i, name in enumerate(names)}
-    return TableFile(path, columns, lines)
+    return TableFile(path, *read_conll(path))
 
 
 def _parquet(path: Path) -> TableFile:

@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from finesweep.config.run import RunConfig
 from finesweep.data import Splits, encode
+from finesweep.errors import DataError
 from finesweep.provenance.content import all_splits
 from finesweep.tasks import Task, task_of
 from finesweep.training.model import load_tokenizer
@@ -85,11 +86,16 @@ def _load(config: RunConfig) -> Inputs:
 def encoded(
     config: RunConfig, task: Task, tokenizer: PreTrainedTokenizerBase, rows: Dataset, split: str
 ) -> Dataset:
-    """Encodes one split, or reads it from the cache. `split` names it in warnings."""
+    """Encodes one split, or reads it from the cache. `split` names it in messages.
+
+    Labelled rows of words without any token are left out. Raises: DataError if that leaves none.
+    """
     columns, folder = config.data.text_columns, Path(config.cache_dir)
     dataset = encode(rows, tokenizer, columns, config.model.max_length, folder, task.is_pretokenized)
     if task.is_pretokenized:
         _warn_of_cut_words(dataset, split, config.model.max_length)
+        if "labels" in dataset.column_names:
+            return _with_tokens(dataset, split)
     return dataset
 
 
@@ -105,3 +111,18 @@ def _warn_of_cut_words(rows: Dataset, split: str, max_length: int) -> None:
             "learned from nor scored, and predicted as O", split,
             sum(cut), sum(map(bool, cut)), max_length
         )  # fmt: skip
+
+
+def _with_tokens(rows: Dataset, split: str) -> Dataset:
+    """Leaves out rows without any token of a word: the loss of a batch of such rows would be 0/0, NaN.
+
+    Tokenizers make no token of a word that consists of control or zero-width characters.
+    """
+    kept = [row for row, words in enumerate(rows["words"]) if max(words, default=-1) >= 0]
+    left_out = len(rows) - len(kept)
+    if not kept:
+        raise DataError(f"{split}: the tokenizer makes no token of any word; see data.text_columns")
+    if left_out:
+        log.warning("%s: %d rows are left out, because the tokenizer makes no token of their words", split,
+                    left_out)  # fmt: skip
+    return rows.select(kept) if left_out else rows
