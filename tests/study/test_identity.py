@@ -36,10 +36,9 @@ def test_a_study_of_version_0_1_goes_on_and_is_still_told_from_another() -> None
     study = sweep(learning_rate, "hydra.sweeper.study.n_trials=2")
     assert len(study.trials) == 2
     StudyRecord(study).identity = older
-    with pytest.raises(
-        StudyError, match="trials of the two cannot be compared:\n  data.threshold: was 0.5, is"
-    ):
-        sweep(learning_rate, "hydra.sweeper.study.n_trials=3", "data.threshold=0.4")
+    was = "trials of the two cannot be compared:\n  model.gradient_checkpointing: was False, is True"
+    with pytest.raises(StudyError, match=was):
+        sweep(learning_rate, "hydra.sweeper.study.n_trials=3", "model.gradient_checkpointing=true")
     with pytest.raises(StudyError, match="model.freeze: was None, is 'encoder'\nstart another"):
         sweep(learning_rate, "hydra.sweeper.study.n_trials=3", "model.freeze=encoder")
 

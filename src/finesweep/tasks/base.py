@@ -75,6 +75,9 @@ class Task(ABC):
             raise ConfigError.at("data.label_columns", list(self.config.label_columns), f"[], {legal}")
         if self.config.label_separator is not None:
             raise ConfigError.at("data.label_separator", self.config.label_separator, legal)
+        if self.config.threshold != DataConfig.threshold:
+            unused = f"{DataConfig.threshold}, the default; {self.problem_type.value} uses no threshold"
+            raise ConfigError.at("data.threshold", self.config.threshold, unused)
 
     # Training
 
