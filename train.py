@@ -12,7 +12,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from finesweep.cli.entry import guarded
+from finesweep.cli.entry import exit_on_error, guarded
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.io.redaction import protect
 from finesweep.training import preflight
@@ -24,11 +24,12 @@ register_schema()
 def main(cfg: DictConfig) -> object:
     job = HydraConfig.get()
     protect(Path(job.runtime.output_dir, job.output_subdir or "."))
-    config = parse_config(cfg)
-    preflight.check(config)  # before torch is imported: what cannot work answers at once
-    from finesweep.training.run import run
+    with exit_on_error(job.mode):
+        config = parse_config(cfg)
+        preflight.check(config)  # before torch is imported: what cannot work answers at once
+        from finesweep.training.run import run
 
-    return run(config, Path(job.runtime.output_dir), list(job.overrides.task))
+        return run(config, Path(job.runtime.output_dir), list(job.overrides.task))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ def glue(tmp_path: Path) -> Path:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/config.json").write_text("{}")
     (tmp_path / "table.csv").write_text("text,mood\nhello,good\nbye,bad\n")
+    (tmp_path / "moods").mkdir()
+    (tmp_path / "moods/train.csv").write_text("text,mood\nhello,good\nbye,bad\n")
+    (tmp_path / "moods/dev.csv").write_text("text,mood\nhello,good\n")  # the label bad is missing
     return tmp_path / "glue"
 
 
@@ -45,6 +48,7 @@ class Refused:
         stdout, stderr = self.capfd.readouterr()
         assert ended.value.code == 2, stderr
         assert "Traceback" not in stderr + stdout
+        assert stderr.startswith("error: ")  # Hydra prints nothing before it
         assert stderr.count("error:") == 1
         for word in words:
             assert word in stderr
@@ -63,6 +67,7 @@ TABLE = [
     "data.holdout=0.5",
     "data.eval_split=null",
 ]
+MOODS = ["data=table", "data.path=moods", "data.label_column=mood", "data.text_columns=[text]"]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +97,8 @@ TABLE = [
         (["data=mrpc", "data.path=glue"], ["MRPC/train.tsv", "empty"]),
         (["data=qnli", "data.path=glue"], ["QNLI", "train.tsv"]),
         ([*TABLE, "data.text_columns=[txt]", "data.metric=accuracy"], ["'txt'", "text, mood"]),
+        ([*MOODS, "data.metric=roc_auc"], ["data.metric: got 'roc_auc'", "none of the 1", "label 'bad'"]),
+        (["data.threshold=0.4"], ["data.threshold: got 0.4; legal: 0.5"]),
         (["hydra.run.dir=table.csv/run"], ["table.csv/run: user", "cannot write here", "hydra.run.dir=DIR"]),
         (["tracking.uri=sqlite:///table.csv/x.db"], ["tracking.uri: cannot open"]),
         (["model.name_or_path=./nowhere"], ["model.name_or_path", "./nowhere"]),
@@ -124,6 +131,14 @@ def test_one_run(
         (["hydra.sweeper.study.sampler=bayes"], ["sampler", "bayes", "tpe"]),
         (["hydra.sweeper.workers=2", "hydra/launcher=basic"], ["hydra.sweeper.workers: got 2", "joblib"]),
         (["hydra.sweeper.enqueue=[{optimizer.learning_rate: 1.0}]"], ["enqueue", "learning_rate", "1.0"]),
+        (
+            [
+                *MOODS,
+                "data.metric=accuracy",
+                "+hydra.sweeper.study.objectives={accuracy:maximize,roc_auc:maximize}",
+            ],
+            ["hydra.sweeper.study.objectives: got 'roc_auc'", "'bad'"],
+        ),
         (["hydra.sweeper.study.storage=sqlite:///table.csv/x.db"], ["study.storage: cannot open"]),
         (["data=rte", "data.path=glue"], ["RTE/train.tsv", "line 3"]),
         (["model.name_or_path=./nowhere"], ["model.name_or_path", "./nowhere"]),

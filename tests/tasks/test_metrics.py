@@ -3,6 +3,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn import metrics as sklearn_metrics
 
 from finesweep.config.run import Direction, ProblemType
 from finesweep.errors import ConfigError, DataError
-from finesweep.tasks import TYPES, check_metric, direction_of, score_name
+from finesweep.tasks import TYPES, check_labels, check_metric, direction_of, score_name
 
 REFERENCE = {
     "accuracy": lambda p, r: sklearn_metrics.accuracy_score(r, p),
@@ -163,6 +164,31 @@ def test_a_metric_that_does_not_fit_is_refused(keys: dict, names: int, message: 
     labels = ["no", "yes"] if names == 2 else [str(index) for index in range(names)]
     with pytest.raises(ConfigError, match=message):
         check_metric(task(**keys), labels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "message"),
+    [
+        (
+            CLASSIFICATION,
+            [1, 1, 1],
+            "data.metric: got 'roc_auc', .* none of the 3 evaluation rows .*'no'",
+        ),
+        (CLASSIFICATION, [0, 0, 0], "all of the 3 evaluation rows have the label 'no'; choose other rows"),
+        (MULTI_LABEL, [[0, 1, 1], [1, 1, 0]], "all of the 2 evaluation rows have the label 'quality'"),
+        (MULTI_LABEL, [[0, 1, 0], [1, 0, 0]], "none of the 2 evaluation rows have the label 'shipping'"),
+    ],
+)
+def test_a_metric_that_needs_every_label_is_refused_where_one_is_missing(
+    kind: ProblemType, labels: list[Any], message: str
+) -> None:
+    of = task(kind, metric="roc_auc")
+    with pytest.raises(ConfigError, match=message):
+        check_labels(of, "roc_auc", NAMES[kind], labels)
+    assert np.isnan(scores(np.ones(np.shape(labels) if kind is MULTI_LABEL else (3, 2)), labels,
+                           NAMES[kind], of)["roc_auc"])  # fmt: skip
+    for metric in of.metrics.keys() - {"roc_auc"}:
+        check_labels(of, metric, NAMES[kind], labels)
 
 
 @pytest.mark.parametrize(

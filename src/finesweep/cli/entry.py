@@ -8,10 +8,12 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.errors import (
@@ -37,47 +39,66 @@ def guarded(main: Callable[[], object]) -> int:
 
     SIGTERM ends a run like Ctrl-C does, so that it is closed in MLflow as KILLED.
     """
-    os.environ["HYDRA_FULL_ERROR"] = (
-        "1"  # Hydra hands exceptions on instead of printing them and exiting with 1
-    )
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them
     determinism.fix_cublas_workspace()
     signal.signal(signal.SIGTERM, _terminate)
     logging.captureWarnings(True)
     try:
         sys.argv[1:] = redaction.hide(sys.argv[1:])
         main()
-    except FinesweepError as error:
-        print(f"error: {redaction.redact(str(error))}", file=sys.stderr)
-        return EXIT_NO if isinstance(error, (NotReproduced, NotValid, SweepFailed)) else EXIT_UNUSABLE
-    except (HydraException, OmegaConfBaseException) as error:
-        print(f"error: {explain(error)}", file=sys.stderr)
-        return EXIT_UNUSABLE
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
-    except OSError as error:  # Hydra's own folders, a disk that filled up
-        if error.errno not in ENVIRONMENT:
-            raise
-        where = error.filename or "a file"
-        print(
-            f"error: {where}: user {user()} cannot write here ({error.strerror}); {REMEDY}", file=sys.stderr
-        )
-        return EXIT_UNUSABLE
-    except Exception as error:
-        if not is_output_error(error):
-            raise
-        first = str(error).strip().partition("\n")[0]
-        print(f"error: {first}; make room on the disk, and start the same command again", file=sys.stderr)
-        return EXIT_UNUSABLE
     except KeyboardInterrupt:
         goes_on = "; the same command goes on from here" if {"-m", "--multirun"} & set(sys.argv) else ""
         print(f"interrupted{goes_on}", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        return _report(error)
     return EXIT_DONE
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+@contextmanager
+def exit_on_error(mode: RunMode | None) -> Iterator[None]:
+    """Ends the process if the job of a single run raises an error that a person can do something about.
+
+    Hydra would print a line of its own before it raises a job's exception again, but SystemExit passes it.
+    The job of a sweep raises its exceptions as they are: its worker handles them.
+    """
+    try:
+        yield
+    except Exception as error:
+        if mode is not RunMode.RUN:
+            raise
+        sys.exit(_report(error))
+
+
+def _report(error: Exception) -> int:
+    """Prints an error that a person can do something about, and returns the exit code; raises any other."""
+    message = _message(error)
+    if message is None:
+        raise error
+    print(f"error: {message}", file=sys.stderr)
+    return EXIT_NO if isinstance(error, (NotReproduced, NotValid, SweepFailed)) else EXIT_UNUSABLE
+
+
+def _message(error: Exception) -> str | None:
+    """Returns the message for an error that a person can do something about; None for any other."""
+    if isinstance(error, FinesweepError):
+        return redaction.redact(str(error))
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return explain(error)
+    if isinstance(error, OSError):  # from Hydra's own folders, or from a disk that filled up
+        where = error.filename or "a file"
+        refused = f"{where}: user {user()} cannot write here ({error.strerror}); {REMEDY}"
+        return refused if error.errno in ENVIRONMENT else None
+    if is_output_error(error):
+        first = str(error).strip().partition("\n")[0]
+        return f"{first}; make room on the disk, and start the same command again"
+    return None
 
 
 def explain(error: Exception) -> str:

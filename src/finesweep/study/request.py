@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from finesweep.config.run import Direction, RunConfig, metric_key
 from finesweep.config.study import THROUGHPUT, SweepConfig
 from finesweep.errors import ConfigError
 from finesweep.study.space import Space
-from finesweep.tasks import direction_of, known_metrics, task_of
+from finesweep.tasks import check_labels, direction_of, known_metrics, task_of
 
 
 @dataclass
@@ -30,8 +31,11 @@ class SweepRequest:
         data = self.run.data
         return self.config.study.objectives or {metric_key(data.metric): direction_of(task_of(data))}
 
-    def check_objectives(self, names: Sequence[str]) -> None:
-        """Raises: ConfigError for an objective that no run has, or that cannot score these labels."""
+    def check_objectives(self, names: Sequence[str], labels: Any) -> None:
+        """Raises: ConfigError for an objective that no run has, or that cannot score the evaluation rows.
+
+        labels: the encoded label column of these rows.
+        """
         task = task_of(self.run.data)
         fitting = [
             name for name in known_metrics(task)
@@ -41,3 +45,4 @@ class SweepRequest:
         for name in self.config.study.objectives:
             if name not in legal:
                 raise ConfigError(f"hydra.sweeper.study.objectives: got {name!r}; known: {', '.join(legal)}")
+            check_labels(task, name, names, labels, "hydra.sweeper.study.objectives")

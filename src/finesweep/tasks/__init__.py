@@ -11,7 +11,14 @@ from finesweep.tasks.base import Task
 from finesweep.tasks.classification import Classification
 from finesweep.tasks.multi_label import MultiLabel
 from finesweep.tasks.regression import Regression
-from finesweep.tasks.scoring import Scorer, check_metric, direction_of, known_metrics, score_name
+from finesweep.tasks.scoring import (
+    Scorer,
+    check_labels,
+    check_metric,
+    direction_of,
+    known_metrics,
+    score_name,
+)
 from finesweep.tasks.tokens import Tokens
 
 TYPES: dict[ProblemType, type[Task]] = {
@@ -33,6 +40,7 @@ __all__ = [
     "TYPES",
     "Scorer",
     "Task",
+    "check_labels",
     "check_metric",
     "direction_of",
     "known_metrics",

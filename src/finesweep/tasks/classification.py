@@ -50,7 +50,7 @@ class Classification(Task):
         "matthews_correlation": Metric(of_predictions("matthews_corrcoef")),
         "cohen_kappa": Metric(or_zero(of_predictions("cohen_kappa_score"))),
         "quadratic_kappa": Metric(_quadratic_kappa),
-        "roc_auc": Metric(roc_auc),
+        "roc_auc": Metric(roc_auc, needs_every_label=True),
         "average_precision": Metric(average_precision, is_binary=True),
         "average_precision_macro": Metric(average_precision),
         "log_loss": Metric(log_loss, Direction.minimize),

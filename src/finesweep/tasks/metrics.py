@@ -46,6 +46,7 @@ class Metric:
     direction: Direction = Direction.maximize
     is_binary: bool = False  # whether it scores one of two labels, `data.positive_label`
     labels: int = 1  # the least number of labels that the data must have
+    needs_every_label: bool = False  # whether it is NaN if a label is on none of the rows, or on all of them
 
 
 def of_predictions(function: str, **options: Any) -> Callable[[Judged], float]:

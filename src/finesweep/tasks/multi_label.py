@@ -4,7 +4,7 @@
 with `data.label_separator` between the names; or one 0/1 column per label, named by `data.label_columns`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,13 +22,9 @@ if TYPE_CHECKING:
 SEPARATOR = "|"  # in a prediction file, if data.label_separator is null
 
 
-def _of_probabilities(function: str) -> Metric:
-    """Makes a metric of probabilities: the mean over the labels. NaN if a label is on all rows or on none."""
-
-    def compute(judged: Judged) -> float:
-        return scikit_learn(function, judged.reference, judged.scores, average="macro")
-
-    return Metric(compute)
+def _of_probabilities(function: str) -> Callable[[Judged], float]:
+    """Makes a metric of probabilities: the mean over the labels."""
+    return lambda judged: scikit_learn(function, judged.reference, judged.scores, average="macro")
 
 
 class MultiLabel(Task):
@@ -45,8 +41,8 @@ class MultiLabel(Task):
         "f1_samples": Metric(averaged("f1_score", "samples", zero_division=1)),
         "subset_accuracy": Metric(of_predictions("accuracy_score")),
         "hamming_loss": Metric(of_predictions("hamming_loss"), Direction.minimize),
-        "roc_auc": _of_probabilities("roc_auc_score"),
-        "average_precision": _of_probabilities("average_precision_score"),
+        "roc_auc": Metric(_of_probabilities("roc_auc_score"), needs_every_label=True),
+        "average_precision": Metric(_of_probabilities("average_precision_score")),
     }
 
     @property

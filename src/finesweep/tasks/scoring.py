@@ -57,6 +57,25 @@ def check_metric(task: Task, names: Sequence[str]) -> None:
         raise ConfigError(f"{problem}; legal here: {fitting}")
 
 
+def check_labels(
+    task: Task, metric: str, names: Sequence[str], labels: Any, key: str = "data.metric"
+) -> None:
+    """Checks that a metric can score evaluation rows with these labels; roc_auc can be NaN, for example.
+
+    labels: the encoded label column of the rows. key: the config key that names the metric.
+    Raises: ConfigError if the metric needs every label, and a label is on none of the rows, or on all.
+    """
+    if metric not in task.metrics or not task.metrics[metric].needs_every_label:
+        return
+    for name, count in zip(names, task.class_counts(labels, len(names)), strict=True):
+        if count in (0, len(labels)):
+            raise ConfigError(
+                f"{key}: got {metric!r}, which needs rows with and rows without each label, but "
+                f"{'none' if count == 0 else 'all'} of the {len(labels)} evaluation rows have the label "
+                f"{name!r}; choose other rows (data.eval_split, data.holdout), or another metric"
+            )
+
+
 def score_name(task: Task, names: Sequence[str]) -> str:
     """Names `data.metric` for messages, with the positive label if it has one: `f1 of 'fraud'`."""
     name = task.config.metric

@@ -9,7 +9,7 @@ from finesweep.data.source import LABEL
 from finesweep.errors import ConfigError, ModelError, SubmissionError
 from finesweep.io.hub import LEGAL_MODEL, WEIGHTS, check_model_source
 from finesweep.io.output import check_writable
-from finesweep.tasks import check_metric, task_of
+from finesweep.tasks import check_labels, check_metric, task_of
 from finesweep.tasks.class_weights import class_weights
 from finesweep.tasks.glue_submission import check_rows
 from finesweep.tasks.prediction_file import check_names
@@ -31,6 +31,7 @@ def check_data(config: RunConfig) -> Splits:
     splits = read_splits(config.data, test=config.predict)
     task, names = task_of(config.data), splits.labels or ["value"]
     check_metric(task, names)
+    check_labels(task, config.data.metric, names, splits.eval[LABEL])
     class_weights(task, names, splits.train[LABEL])
     if splits.test and config.data.glue_task is None:
         check_names(task, names)

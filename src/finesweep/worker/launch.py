@@ -10,6 +10,7 @@ from optuna.study import Study
 
 from finesweep import tracking
 from finesweep.data import Splits
+from finesweep.data.source import LABEL
 from finesweep.errors import SweepFailed
 from finesweep.hooks import RunState
 from finesweep.machine import device
@@ -90,7 +91,7 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     points = [named(point, sweep.space) for point in points]
     try_out(study_config, sweep.space)
     splits = check_data(sweep.run)
-    sweep.check_objectives(splits.labels or ["value"])
+    sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL])
     check_model(sweep.run.model)
     requested = identity(sweep, splits)
     workers, placement = plan_workers(sweep.run.trainer, sweep.config, parallel)

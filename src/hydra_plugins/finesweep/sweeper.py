@@ -11,7 +11,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -105,7 +105,8 @@ class FinesweepSweeper(Sweeper):
         with prepared.closing(), watching(sweep, prepared):
             if not prepared.nothing_to_do:
                 for job in self._survive(launcher, jobs, prepared):
-                    _ = job.return_value  # raises what the worker raised
+                    if job.status is JobStatus.FAILED:  # `return_value` would print a line of its own
+                        raise job._return_value
 
     @staticmethod
     def _survive(launcher: Launcher, jobs: list[list[str]], prepared: Any) -> Sequence[JobReturn]:
