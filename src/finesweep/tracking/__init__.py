@@ -5,12 +5,13 @@ one process would share.
 """
 
 from finesweep.tracking.abandoned import close_trial_runs, kill_abandoned_runs
-from finesweep.tracking.opening import open_run, open_study_run, record_run, start_run
+from finesweep.tracking.opening import open_run, open_study_run, record_run, start_run, state_of
 from finesweep.tracking.reading import find_run, read_history
 from finesweep.tracking.store import open_store
-from finesweep.tracking.tracked import TrackedRun
+from finesweep.tracking.tracked import STATUSES, TrackedRun
 
 __all__ = [
+    "STATUSES",
     "TrackedRun",
     "close_trial_runs",
     "find_run",
@@ -21,4 +22,5 @@ __all__ = [
     "read_history",
     "record_run",
     "start_run",
+    "state_of",
 ]

@@ -42,7 +42,7 @@ def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun
         tracked.end(RunState.INTERRUPTED)  # as whoever took the trial over has done, if they saw this run
         raise
     except BaseException as error:
-        _end(tracked, hooks, _state(error), error)
+        _end(tracked, hooks, state_of(error), error)
         raise
     else:
         _end(tracked, hooks, RunState.COMPLETE, None)
@@ -51,7 +51,8 @@ def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun
             monitor.finish()
 
 
-def _state(error: BaseException) -> RunState:
+def state_of(error: BaseException) -> RunState:
+    """Returns the state of a run that ends with this error."""
     if isinstance(error, TrialPruned):
         return RunState.PRUNED
     return RunState.INTERRUPTED if isinstance(error, (KeyboardInterrupt, SystemExit)) else RunState.FAIL

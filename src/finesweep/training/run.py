@@ -10,18 +10,18 @@ from pathlib import Path
 
 from finesweep.config.parse import to_dict
 from finesweep.config.run import RunConfig
-from finesweep.hooks import TrialPruned, current_hooks
+from finesweep.hooks import RunHooks, RunState, TrialPruned, current_hooks
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
 from finesweep.machine import device
 from finesweep.provenance import Provenance
 from finesweep.tasks import Scorer, score_name
-from finesweep.tracking import TrackedRun, open_run
+from finesweep.tracking import STATUSES, TrackedRun, open_run, state_of
 from finesweep.training import recording
 from finesweep.training.callback import TrainingCallback
 from finesweep.training.inputs import Inputs, load_inputs
 from finesweep.training.model import load_model
-from finesweep.training.predict import score_and_predict
+from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.preflight import check_folders
 from finesweep.training.trainer import Trained, build_trainer, steps_per_epoch, train
 
@@ -35,13 +35,22 @@ class RunResult:
     """The content of `result.json`. Programs read it: fields may be added, but none removed or renamed."""
 
     run_id: str | None = None
-    status: str = "FAILED"  # FINISHED, FAILED or KILLED, as in MLflow
+    status: str = STATUSES[RunState.FAIL]  # FINISHED, FAILED or KILLED, as in MLflow
     metric: str = ""  # `data.metric`
     value: float | None = None  # of the best evaluation
     metrics: dict[str, float] = field(default_factory=dict)  # of the best evaluation, and the final ones
     checkpoint: str | None = None  # of the best evaluation; loads with `from_pretrained`
     submission: str | None = None  # the first of `submissions`
     submissions: list[str] = field(default_factory=list)
+
+    def add_training(self, trained: Trained) -> None:
+        self.value, self.metrics = trained.value, trained.metrics
+        self.checkpoint = str(trained.checkpoint)
+
+    def add_predictions(self, predicted: Predicted) -> None:
+        self.metrics = self.metrics | predicted.metrics
+        self.submissions = [str(path) for path in predicted.submissions]
+        self.submission = next(iter(self.submissions), None)
 
 
 def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> RunResult:
@@ -63,26 +72,17 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
         except TrialPruned:
             recording.log_results(record, tracked, {"pruned": True})
             raise
-        result.value, result.metrics, result.checkpoint = (
-            trained.value,
-            trained.metrics,
-            str(trained.checkpoint),
-        )
-        tracked.log_metrics({"best_value": trained.value}, step=trained.step)
+        result.add_training(trained)
+        trial = current_hooks.get()
+        _report(trained, tracked, trial)
         predictions = {"eval": trained.predictions}
-        if trial := current_hooks.get():
-            trial.trained(trained.value, trained.metrics, str(trained.checkpoint))
-        else:
-            tracked.log_folder(trained.checkpoint, "checkpoint")
         if trial is None or trial.predicts:  # in a sweep, only the best trial predicts
             predicted = score_and_predict(config, inputs, trained.checkpoint, output_dir, tracked)
-            result.metrics |= predicted.metrics
-            result.submissions = [str(path) for path in predicted.submissions]
-            result.submission = next(iter(result.submissions), None)
+            result.add_predictions(predicted)
             predictions |= predicted.hashes
         weights = checkpoint.weights_sha256(trained.checkpoint)
         recording.log_results(record, tracked, {"weights_sha256": weights, "predictions": predictions})
-        result.status = "FINISHED"
+        result.status = STATUSES[RunState.COMPLETE]
         _write(result, output_dir)  # before the run is closed, so that every closed run has one
     return result
 
@@ -106,6 +106,15 @@ def _train(
     return trained
 
 
+def _report(trained: Trained, tracked: TrackedRun, trial: RunHooks | None) -> None:
+    """Reports the best evaluation to MLflow and to the trial; logs the checkpoint of a plain run."""
+    tracked.log_metrics({"best_value": trained.value}, step=trained.step)
+    if trial:
+        trial.trained(trained.value, trained.metrics, str(trained.checkpoint))
+    else:
+        tracked.log_folder(trained.checkpoint, "checkpoint")
+
+
 def _training_identity(config: RunConfig) -> str:
     """Hashes the config that an interrupted training and the run that resumes it must share."""
     parts = {key: value for key, value in to_dict(config).items() if key in TRAINED_FROM}
@@ -117,11 +126,8 @@ def _written(result: RunResult, output_dir: Path) -> Iterator[None]:
     """Writes `result.json` at the end, with the status of a run that failed or was interrupted, too."""
     try:
         yield
-    except (TrialPruned, KeyboardInterrupt, SystemExit):
-        result.status = "KILLED"
-        raise
-    except BaseException:
-        result.status = "FAILED"
+    except BaseException as error:
+        result.status = STATUSES[state_of(error)]
         raise
     finally:
         _write(result, output_dir)
