@@ -9,7 +9,7 @@ from optuna.trial import create_trial
 from finesweep.config.study import ConfirmConfig, Sampler
 from finesweep.errors import StudyError
 from finesweep.hooks import RunState
-from finesweep.study.records import Conclusion, Outcome, Progress, StudyRecord, TrialRecord
+from finesweep.study.records import Attribute, Conclusion, Outcome, Progress, StudyRecord, TrialRecord
 
 TRIAL_0_1 = {
     "owner": "host|1|2.00", "beat": 3.0, "ordinal": 4, "retry_of": 5, "error": "ValueError: no",
@@ -34,7 +34,7 @@ def test_a_trial_of_version_0_1_is_read_by_the_keys_that_it_was_stored_under() -
     assert (record.owner, record.heartbeat, record.worker_deaths) == ("host|1|2.00", 3.0, 1)
     assert record.progress == Progress(0.5, 1, 9, 1, 8.0, 0.5)
     assert record.outcome == Outcome(RunState.FAIL, error="e", retry_overrides=["a=1"])
-    names = [name for name in vars(TrialRecord) if name not in ("read", "write") and not name.startswith("_")]
+    names = [name for name, value in vars(TrialRecord).items() if isinstance(value, Attribute)]
     assert TrialRecord.attributes(**{name: getattr(record, name) for name in names}) == TRIAL_0_1
 
 

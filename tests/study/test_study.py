@@ -143,7 +143,7 @@ def test_retries_are_bounded_and_the_last_one_is_a_failure(tmp_path: Path) -> No
     for _ in range(3):
         trial = books.next_trial()
         assert trial is not None
-        books.record(books.trials()[trial.number]).owner = DEAD
+        TrialRecord.writable(books.study, books.trials()[trial.number]).owner = DEAD
         recover(books)
     (failed,) = studies.failures(books.trials())
     assert failed.number == 2
@@ -183,8 +183,8 @@ def test_a_worker_that_was_thought_dead_cannot_finish_its_trial(tmp_path: Path) 
     books = queue(tmp_path, n_trials=2)
     trial = books.next_trial()
     assert trial is not None
-    books.record(books.trials()[0]).owner = "elsewhere|1|0.00"
-    books.record(books.trials()[0]).heartbeat = time.time() - GRACE_S - 1
+    TrialRecord.writable(books.study, books.trials()[0]).owner = "elsewhere|1|0.00"
+    TrialRecord.writable(books.study, books.trials()[0]).heartbeat = time.time() - GRACE_S - 1
     recover(books)
     with pytest.raises(TrialLost):
         complete(books, trial.number, 1.0)

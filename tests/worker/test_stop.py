@@ -96,8 +96,8 @@ def test_a_worker_that_was_thought_dead_leaves_the_trial_to_who_took_it_over() -
         if trial.run_name == "trial-0000":
             study = studies.load("quickstart", STORAGE)
             other = TrialQueue(studies.StudyConfig(name="quickstart", storage=STORAGE), ())
-            other.record(study.trials[0]).owner = "elsewhere|1|0.00"
-            other.record(study.trials[0]).heartbeat = time.time() - GRACE_S - 1
+            TrialRecord.writable(other.study, study.trials[0]).owner = "elsewhere|1|0.00"
+            TrialRecord.writable(other.study, study.trials[0]).heartbeat = time.time() - GRACE_S - 1
             assert recover(other, TrackingConfig(), GONE) == 1
         return evaluate(trial, [0.5])
 

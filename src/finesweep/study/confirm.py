@@ -1,14 +1,18 @@
 """Confirmation: the best few trials are trained again with new seeds, the same for each of them."""
 
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import optuna
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig
+from finesweep.study.liveness import this_owner
 from finesweep.study.records import TrialRecord
+from finesweep.study.space import Space, distributions
 from finesweep.study.storage import best_first
 
 NOISE = 0.05  # a lead with a greater p-value is within noise
@@ -46,6 +50,37 @@ def missing(study: Study, config: ConfirmConfig, base_seed: int) -> list[tuple[F
 def last_try(trials: Sequence[FrozenTrial], candidate: int, seed: int) -> FrozenTrial | None:
     """Finds the last try of a confirmation, whose worker died or was interrupted."""
     return next(reversed(_tries(trials).get((candidate, seed), [])), None)
+
+
+def add_confirmation(
+    study: Study, space: Space, trials: Sequence[FrozenTrial], candidate: FrozenTrial, seed: int
+) -> optuna.Trial:
+    """Adds a RUNNING trial of the candidate's point with a new seed, with this process as its owner.
+
+    Both are written in one step: if its worker dies, `missing` lists the training again. The caller holds the
+    study's lock. trials: all trials of the study.
+    """
+    earlier = last_try(trials, candidate.number, seed)
+    last = TrialRecord(earlier) if earlier else None
+    attrs = TrialRecord.attributes(
+        confirms=candidate.number,
+        seed=seed,
+        heartbeat=time.time(),
+        owner=this_owner(),
+        retry_of=earlier.number if earlier else None,
+        worker_deaths=last.worker_deaths if last else None,
+        retry_overrides=(last.retry_overrides if last else None) or TrialRecord(candidate).retry_overrides,
+    )
+    study.add_trial(
+        optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=candidate.params,
+            distributions=distributions(space, candidate.params),
+            user_attrs=attrs,
+        )
+    )
+    added = study.get_trials(deepcopy=False)[len(trials)]
+    return optuna.Trial(study, added._trial_id)
 
 
 def _tries(trials: Sequence[FrozenTrial]) -> dict[tuple[int, int], list[FrozenTrial]]:

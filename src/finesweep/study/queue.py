@@ -11,7 +11,6 @@ the same.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -19,11 +18,13 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.study import StudyConfig
 from finesweep.hooks import RunState, TrialLost
 from finesweep.study import budget, confirm
+from finesweep.study.ending import end_trial
 from finesweep.study.liveness import is_gone, this_owner
 from finesweep.study.lock import study_lock
+from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.records import Outcome, StudyRecord, TrialRecord
 from finesweep.study.samplers import make_sampler
-from finesweep.study.space import Space, distributions, suggest
+from finesweep.study.space import Space, suggest
 from finesweep.study.storage import FINISHED, count_finished, failures, is_running, load, searching
 
 GONE = "its worker is gone"
@@ -55,7 +56,7 @@ class TrialQueue:
         waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
         retries = [trial for trial in waiting if TrialRecord(trial).retry_of is not None]
         following = next(iter(retries or waiting), None)
-        ordinal = _ordinal(following, trials) if following else _next_ordinal(trials)
+        ordinal = ordinal_of(following, trials) if following else next_ordinal(trials)
         self.study.sampler = make_sampler(self.config, ordinal, self.space)
         trial = self._take(retries[0]) if retries else self.study.ask()
         suggest(trial, self.space)
@@ -88,34 +89,10 @@ class TrialQueue:
         return next((other for other in trained if other.params == trial.params), None)
 
     def _next_confirmation(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
-        """Adds a confirmation with its owner, in one step; when its worker dies, it is missing again."""
-        if is_running(searching(trials)) or not (wanted := self.to_confirm()):
+        if is_running(searching(trials)) or not (missing := self.to_confirm()):
             return None
-        candidate, seed = wanted[0]
-        attrs = _attributes(
-            confirms=candidate.number,
-            seed=seed,
-            heartbeat=time.time(),
-            owner=this_owner(),
-            retry_overrides=TrialRecord(candidate).retry_overrides,
-        )
-        if earlier := confirm.last_try(trials, candidate.number, seed):
-            last = TrialRecord(earlier)
-            attrs |= _attributes(
-                retry_of=earlier.number,
-                worker_deaths=last.worker_deaths,
-                retry_overrides=last.retry_overrides,
-            )
-        number = len(trials)
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.RUNNING,
-                params=candidate.params,
-                distributions=distributions(self.space, candidate.params),
-                user_attrs=attrs,
-            )
-        )
-        return optuna.Trial(self.study, self.trials()[number]._trial_id)
+        candidate, seed = missing[0]
+        return confirm.add_confirmation(self.study, self.space, trials, candidate, seed)
 
     def to_confirm(self) -> list[tuple[FrozenTrial, int]]:
         return confirm.missing(self.study, self.config.confirm, self.run_seed)
@@ -148,7 +125,7 @@ class TrialQueue:
         Raises: TrialLost; the caller must then tell neither store.
         """
         with self.lock():
-            self.record(self._check_mine(number)).outcome = outcome
+            TrialRecord.writable(self.study, self._check_mine(number)).outcome = outcome
 
     def tell(self, number: int) -> None:
         """Raises: TrialLost."""
@@ -156,7 +133,7 @@ class TrialQueue:
             trial = self._check_mine(number)
             outcome = TrialRecord(trial).outcome
             assert outcome is not None, "signed off before it is told"
-            self._tell(trial, outcome)
+            end_trial(self.study, trial, outcome, self.config.max_retries)
 
     def recover(self, reason: str | None, close_run: Callable[[int, RunState], None]) -> int:
         """Ends the RUNNING trials whose owner is gone, as they were signed off; else they are tried again.
@@ -171,68 +148,14 @@ class TrialQueue:
                 signed = TrialRecord(trial).outcome
                 outcome = signed or Outcome(RunState.INTERRUPTED)
                 close_run(trial.number, outcome.state)
-                self._tell(trial, outcome, None if signed else reason)
+                end_trial(self.study, trial, outcome, self.config.max_retries, None if signed else reason)
             return len(lost)
-
-    def _tell(self, trial: FrozenTrial, outcome: Outcome, reason: str | None = None) -> None:
-        if outcome.state is RunState.COMPLETE:
-            if outcome.checkpoint is not None:
-                self.record(trial).checkpoint = outcome.checkpoint
-            self.study.tell(trial.number, outcome.values)
-        elif outcome.state is RunState.PRUNED:
-            self.study.tell(trial.number, state=TrialState.PRUNED)
-        elif outcome.state is RunState.INTERRUPTED:
-            self._requeue(trial, reason)
-        elif outcome.retry_overrides is not None:
-            self._requeue(trial, None, outcome.retry_overrides)
-        else:
-            self.record(trial).error = outcome.error or "unknown"
-            self.study.tell(trial.number, state=TrialState.FAIL)
-
-    def _requeue(
-        self, trial: FrozenTrial, reason: str | None, retry_overrides: list[str] | None = None
-    ) -> None:
-        """Enqueues a retry, then ends the old try: the next recovery repairs a kill between the two."""
-        record = self.record(trial)
-        worker_deaths = (record.worker_deaths or 0) + (reason is not None)
-        retry_overrides = retry_overrides or record.retry_overrides
-        if worker_deaths > self.config.max_retries:
-            record.error = f"{reason}, after {self.config.max_retries} retries"
-        elif record.confirms is not None:  # `_next_confirmation` finds it missing
-            record.worker_deaths = worker_deaths
-            if retry_overrides is not None:
-                record.retry_overrides = retry_overrides
-        elif not any(TrialRecord(other).retry_of == trial.number for other in self.trials()):
-            self._enqueue_retry(trial, worker_deaths, retry_overrides)
-        self.study.tell(trial.number, state=TrialState.FAIL)
-
-    def _enqueue_retry(
-        self, trial: FrozenTrial, worker_deaths: int, retry_overrides: list[str] | None
-    ) -> None:
-        # A point without an owner may be half drawn: it is drawn again, from the same seed.
-        drawn = trial.params if TrialRecord(trial).owner is not None else {}
-        attrs = _attributes(
-            retry_of=trial.number,
-            ordinal=_ordinal(trial, self.trials()),
-            worker_deaths=worker_deaths,
-            retry_overrides=retry_overrides,
-        )
-        self.study.enqueue_trial(trial.system_attrs.get("fixed_params", {}) | drawn, user_attrs=attrs)
 
     def _check_mine(self, number: int) -> FrozenTrial:
         trial = self.trials()[number]
         if trial.state is not TrialState.RUNNING or TrialRecord(trial).owner != this_owner():
             raise TrialLost(f"trial {number} was taken over while its worker was out of sight")
         return trial
-
-    def record(self, trial: FrozenTrial) -> TrialRecord:
-        """Gives the trial's record, which can be written."""
-        return TrialRecord(optuna.Trial(self.study, trial._trial_id))
-
-
-def _attributes(**values: Any) -> dict[str, Any]:
-    """Attributes of a trial that is still to be made, without those that are None."""
-    return TrialRecord.attributes(**{name: value for name, value in values.items() if value is not None})
 
 
 def _trained_as_drawn(record: TrialRecord) -> bool:
@@ -242,13 +165,3 @@ def _trained_as_drawn(record: TrialRecord) -> bool:
 def _is_lost(trial: FrozenTrial) -> bool:
     record = TrialRecord(trial)
     return trial.state is TrialState.RUNNING and is_gone(record.owner, record.heartbeat)
-
-
-def _next_ordinal(trials: Sequence[FrozenTrial]) -> int:
-    return sum(TrialRecord(trial).retry_of is None for trial in searching(trials))
-
-
-def _ordinal(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
-    """Gives the ordinal of a trial's suggestion in the study, from 0; a retry keeps the first try's."""
-    known = TrialRecord(trial).ordinal
-    return _next_ordinal(trials[: trial.number]) if known is None else known

@@ -189,6 +189,16 @@ class TrialRecord(_Record):
     def __init__(self, trial: FrozenTrial | optuna.Trial) -> None:
         self.name, self._trial = f"trial {trial.number}", trial
 
+    @classmethod
+    def writable(cls, study: Study, trial: FrozenTrial) -> "TrialRecord":
+        """Returns the record of a frozen trial in a form that can be written."""
+        return cls(optuna.Trial(study, trial._trial_id))
+
+    @classmethod
+    def attributes(cls, **values: Any) -> dict[str, Any]:
+        """Builds the attributes of a trial that is still to be made; leaves out those that are None."""
+        return super().attributes(**{name: value for name, value in values.items() if value is not None})
+
     def read(self, key: str) -> Any:
         return self._trial.user_attrs.get(key)
 

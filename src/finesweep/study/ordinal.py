@@ -1,0 +1,19 @@
+"""Ordinals: which suggestion of the study a trial is, from 0. A retry has the ordinal of its first try."""
+
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial
+
+from finesweep.study.records import TrialRecord
+from finesweep.study.storage import searching
+
+
+def next_ordinal(trials: Sequence[FrozenTrial]) -> int:
+    """Returns the ordinal of the next suggestion. trials: all trials of the study."""
+    return sum(TrialRecord(trial).retry_of is None for trial in searching(trials))
+
+
+def ordinal_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """Returns a trial's ordinal, also if it is not written yet. trials: all trials of the study."""
+    known = TrialRecord(trial).ordinal
+    return next_ordinal(trials[: trial.number]) if known is None else known
