@@ -1,9 +1,14 @@
-"""Recovery: no trial and no run stays RUNNING when its process is gone."""
+"""Recovery: no trial and no run stays RUNNING when its process is gone; a retry gets the checkpoints."""
+
+from pathlib import Path
+
+from optuna.trial import Trial
 
 from finesweep import tracking
 from finesweep.config.run import TrackingConfig
 from finesweep.hooks import RunState
 from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study.records import TrialRecord
 
 
 def recover(queue: TrialQueue, config: TrackingConfig, reason: str | None = GONE) -> int:
@@ -16,3 +21,14 @@ def recover(queue: TrialQueue, config: TrackingConfig, reason: str | None = GONE
         tracking.close_trial_runs(config, queue.name, number, state)
 
     return queue.recover(reason, close_run)
+
+
+def adopt_checkpoints(queue: TrialQueue, trial: Trial, folder: Path) -> None:
+    """Moves the checkpoints of the last try that has some into the folder of a retry."""
+    trials, number = queue.trials(), TrialRecord(trial).retry_of
+    while number is not None and not (folder / "training").exists():
+        earlier = TrialRecord(trials[number])
+        if earlier.folder and (made := Path(earlier.folder) / "training").is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            made.rename(folder / "training")
+        number = earlier.retry_of

@@ -25,7 +25,6 @@ from finesweep.config.run import TrackingConfig
 from finesweep.config.study import SweepConfig
 from finesweep.errors import OutputError
 from finesweep.hooks import RunState, TrialLost
-from finesweep.io.output import is_output_error
 from finesweep.io.redaction import protect, redact_urls
 from finesweep.machine.placement import Placement
 from finesweep.study.grammar import as_overrides
@@ -35,9 +34,10 @@ from finesweep.study.signals import stop
 from finesweep.study.space import Space, params_of
 from finesweep.tags import Tag
 from finesweep.worker.isolation import in_fresh_process
-from finesweep.worker.recovery import recover
+from finesweep.worker.recovery import adopt_checkpoints, recover
 from finesweep.worker.retention import drop_losers
 from finesweep.worker.trial import RunningTrial
+from finesweep.worker.untrained import record_failure, reuse
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
@@ -69,23 +69,26 @@ class Worker:
         self.tags = self.placement.take(int(job.job.num))
         with stop.listening(self.command):
             ended, out_of_memory = self.work()
-            while out_of_memory:  # what a GPU's memory held is free for sure only in another process
+            while out_of_memory:  # only a new process surely has the GPU's memory free
                 with suppress(BrokenProcessPool):  # it was killed; the next one recovers its trial
                     more, out_of_memory = in_fresh_process(self.work)
                     ended += more
             if not stop.requested:
-                # Here, for it brings torch and transformers, which the launching process does without.
-                from finesweep.worker.finish import finish
-
-                finish(
-                    self.queue(),
-                    self.tracking,
-                    self.parent_run_id,
-                    self.sweep.keep_checkpoints,
-                    lambda trial: self.compose(trial.number, [*self.overrides, *self.point(trial)]),
-                )
+                self._finish()
         gc.freeze()  # or the process ends seconds later, having collected what torch and MLflow made
         return ended
+
+    def _finish(self) -> None:
+        # Imported here, because it imports torch and transformers; the launching process does without them.
+        from finesweep.worker.finish import finish
+
+        finish(
+            self.queue(),
+            self.tracking,
+            self.parent_run_id,
+            self.sweep.keep_checkpoints,
+            lambda trial: self.compose(trial.number, [*self.overrides, *self.own_overrides(trial)]),
+        )
 
     def queue(self) -> TrialQueue:
         return TrialQueue(self.sweep.study, self.space, self.run_seed)
@@ -131,7 +134,7 @@ class Worker:
                 if running.outcome is None:  # its run was not open yet
                     running.sign_off(Outcome(RunState.INTERRUPTED))
                 queue.tell(trial.number)
-                if not stop.requested:  # not by `Stop`, which asks first
+                if not stop.requested:  # a requested stop ends the loop of `work` instead
                     raise
         if running.no_room:
             raise OutputError(
@@ -148,7 +151,7 @@ class Worker:
         Raises: KeyboardInterrupt, TrialLost.
         """
         if running.record.reused_of is not None:
-            self._reuse(queue, running)
+            reuse(queue, running, self.tracking, self.experiment)
             return
         try:
             job = self.run_job(queue, running)
@@ -158,13 +161,14 @@ class Worker:
         if isinstance(error, TrialLost):
             raise error
         if running.outcome is None:
-            self._end_unsigned(running, error or RuntimeError("the run ended without a result"))
+            cause = error or RuntimeError("the run ended without a result")
+            record_failure(running, cause, self.tracking, self.experiment)
         if error is not None:
             self._clean_up(running, error)
 
     def run_job(self, queue: TrialQueue, running: RunningTrial) -> JobReturn:
         trial = running.trial
-        own = [*self.overrides, *self.point(trial)]
+        own = [*self.overrides, *self.own_overrides(trial)]
         config = self.compose(trial.number, own)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
         running.record.folder = str(folder)
@@ -175,7 +179,7 @@ class Worker:
         )
         if batch > 1:
             running.smaller_batch = [f"{BATCH}={batch // 2}", f"{ACCUMULATION}={accumulation * 2}"]
-        self._adopt_checkpoints(queue, trial, folder)
+        adopt_checkpoints(queue, trial, folder)
         return run_job(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
@@ -185,8 +189,8 @@ class Worker:
         )
 
     @staticmethod
-    def point(trial: Any) -> list[str]:
-        """Gives a trial's own overrides: its point, a smaller batch, another seed."""
+    def own_overrides(trial: Any) -> list[str]:
+        """Returns the overrides of one trial alone: its point, a smaller batch, another seed."""
         record = TrialRecord(trial)
         seed = [] if record.seed is None else [f"seed={record.seed}"]
         return [*as_overrides(params_of(trial)), *(record.retry_overrides or []), *seed]
@@ -203,48 +207,6 @@ class Worker:
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return config
-
-    def _adopt_checkpoints(self, queue: TrialQueue, trial: OptunaTrial, folder: Path) -> None:
-        """Moves the checkpoints of the last try that made some into a retry's folder."""
-        trials, number = queue.trials(), TrialRecord(trial).retry_of
-        while number is not None and not (folder / "training").exists():
-            earlier = TrialRecord(trials[number])
-            if earlier.folder and (made := Path(earlier.folder) / "training").is_dir():
-                folder.mkdir(parents=True, exist_ok=True)
-                made.rename(folder / "training")
-            number = earlier.retry_of
-
-    def _reuse(self, queue: TrialQueue, running: RunningTrial) -> None:
-        """Ends a trial whose point was evaluated before with that value, and records a run that says so."""
-        record = running.record
-        assert record.reused_of is not None
-        twin = queue.trials()[record.reused_of]
-        known = TrialRecord(twin)
-        assert known.folder is not None and known.overrides is not None
-        record.folder, record.overrides = known.folder, known.overrides
-        outcome = Outcome(RunState(twin.state.name), twin.values or [], known.checkpoint)
-        tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
-        running.started(tracked.run_id)
-        tracked.log_params(params_of(running.trial))
-        if outcome.values:
-            tracked.log_metrics({"best_value": outcome.values[0]}, step=0)
-        running.sign_off(outcome)
-        tracked.end(outcome.state)
-
-    def _end_unsigned(self, running: RunningTrial, error: Exception) -> None:
-        """Records a FAILED run for a trial that failed before its run was open.
-
-        Raises: OutputError where a disk is too full to note anything; whatever kept an open run from being
-        closed. The next start then finds the trial without an owner.
-        """
-        if is_output_error(error):
-            text = f"trial {running.trial.number}: {error}; make room, and start the same command again"
-            raise OutputError(text) from error
-        if running.record.run_id is not None:
-            raise error
-        tracked = tracking.record_run(self.tracking, self.experiment, running.run_name, running.tags)
-        running.started(tracked.run_id)
-        tracked.end(running.ending(RunState.FAIL, error), f"{type(error).__name__}: {error}")
 
     def _clean_up(self, running: RunningTrial, error: BaseException) -> None:
         """Logs a failed trial's log as an artifact; removes checkpoints that nobody will resume."""
