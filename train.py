@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from finesweep.cli.entry import exit_on_error, guarded
 from finesweep.config.parse import parse_config, register_schema
-from finesweep.io.redaction import protect
+from finesweep.io.job_secrets import protect
 from finesweep.training import preflight
 
 register_schema()

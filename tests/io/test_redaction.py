@@ -11,7 +11,8 @@ from processes import SMALL, finesweep, train
 from serving import mlflow_server
 
 from finesweep.errors import ConfigError
-from finesweep.io.redaction import EXCLUDE_KEYS, Redact, hide, holds_secret, protect, redact, redact_urls
+from finesweep.io.job_secrets import EXCLUDE_KEYS, Redact, hide, protect
+from finesweep.io.redaction import holds_secret, redact, redact_urls
 
 CANARIES = [f"canary-{uuid.uuid4().hex}" for _ in range(4)]
 

@@ -25,8 +25,9 @@ from finesweep.errors import (
     NotValid,
     SweepFailed,
 )
-from finesweep.io import redaction
+from finesweep.io.job_secrets import hide
 from finesweep.io.output import REMEDY, is_output_error, user
+from finesweep.io.redaction import redact
 from finesweep.machine import determinism
 
 # What the machine refuses, rather than the program.
@@ -44,7 +45,7 @@ def guarded(main: Callable[[], object]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     logging.captureWarnings(True)
     try:
-        sys.argv[1:] = redaction.hide(sys.argv[1:])
+        sys.argv[1:] = hide(sys.argv[1:])
         main()
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -88,7 +89,7 @@ def _report(error: Exception) -> int:
 def _message(error: Exception) -> str | None:
     """Returns the message for an error that a person can do something about; None for any other."""
     if isinstance(error, FinesweepError):
-        return redaction.redact(str(error))
+        return redact(str(error))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return explain(error)
     if isinstance(error, OSError):  # from Hydra's own folders, or from a disk that filled up

@@ -1,26 +1,11 @@
-"""Redaction: passwords and tokens are kept out of everything that is written.
+"""Finds passwords and tokens in texts, and replaces them before the texts are written."""
 
-A secret on the command line is moved into an environment variable before Hydra sees it, so that Hydra's own
-files, the study and MLflow hold ``${oc.env:FINESWEEP_SECRET_TRACKING_URI}`` in its place. All other texts go
-through `redact` before they are written.
-"""
-
-import logging
 import os
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import yaml
-
-from finesweep.errors import ConfigError
-from finesweep.io.atomic import write_text
-
 HIDDEN = "***"
-VARIABLE_PREFIX = "FINESWEEP_SECRET_"  # followed by the config key whose value the variable holds
-ENV_SET = "hydra.job.env_set"
-EXCLUDE_KEYS = "hydra.job.config.override_dirname.exclude_keys"
 _WORDS = (
     r"password|passwd|passphrase|secret|credential|creds|netrc|cookie|authorization|api_?key"
     r"|(?:access|private)_?key|(?:token|[_-]key|[_-]pat|jwt|pass|_pwd|_auth)(?![a-z])"
@@ -66,105 +51,22 @@ def redact_values(node: Any, clean: Callable[[str], str] = redact_urls) -> Any:
 
 
 def holds_secret(source: str, settings: bool) -> bool:
-    """Whether a source file seems to hold a secret. `settings`: YAML and the like, with values unquoted."""
+    """Tells whether a source file seems to hold a secret. settings: it is YAML or the like, unquoted."""
     patterns = (_LITERAL, _TOKEN, *([_SETTING] if settings else []))
     return any(pattern.search(source) for pattern in patterns) or redact(source) != source
 
 
+def is_secret(name: str, value: str) -> bool:
+    """Tells whether a value is secret: by its name, by a password in a URL, or by a secret in ``{...}``."""
+    inside = value.startswith("{") and _SETTING.search(value)
+    return bool(SECRET_NAME.fullmatch(name) or inside) or any(pattern.search(value) for pattern in _PATTERNS)
+
+
 def _secret_values() -> list[str]:
-    """Values of secret environment variables, longest first: one may contain another."""
+    """Lists values of secret environment variables, longest first, because one may contain another."""
     values = {
         value
         for name, value in os.environ.items()
         if SECRET_NAME.fullmatch(name) and len(value) >= _MIN_LENGTH
     }
     return sorted(values, key=len, reverse=True)
-
-
-def hide(arguments: Sequence[str]) -> list[str]:
-    """Sets an environment variable for each secret argument, and returns the arguments with `${oc.env:NAME}`.
-
-    Processes that are started later inherit the variables. Hydra would fill the values in where it names
-    folders after overrides, so its list of keys to leave out gets the keys of the secrets.
-    Raises: ConfigError for a secret inside of ``{...}``.
-    """
-    shown = [_without_secret(argument) for argument in arguments]
-    if any(map(_is_hidden, shown)):
-        keys = [text.partition("=")[0].lstrip("+~") for text in shown if _is_hidden(text)]
-        given = [text for text in shown if text.startswith(f"{EXCLUDE_KEYS}=")]
-        shown = [text for text in shown if text not in given]
-        keys += [key for text in given for key in text.partition("=")[2].strip("[]").split(",")]
-        last = max(index for index, text in enumerate(shown) if _is_hidden(text))
-        shown.insert(last + 1, f"{EXCLUDE_KEYS}=[{','.join(keys)}]")  # Hydra refuses it behind an option
-    return shown
-
-
-def _is_hidden(argument: str) -> bool:
-    return f"=${{oc.env:{VARIABLE_PREFIX}" in argument
-
-
-def _without_secret(argument: str) -> str:
-    key, equals, value = argument.partition("=")
-    if not equals or "${" in value or not _is_secret(key.lstrip("+~"), value):
-        return argument
-    variable = VARIABLE_PREFIX + re.sub(r"\W+", "_", key.lstrip("+~")).upper()
-    os.environ[variable] = _parse_value(argument, value)
-    return f"{key}=${{oc.env:{variable}}}"
-
-
-def _parse_value(argument: str, value: str) -> str:
-    """Returns the value as Hydra's grammar reads it: without quotes and escapes."""
-    from hydra.core.override_parser.overrides_parser import (
-        OverridesParser,  # slow to import, and rarely needed
-    )
-    from hydra.errors import HydraException
-
-    try:
-        parsed = OverridesParser.create().parse_override(argument).value()
-    except HydraException:
-        return value
-    if isinstance(parsed, dict):
-        key = argument.partition("=")[0]
-        raise ConfigError(f"{key}: holds a password or a token; give it by itself: {key}.NAME=VALUE")
-    return str(parsed)
-
-
-def _is_secret(key: str, value: str) -> bool:
-    named = SECRET_NAME.fullmatch(key.rpartition(".")[2]) or key.startswith(f"{ENV_SET}.")
-    inside = value.startswith("{") and _SETTING.search(value)
-    return bool(named or inside) or any(pattern.search(value) for pattern in _PATTERNS)
-
-
-def protect(folder: Path) -> None:
-    """Redacts the files that Hydra wrote for a job into `folder`, and from now on every log message."""
-    for path in folder.glob("*.yaml"):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        clean = _without_env_set(redact_values(content, redact))
-        if clean != content:
-            write_text(path, yaml.safe_dump(clean, sort_keys=False))
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(Redact())
-
-
-def _without_env_set(content: Any) -> Any:
-    """Hides every value under `env_set`: `hydra.job.env_copy` copies the environment's values there."""
-    node = content
-    for key in ENV_SET.split("."):
-        node = node.get(key) if isinstance(node, dict) else None
-    for key in node or ():
-        if not str(node[key]).startswith("${"):
-            node[key] = HIDDEN
-    return content
-
-
-class Redact(logging.Filter):
-    """A filter for log handlers: redacts each message and its traceback."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        try:
-            record.msg, record.args = redact(record.getMessage()), ()
-        except Exception:  # A library's arguments that do not fit its message must not end a run.
-            record.msg, record.args = redact(str(record.msg)), ()
-        if record.exc_info and not record.exc_text:
-            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
-        return True

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig
 from finesweep.errors import StudyError
-from finesweep.io.redaction import VARIABLE_PREFIX
+from finesweep.io.job_secrets import VARIABLE_PREFIX
 from finesweep.provenance.record import is_result
 from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps

@@ -25,7 +25,8 @@ from finesweep.config.run import TrackingConfig
 from finesweep.config.study import SweepConfig
 from finesweep.errors import OutputError
 from finesweep.hooks import RunState, TrialLost
-from finesweep.io.redaction import protect, redact_urls
+from finesweep.io.job_secrets import protect
+from finesweep.io.redaction import redact_urls
 from finesweep.machine.placement import Placement
 from finesweep.study.grammar import as_overrides
 from finesweep.study.queue import TrialQueue
