@@ -30,7 +30,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
 from finesweep.config.run import RunConfig
-from finesweep.training.trainer import training_arguments
+from finesweep.training.arguments import training_arguments
 
 VOCABULARY = 30522
 

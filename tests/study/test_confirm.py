@@ -9,7 +9,8 @@ from sweeping import evaluate, runs, sweep
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
 from finesweep.hooks import RunHooks
-from finesweep.monitor.report import best, describe, lines
+from finesweep.monitor.report import best, describe
+from finesweep.monitor.summary import lines
 from finesweep.study.confirm import ConfirmedCandidate, is_within_noise
 from finesweep.study.records import TrialRecord
 

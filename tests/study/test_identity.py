@@ -8,7 +8,7 @@ from sweeping import STORAGE, evaluate, sweep
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError, StudyError
 from finesweep.hooks import RunHooks
-from finesweep.monitor import report
+from finesweep.monitor import report, summary
 from finesweep.study import storage
 from finesweep.study.records import StudyRecord
 
@@ -48,7 +48,7 @@ def test_a_study_says_whose_f1_it_maximizes() -> None:
     study = sweep(learning_rate, "hydra.sweeper.study.n_trials=1", "data.metric=f1")
     best = report.best(study)
     assert (best.metric, best.score) == ("f1", "f1 of 'entailment'")
-    assert report.lines(best)[0].startswith("best:         f1 of 'entailment' 0.0")
+    assert summary.lines(best)[0].startswith("best:         f1 of 'entailment' 0.0")
 
 
 @pytest.mark.usefixtures("no_finish")

@@ -6,7 +6,8 @@ from sweeping import STORAGE, evaluate, runs, sweep
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError, StudyError
 from finesweep.hooks import RunHooks
-from finesweep.monitor.report import best, describe, lines
+from finesweep.monitor.report import best, describe
+from finesweep.monitor.summary import lines
 from finesweep.study import storage as studies
 from finesweep.study.records import StudyRecord
 

@@ -9,7 +9,8 @@ from optuna.trial import create_trial
 from finesweep.config.study import ConfirmConfig, Sampler
 from finesweep.errors import StudyError
 from finesweep.hooks import RunState
-from finesweep.study.records import Attribute, Conclusion, Outcome, Progress, StudyRecord, TrialRecord
+from finesweep.study.attributes import Attribute
+from finesweep.study.records import Conclusion, Outcome, Progress, StudyRecord, TrialRecord
 
 TRIAL_0_1 = {
     "owner": "host|1|2.00", "beat": 3.0, "ordinal": 4, "retry_of": 5, "error": "ValueError: no",

@@ -24,7 +24,7 @@ def best(study: str, as_yaml: bool, storage: str, tracking: TrackingConfig, as_j
 
     It prints the trial's parameters, its score, and the command that runs it again.
     """
-    from finesweep.monitor import report
+    from finesweep.monitor import report, summary
     from finesweep.study import storage as studies
 
     if as_yaml and as_json:
@@ -36,4 +36,4 @@ def best(study: str, as_yaml: bool, storage: str, tracking: TrackingConfig, as_j
 
         print(config_yaml(load_recorded_run(trial.run_id, tracking)), end="")
     else:
-        print_answer(as_json, asdict(trial), "\n".join(report.lines(trial)))
+        print_answer(as_json, asdict(trial), "\n".join(summary.lines(trial)))

@@ -18,7 +18,7 @@ def status(study: str, watch: bool, storage: str, as_json: bool) -> None:
     """Show the state of a study, and its best trial so far."""
     if watch and as_json:
         raise ConfigError("--watch: not with --json, for it draws a table for people; give one of the two")
-    from finesweep.monitor import progress, report, table
+    from finesweep.monitor import progress, report, summary, table
     from finesweep.study import storage as studies
 
     loaded = studies.load(study, storage)
@@ -27,5 +27,5 @@ def status(study: str, watch: bool, storage: str, as_json: bool) -> None:
         return
     if watch:
         progress.follow(loaded, storage)
-    report.print_summary(report.describe(loaded))
+    summary.print_summary(report.describe(loaded))
     table.print_running(loaded)

@@ -58,10 +58,9 @@ def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Spli
     if config.holdout is not None:
         train, selecting = hold_out(train, config.holdout, seed, stratify=task.stratifies)
         final_split = final_split or config.eval_split
-    elif config.eval_split is not None:
-        selecting = labelled(parts.of("eval_split", config.eval_split))
     else:
-        raise ConfigError.at("data.eval_split", None, "a split, or null together with data.holdout=0.2")
+        assert config.eval_split is not None  # `_check` refuses a config with neither of the two
+        selecting = labelled(parts.of("eval_split", config.eval_split))
     final = labelled(parts.of("final_eval_split", final_split)) if final_split is not None else None
     return Splits(train, selecting, final, _unlabelled(config, parts) if test else {}, names)
 

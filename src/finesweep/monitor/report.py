@@ -1,4 +1,4 @@
-"""A study in numbers: what `status` and `best` print, and the summary at the end of a sweep."""
+"""Describes a study in numbers: the content of `finesweep status --json` and `finesweep best --json`."""
 
 import shlex
 from dataclasses import asdict, dataclass, field
@@ -9,14 +9,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig
 from finesweep.errors import StudyError
-from finesweep.io.job_secrets import VARIABLE_PREFIX
-from finesweep.provenance.record import is_result
 from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, winner
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.space import params_of
-from finesweep.tags import Tag
 
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
 
@@ -149,80 +146,3 @@ def pareto(study: Study) -> list[dict[str, Any]]:
 def command(trial: FrozenTrial) -> str:
     """Writes the command that runs this trial again, alone."""
     return shlex.join(["python", "train.py", *(TrialRecord(trial).overrides or [])])
-
-
-def lines(found: Best) -> list[str]:
-    """Writes the lines that `finesweep best` prints for a person."""
-    final = "  ".join(
-        f"{key}={value:.4f}" for key, value in found.final_metrics.items()
-        if key.startswith("final_") and is_result(key)
-    )  # fmt: skip
-    rows = [
-        ("best", f"{found.score or found.metric} {found.value:.4f} (trial {found.trial})"),
-        *(("confirmed", text) for text in _confirmed(found)),
-        *(("pareto front", _point(point)) for point in found.pareto),
-        ("parameters", _pairs(found.params)),
-        ("final score", final),
-        ("run", found.run_id),
-        ("checkpoint", found.checkpoint or ""),
-        ("submission", ", ".join(found.submissions)),
-        ("run it again", found.command),
-        (
-            "with",
-            f"{VARIABLE_PREFIX}... set to what was given then" if VARIABLE_PREFIX in found.command else "",
-        ),
-    ]
-    return [f"{name + ':':14}{text}" for name, text in rows if text]
-
-
-def _confirmed(found: Best) -> list[str]:
-    rows = [
-        f"trial {one.trial}: mean {one.mean:.4f}, "
-        f"std {'-' if one.std is None else f'{one.std:.4f}'}, n={one.n} new seeds"
-        for one in found.confirmed
-    ]
-    if found.within_noise is not None:
-        lead = abs(found.confirmed[0].mean - found.confirmed[1].mean)
-        verdict = "WITHIN NOISE: take either" if found.within_noise else "beyond noise"
-        rows.append(
-            f"lead of {lead:.4f} over trial {found.confirmed[1].trial} is {verdict} (paired t-test, 5%)"
-        )
-    return rows
-
-
-def _point(point: dict[str, Any]) -> str:
-    return f"trial {point['trial']}: {_pairs(point['values'])}  at {_pairs(point['params'])}"
-
-
-def _pairs(values: dict[str, Any]) -> str:
-    return "  ".join(f"{key}={_short(value)}" for key, value in values.items())
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def print_summary(status: Status) -> None:
-    # Tries that were handed on to another trial are FAIL in Optuna, but nothing failed.
-    handed_on = status.states[TrialState.FAIL.name] - len(status.failures)
-    shown = status.states | {TrialState.FAIL.name: len(status.failures), "handed on": handed_on}
-    counts = "  ".join(f"{name} {count}" for name, count in shown.items() if count)
-    print(f"\nstudy {status.study}: {status.finished} of {status.n_trials} trials finished ({counts})")
-    if status.ended_by:
-        spent = f"{status.seconds:.0f} s, {status.train_steps:,} training steps"
-        print(f"{'ended by:':14}{status.ended_by}; {spent}")
-    if status.reused:
-        print(f"{'reused:':14}{status.reused} trials whose point had been evaluated before")
-    for failure in status.failures:
-        print(f"  failed: {failure}")
-    if status.best:
-        print("\n".join(lines(_best(status.best))))
-    if status.importances:
-        print(
-            f"{'importance:':14}{_pairs({key: round(share, 2) for key, share in status.importances.items()})}"
-        )
-    print(f"{'compare:':14}finesweep ui   (filter: tags.`{Tag.STUDY}` = '{status.study}')")
-
-
-def _best(plain: dict[str, Any]) -> Best:
-    return Best(**plain | {"confirmed": [Confirmed(**one) for one in plain["confirmed"]]})

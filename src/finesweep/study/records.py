@@ -3,19 +3,16 @@
 The keys are those of version 0.1, whose studies stay readable. An attribute is None until it is written.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Generic, TypeVar, overload
+from typing import Any
 
 import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from finesweep.config.study import ConfirmConfig, Sampler
-from finesweep.errors import StudyError
 from finesweep.hooks import RunState
-
-T = TypeVar("T")
+from finesweep.study.attributes import Attribute, Record, Required
 
 
 @dataclass
@@ -101,72 +98,7 @@ def _known(cls: type, stored: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in stored.items() if key in cls.__dataclass_fields__}  # type: ignore[attr-defined]
 
 
-class _Record:
-    """Reads and writes the attributes of a study or of a trial."""
-
-    name: str
-
-    def read(self, key: str) -> Any:
-        raise NotImplementedError
-
-    def write(self, key: str, value: Any) -> None:
-        raise NotImplementedError
-
-    @classmethod
-    def attributes(cls, **values: Any) -> dict[str, Any]:
-        """Builds the attributes of a trial or study that is still to be made, by stored key."""
-        found: dict[str, Attribute[Any]] = {name: getattr(cls, name) for name in values}
-        return {found[name].key: found[name].dump(value) for name, value in values.items()}
-
-
-class Attribute(Generic[T]):
-    """One attribute of a record, stored under `key`; `load` and `dump` convert from and to JSON."""
-
-    def __init__(
-        self, key: str, load: Callable[[Any], T] | None = None, dump: Callable[[T], Any] | None = None
-    ) -> None:
-        self.key = key
-        self.load: Callable[[Any], T] = load or (lambda stored: stored)
-        self.dump: Callable[[T], Any] = dump or (lambda value: value)
-
-    @overload
-    def __get__(self, record: None, owner: type) -> "Attribute[T]": ...
-
-    @overload
-    def __get__(self, record: _Record, owner: type) -> T | None: ...
-
-    def __get__(self, record: _Record | None, owner: type) -> "Attribute[T] | T | None":
-        if record is None:
-            return self
-        stored = record.read(self.key)
-        return None if stored is None else self.load(stored)
-
-    def __set__(self, record: _Record, value: T) -> None:
-        record.write(self.key, self.dump(value))
-
-
-class Required(Attribute[T]):
-    """An attribute that every study of finesweep has. Reading raises StudyError for another study."""
-
-    @overload
-    def __get__(self, record: None, owner: type) -> Attribute[T]: ...
-
-    @overload
-    def __get__(self, record: _Record, owner: type) -> T: ...
-
-    def __get__(self, record: _Record | None, owner: type) -> Attribute[T] | T:
-        if record is None:
-            return self
-        value = super().__get__(record, owner)
-        if value is None:
-            raise StudyError(
-                f"study {record.name!r}: not made by finesweep, or cut off while it was made; "
-                "start another one with python train.py -m hydra.sweeper.study.name=NAME"
-            )
-        return value
-
-
-class TrialRecord(_Record):
+class TrialRecord(Record):
     """The attributes of a trial. A frozen trial can only be read: it is a copy."""
 
     owner = Attribute[str]("owner")  # the process that runs it: host|pid|start
@@ -208,7 +140,7 @@ class TrialRecord(_Record):
         self._trial.set_user_attr(key, value)
 
 
-class StudyRecord(_Record):
+class StudyRecord(Record):
     """The attributes of a study, as they were when the record was made; what is written goes through."""
 
     identity = Attribute[dict[str, Any]]("identity")  # what makes trials comparable

@@ -68,22 +68,26 @@ def load_model(
     if config.init is Init.random or config.name_or_path is None:
         model = model_class.from_config(architecture, dtype=torch.float32)
     else:
-        try:
-            model = model_class.from_pretrained(
-                config.name_or_path,
-                config=architecture,
-                revision=config.revision,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,  # an output layer for another task is replaced
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise _unusable(config, "weights", error) from error
+        model = _load_weights(config, architecture, model_class)
     assert isinstance(model, PreTrainedModel)
     freeze(model, config.freeze)
     if config.gradient_checkpointing and not model.supports_gradient_checkpointing:
         legal = f"false: {architecture.model_type} cannot recompute its activations"
         raise ConfigError.at("model.gradient_checkpointing", True, legal)
     return model
+
+
+def _load_weights(config: ModelConfig, architecture: PretrainedConfig, model_class: Any) -> Any:
+    try:
+        return model_class.from_pretrained(
+            config.name_or_path,
+            config=architecture,
+            revision=config.revision,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # an output layer for another task is replaced
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _unusable(config, "weights", error) from error
 
 
 def _architecture(

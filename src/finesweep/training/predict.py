@@ -21,9 +21,10 @@ from finesweep.tasks import Scorer
 from finesweep.tasks.glue_submission import write_submission
 from finesweep.tasks.prediction_file import write_predictions
 from finesweep.tracking import TrackedRun
+from finesweep.training.arguments import training_arguments
 from finesweep.training.inputs import Inputs, encoded
 from finesweep.training.preflight import submission_problem
-from finesweep.training.trainer import predict, training_arguments
+from finesweep.training.trainer import predict
 
 
 @dataclass(frozen=True)

@@ -11,31 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import (
-    PreTrainedModel,
-    Trainer,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
-from finesweep.config.run import OptimizerConfig, OptimizerName, RunConfig
+from finesweep.config.run import RunConfig
 from finesweep.data.source import LABEL
 from finesweep.io import checkpoint
 from finesweep.io.output import check_writable
-from finesweep.machine import device
 from finesweep.tasks import Task
 from finesweep.tasks.class_weights import class_weights
+from finesweep.training.arguments import training_arguments
 from finesweep.training.callback import TrainingCallback
 from finesweep.training.inputs import Inputs
 
-# The Trainer's names of the optimizers. Fused AdamW takes 4 ms for a step, the unfused one 32 to 40
-# (BERT-tiny, two AVX2 cores).
-OPTIM = {
-    OptimizerName.adamw: "adamw_torch_fused",
-    OptimizerName.adafactor: "adafactor",
-    OptimizerName.sgd: "sgd",
-}
 log = logging.getLogger(__name__)
 MAX_CHECKPOINTS = 3  # on disk at once: the best, the newest, and the one being written
 
@@ -148,47 +137,6 @@ def build_trainer(
         trainer.loss_is_scaled_for_ga = False  # the loss is a batch's mean, not yet divided by accumulation
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def training_arguments(
-    config: RunConfig, folder: Path, sampling: str = "group_by_length"
-) -> TrainingArguments:
-    """Builds the Trainer's arguments. sampling: how rows are grouped into batches, in evaluations too."""
-    trainer, optimizer = config.trainer, config.optimizer
-    return TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=trainer.num_train_epochs,
-        per_device_train_batch_size=trainer.per_device_train_batch_size,
-        per_device_eval_batch_size=trainer.per_device_eval_batch_size,
-        gradient_accumulation_steps=trainer.gradient_accumulation_steps,
-        learning_rate=optimizer.learning_rate,
-        weight_decay=optimizer.weight_decay,
-        adam_beta1=optimizer.adam_beta1,
-        adam_beta2=optimizer.adam_beta2,
-        adam_epsilon=optimizer.adam_epsilon,
-        warmup_steps=optimizer.warmup_steps,
-        lr_scheduler_type=optimizer.lr_scheduler_type,
-        max_grad_norm=optimizer.max_grad_norm,
-        optim=OPTIM[optimizer.name],
-        optim_args=_optim_args(optimizer),
-        seed=config.seed,
-        train_sampling_strategy=sampling,
-        activation_checkpointing=config.model.gradient_checkpointing,
-        # With reentry, frozen embeddings would leave the layers above them without gradients.
-        activation_checkpointing_kwargs={"use_reentrant": False},
-        # The callback decides when to evaluate, save and log.
-        eval_strategy="no",
-        save_strategy="no",
-        logging_strategy="no",
-        logging_nan_inf_filter=False,  # `training_step` raises at the first such loss instead
-        disable_tqdm=True,
-        report_to=[],
-        **device.arguments(trainer),
-    )
-
-
-def _optim_args(optimizer: OptimizerConfig) -> str | None:
-    return f"momentum={optimizer.momentum}" if optimizer.name is OptimizerName.sgd else None
 
 
 def train(

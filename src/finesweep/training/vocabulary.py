@@ -59,13 +59,7 @@ def learn_vocabulary(train: Dataset, text_columns: list[str], vocab_size: int) -
     """
     normalizer = normalizers.BertNormalizer(lowercase=True)
     alphabet = _alphabet(train, text_columns, normalizer)
-    fixed = [*_SPECIAL, *alphabet, *(_CONTINUED + character for character in alphabet)]
-    if len(fixed) > vocab_size:
-        raise ConfigError.at(
-            "model.architecture.vocab_size",
-            vocab_size,
-            f"at least {len(fixed)}, for the characters of these rows",
-        )
+    fixed = _fixed_tokens(alphabet, vocab_size)
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -79,6 +73,15 @@ def learn_vocabulary(train: Dataset, text_columns: list[str], vocab_size: int) -
     )
     tokenizer.train_from_iterator(_texts(train, text_columns), trainer)
     return dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
+
+
+def _fixed_tokens(alphabet: list[str], vocab_size: int) -> list[str]:
+    """Lists the tokens that are numbered before the library learns any. Raises: ConfigError."""
+    fixed = [*_SPECIAL, *alphabet, *(_CONTINUED + character for character in alphabet)]
+    if len(fixed) > vocab_size:
+        legal = f"at least {len(fixed)}, for the characters of these rows"
+        raise ConfigError.at("model.architecture.vocab_size", vocab_size, legal)
+    return fixed
 
 
 def _alphabet(train: Dataset, text_columns: list[str], normalizer: normalizers.Normalizer) -> list[str]:

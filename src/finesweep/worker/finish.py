@@ -53,17 +53,21 @@ def finish(
         parent = TrackedRun(open_store(tracking), parent_run_id)
         _keep_artifacts(queue.study, best, tracking, keep_checkpoints)
         predicted = _submit(best, run_config, Path(str(composed.hydra.sweep.dir)).resolve(), parent)
-        conclusion = Conclusion(
-            trials=queue.counted(),
-            best=best.number,
-            predict=run_config.predict,
-            submissions=[str(path) for path in predicted.submissions],
-            metrics=predicted.metrics,
-            importances=importances(queue.study),  # kept, for `status` would spend a second on it
-        )
+        conclusion = _conclusion(queue, best, run_config.predict, predicted)
         publish(queue.study, parent, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
         parent.close(RunState.COMPLETE)
+
+
+def _conclusion(queue: TrialQueue, best: FrozenTrial, predict: bool, predicted: Predicted) -> Conclusion:
+    return Conclusion(
+        trials=queue.counted(),
+        best=best.number,
+        predict=predict,
+        submissions=[str(path) for path in predicted.submissions],
+        metrics=predicted.metrics,
+        importances=importances(queue.study),  # stored, because `status` would need a second to compute them
+    )
 
 
 def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig, keep: int) -> None:

@@ -82,33 +82,53 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     Raises: ConfigError, DataError, ModelError, OutputError, StudyError.
     """
     study_config = sweep.config.study
-    for point in sweep.config.enqueue:
-        check_point(point, sweep.space)
-    points = list(sweep.config.enqueue)
-    if SAMPLERS[study_config.sampler].enqueues_all_points:
-        points += grid(sweep.space)
-        study_config.n_trials = min(study_config.n_trials, len(points))
-    points = [named(point, sweep.space) for point in points]
+    points = _points(sweep)
     try_out(study_config, sweep.space)
     splits = check_data(sweep.run)
     sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL])
     check_model(sweep.run.model)
-    requested = identity(sweep, splits)
     workers, placement = plan_workers(sweep.run.trainer, sweep.config, parallel)
     device.check(sweep.run.trainer)
-    overrides = [*sweep.overrides, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     studies.open_storage(study_config.storage)
     open_store(sweep.run.tracking)
-    with study_lock(study_config.storage, sweep.name):  # two commands at once make one study, with one parent
-        refuse_other_study(sweep, requested, splits)
-        check_folders(sweep.run.tracking, Path(sweep.folder))
-        study = studies.create(study_config, sweep.objectives, points, _attributes(sweep, requested, splits))
-        check_candidates(study, study_config.confirm.top_k)
-        parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
-        record(sweep, workers, study, parent)
+    study, parent = _create(sweep, points, splits, workers)
     tracking.kill_abandoned_runs(sweep.run.tracking)
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
+    overrides = [*sweep.overrides, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep)
+
+
+def _points(sweep: SweepRequest) -> list[dict[str, Any]]:
+    """Lists the points to enqueue, by Optuna's names.
+
+    Side effect: lowers n_trials to their number for a sampler that enqueues all its points.
+    Raises: ConfigError for a point outside of the space.
+    """
+    config, points = sweep.config.study, list(sweep.config.enqueue)
+    for point in points:
+        check_point(point, sweep.space)
+    if SAMPLERS[config.sampler].enqueues_all_points:
+        points += grid(sweep.space)
+        config.n_trials = min(config.n_trials, len(points))
+    return [named(point, sweep.space) for point in points]
+
+
+def _create(
+    sweep: SweepRequest, points: list[dict[str, Any]], splits: Splits, workers: int
+) -> tuple[Study, TrackedRun]:
+    """Creates the study and its parent run, or finds them, and notes this command in both.
+
+    Raises: StudyError if the study is another one, OutputError.
+    """
+    config, requested = sweep.config.study, identity(sweep, splits)
+    with study_lock(config.storage, sweep.name):  # two commands at once make one study, with one parent
+        refuse_other_study(sweep, requested, splits)
+        check_folders(sweep.run.tracking, Path(sweep.folder))
+        study = studies.create(config, sweep.objectives, points, _attributes(sweep, requested, splits))
+        check_candidates(study, config.confirm.top_k)
+        parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
+        record(sweep, workers, study, parent)
+    return study, parent
 
 
 def _attributes(sweep: SweepRequest, requested: dict[str, Any], splits: Splits) -> dict[str, Any]:
@@ -140,7 +160,8 @@ def _parent_params(sweep: SweepRequest) -> dict[str, Any]:
 
 def conclude(sweep: SweepRequest, prepared: PreparedStudy) -> None:
     """Prints the summary. Raises: SweepFailed if the sweep ended before its budget was met."""
-    from finesweep.monitor.report import describe, print_summary
+    from finesweep.monitor.report import describe
+    from finesweep.monitor.summary import print_summary
 
     print_summary(describe(prepared.study))
     trials = prepared.queue.trials()

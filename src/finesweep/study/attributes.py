@@ -1,0 +1,76 @@
+"""Declares the attributes of a record, which are stored in Optuna, as typed fields of a class.
+
+An attribute is read from the storage when it is accessed, and written when it is assigned.
+"""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, overload
+
+from finesweep.errors import StudyError
+
+T = TypeVar("T")
+
+
+class Record:
+    """Reads and writes the attributes of a study or of a trial."""
+
+    name: str
+
+    def read(self, key: str) -> Any:
+        raise NotImplementedError
+
+    def write(self, key: str, value: Any) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def attributes(cls, **values: Any) -> dict[str, Any]:
+        """Builds the attributes of a trial or study that is still to be made, by stored key."""
+        found: dict[str, Attribute[Any]] = {name: getattr(cls, name) for name in values}
+        return {found[name].key: found[name].dump(value) for name, value in values.items()}
+
+
+class Attribute(Generic[T]):
+    """One attribute of a record, stored under `key`; `load` and `dump` convert from and to JSON."""
+
+    def __init__(
+        self, key: str, load: Callable[[Any], T] | None = None, dump: Callable[[T], Any] | None = None
+    ) -> None:
+        self.key = key
+        self.load: Callable[[Any], T] = load or (lambda stored: stored)
+        self.dump: Callable[[T], Any] = dump or (lambda value: value)
+
+    @overload
+    def __get__(self, record: None, owner: type) -> "Attribute[T]": ...
+
+    @overload
+    def __get__(self, record: Record, owner: type) -> T | None: ...
+
+    def __get__(self, record: Record | None, owner: type) -> "Attribute[T] | T | None":
+        if record is None:
+            return self
+        stored = record.read(self.key)
+        return None if stored is None else self.load(stored)
+
+    def __set__(self, record: Record, value: T) -> None:
+        record.write(self.key, self.dump(value))
+
+
+class Required(Attribute[T]):
+    """An attribute that every study of finesweep has. Reading raises StudyError for another study."""
+
+    @overload
+    def __get__(self, record: None, owner: type) -> Attribute[T]: ...
+
+    @overload
+    def __get__(self, record: Record, owner: type) -> T: ...
+
+    def __get__(self, record: Record | None, owner: type) -> Attribute[T] | T:
+        if record is None:
+            return self
+        value = super().__get__(record, owner)
+        if value is None:
+            raise StudyError(
+                f"study {record.name!r}: not made by finesweep, or cut off while it was made; "
+                "start another one with python train.py -m hydra.sweeper.study.name=NAME"
+            )
+        return value
