@@ -1,4 +1,4 @@
-"""From an exception to what a person reads and the exit code: one clear error, no traceback, exit code 2."""
+"""Turns an exception into one clear error without a traceback, and into the exit code."""
 
 import dataclasses
 import difflib
@@ -30,13 +30,13 @@ from finesweep.io.output import REMEDY, is_output_error, user
 from finesweep.io.redaction import redact
 from finesweep.machine import determinism
 
-# What the machine refuses, rather than the program.
+# Errors of the machine, not of the program.
 ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS, errno.ENOSPC)
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 
 
 def guarded(main: Callable[[], object]) -> int:
-    """Runs `main` and returns the process's exit code; what nobody foresaw keeps its traceback.
+    """Runs `main` and returns the process's exit code; an error that nobody foresaw keeps its traceback.
 
     SIGTERM ends a run like Ctrl-C does, so that it is closed in MLflow as KILLED.
     """
@@ -103,7 +103,7 @@ def _message(error: Exception) -> str | None:
 
 
 def explain(error: Exception) -> str:
-    """Hydra's or OmegaConf's message, with the legal keys where one was misspelt."""
+    """Returns Hydra's or OmegaConf's message, with the legal keys if a key was misspelt."""
     if isinstance(error, OverrideParseException):
         return _unparsed(error.override, str(error.message).splitlines()[0])
     cause: BaseException = error

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all: staged beside their place, then renamed into it."""
+"""Writes files and folders whole or not at all: stages them in the same folder, then renames them."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def staged(
     sync: bool = False,
     parent: Path | None = None,
 ) -> Iterator[Path]:
-    """Yields an empty file (or folder) beside `target`, which takes its place when the block ends.
+    """Yields an empty file (or folder) that is renamed to `target` when the block ends.
 
     If the block raises, what was staged is removed and `target` stays as it was. File modes follow the umask.
 
@@ -81,7 +81,7 @@ def _remove(path: Path) -> None:
 
 
 def _umask() -> int:
-    """The umask of this process, which temporary files and folders and those of safetensors do not follow."""
+    """Returns the umask of this process; temporary files and those of safetensors do not follow it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

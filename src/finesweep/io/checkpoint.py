@@ -79,7 +79,7 @@ def find_damage(folder: Path) -> str | None:
 
 
 def newest(parent: Path) -> Path | None:
-    """The newest whole checkpoint under `parent`; damaged ones become `damaged-*`, with a file REASON."""
+    """Returns the newest whole checkpoint; renames damaged ones to `damaged-*`, with a file REASON."""
     for folder in sorted(parent.glob("step-*"), reverse=True):
         reason = find_damage(folder)
         if reason is None:
@@ -92,7 +92,7 @@ def newest(parent: Path) -> Path | None:
 
 
 def resumable(folder: Path, identity: str) -> Path | None:
-    """The newest whole checkpoint of the training with this identity.
+    """Returns the newest whole checkpoint of the training with this identity.
 
     Empties the folder if another training's checkpoints are in it, and notes the identity there.
     """
@@ -113,13 +113,13 @@ def keep_only(parent: Path, kept: set[Path]) -> None:
 
 
 def weights_sha256(folder: Path) -> str:
-    """The SHA-256 of a checkpoint's weights by its manifest; of several files, the hash of their hashes."""
+    """Returns the SHA-256 of a checkpoint's weights by its manifest; for several files, of their hashes."""
     files = json.loads((folder / MANIFEST).read_text())["files"]
     hashes = [files[name]["sha256"] for name in sorted(files) if name.endswith(".safetensors")]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of one file, in hexadecimal."""
+    """Returns the SHA-256 of one file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

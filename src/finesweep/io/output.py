@@ -1,4 +1,4 @@
-"""Output folders: whether they can be written and have room, and whether an error says that they have not."""
+"""Checks that output folders can be written and have room, and recognizes errors that say the opposite."""
 
 import errno
 import getpass
@@ -41,7 +41,7 @@ def check_writable(folder: Path, needed_bytes: int = 0) -> None:
 
 
 def is_output_error(error: BaseException) -> bool:
-    """Whether the cause is a full disk, a used-up quota or an unusable folder, in any library's words."""
+    """Tells whether the cause is a full disk, a used-up quota or an unusable folder, for any library."""
     return any(
         isinstance(cause, OutputError)
         or getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
@@ -59,7 +59,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def user() -> str:
-    """The user's name; the number where there is no name for it, as in a bare container."""
+    """Returns the user's name, or the user's number if it has no name, as in a bare container."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

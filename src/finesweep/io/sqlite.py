@@ -1,4 +1,4 @@
-"""SQLite files: created whole, and looked into before a library adds its tables to them."""
+"""Creates SQLite files whole, and checks whose tables a file has."""
 
 import sqlite3
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def create_database(path: Path, create: Callable[[Path], object]) -> None:
 
 
 def has_table(path: Path, table: str) -> bool:
-    """Whether the database has this table. Raises: sqlite3.Error for a file that is no database."""
+    """Tells whether the database has this table. Raises: sqlite3.Error for a file that is no database."""
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         rows = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
         return rows.fetchone() is not None

@@ -1,1 +1,1 @@
-"""What only looks at a study: snapshots, tables, events, reports, plots. No result depends on it."""
+"""Shows a study to a person: snapshots, tables, events, reports, plots. No result depends on it."""

@@ -58,7 +58,7 @@ class Watcher:
         return live_table(self.snapshot, self.console, notes) if self.snapshot else Text("\n".join(notes))
 
     def glance(self, show: Callable[[], None]) -> None:
-        """Takes a snapshot and shows it. A storage that is away is said once, and the last table stays."""
+        """Takes a snapshot and shows it. If the study cannot be read, the last table stays, with a note."""
         try:
             if stop.requested:
                 self._tell_stop()

@@ -1,7 +1,7 @@
-"""What a person sees while a sweep runs: a live table on a terminal, one plain line per event elsewhere.
+"""Shows a sweep while it runs: a live table on a terminal, one plain line per event elsewhere.
 
-Read from the study alone, by the launching process or by `finesweep status --watch` on any host; the workers
-print nothing, so that nothing is garbled.
+The launching process, or `finesweep status --watch` on any host, reads the study alone. Workers print
+nothing, so that their lines cannot mix with the table.
 """
 
 import threading
@@ -20,12 +20,12 @@ from finesweep.study.lock import Busy, study_lock
 
 POLL_S = 1.0
 FOLLOW_S = 2.0  # from another shell: as often as workers tell of themselves
-QUIET = 3  # looks in a row without anybody at work; workers take a moment between two trials
+QUIET = 3  # snapshots in a row without a running trial; workers need a moment between two trials
 
 
 @contextmanager
 def watching(sweep: Any, prepared: Any) -> Iterator[None]:
-    """Shows the study on stderr while the body runs, and tells its workers when a stop was asked."""
+    """Shows the study on stderr while the body runs, and tells its workers if a stop is requested."""
     ended = {trial.number for trial in prepared.queue.trials() if trial.state.is_finished()}
     over = threading.Event()
     study = studies.load(prepared.study.study_name, sweep.config.study.storage)

@@ -10,41 +10,41 @@ from finesweep.provenance.record import is_result
 from finesweep.tags import Tag
 
 
-def lines(found: Best) -> list[str]:
+def lines(best: Best) -> list[str]:
     """Writes the lines that `finesweep best` prints for a person."""
     final = "  ".join(
-        f"{key}={value:.4f}" for key, value in found.final_metrics.items()
+        f"{key}={value:.4f}" for key, value in best.final_metrics.items()
         if key.startswith("final_") and is_result(key)
     )  # fmt: skip
     rows = [
-        ("best", f"{found.score or found.metric} {found.value:.4f} (trial {found.trial})"),
-        *(("confirmed", text) for text in _confirmed(found)),
-        *(("pareto front", _point(point)) for point in found.pareto),
-        ("parameters", _pairs(found.params)),
+        ("best", f"{best.score or best.metric} {best.value:.4f} (trial {best.trial})"),
+        *(("confirmed", text) for text in _confirmed(best)),
+        *(("pareto front", _point(point)) for point in best.pareto),
+        ("parameters", _pairs(best.params)),
         ("final score", final),
-        ("run", found.run_id),
-        ("checkpoint", found.checkpoint or ""),
-        ("submission", ", ".join(found.submissions)),
-        ("run it again", found.command),
+        ("run", best.run_id),
+        ("checkpoint", best.checkpoint or ""),
+        ("submission", ", ".join(best.submissions)),
+        ("run it again", best.command),
         (
             "with",
-            f"{VARIABLE_PREFIX}... set to what was given then" if VARIABLE_PREFIX in found.command else "",
+            f"{VARIABLE_PREFIX}... set to what was given then" if VARIABLE_PREFIX in best.command else "",
         ),
     ]
     return [f"{name + ':':14}{text}" for name, text in rows if text]
 
 
-def _confirmed(found: Best) -> list[str]:
+def _confirmed(best: Best) -> list[str]:
     rows = [
         f"trial {one.trial}: mean {one.mean:.4f}, "
         f"std {'-' if one.std is None else f'{one.std:.4f}'}, n={one.n} new seeds"
-        for one in found.confirmed
+        for one in best.confirmed
     ]
-    if found.within_noise is not None:
-        lead = abs(found.confirmed[0].mean - found.confirmed[1].mean)
-        verdict = "WITHIN NOISE: take either" if found.within_noise else "beyond noise"
+    if best.within_noise is not None:
+        lead = abs(best.confirmed[0].mean - best.confirmed[1].mean)
+        verdict = "WITHIN NOISE: take either" if best.within_noise else "beyond noise"
         rows.append(
-            f"lead of {lead:.4f} over trial {found.confirmed[1].trial} is {verdict} (paired t-test, 5%)"
+            f"lead of {lead:.4f} over trial {best.confirmed[1].trial} is {verdict} (paired t-test, 5%)"
         )
     return rows
 

@@ -25,8 +25,8 @@ class Record:
     @classmethod
     def attributes(cls, **values: Any) -> dict[str, Any]:
         """Builds the attributes of a trial or study that is still to be made, by stored key."""
-        found: dict[str, Attribute[Any]] = {name: getattr(cls, name) for name in values}
-        return {found[name].key: found[name].dump(value) for name, value in values.items()}
+        declared: dict[str, Attribute[Any]] = {name: getattr(cls, name) for name in values}
+        return {declared[name].key: declared[name].dump(value) for name, value in values.items()}
 
 
 class Attribute(Generic[T]):

@@ -1,4 +1,4 @@
-"""How much of a study's budget is used up. Budgets bound the search; confirming its winners comes on top."""
+"""Computes how much of a study's budget is used up. Budgets bound the search; confirmations come on top."""
 
 import time
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def spent(trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool =
 
 
 def budgets(record: StudyRecord) -> StudyConfig:
-    """The budgets that the last command set. Raises: StudyError for a study that finesweep did not make."""
+    """Returns the budgets that the last command set. Raises: StudyError for a study of another program."""
     last = record.last_command or Command()
     return StudyConfig(
         n_trials=record.n_trials,

@@ -98,7 +98,7 @@ def _is_settled(trial: FrozenTrial) -> bool:
 
 def confirmed_candidates(study: Study, config: ConfirmConfig) -> list[ConfirmedCandidate]:
     """Lists confirmed candidates, best mean first; candidates with failed seeds come after the others."""
-    found = []
+    confirmed = []
     tries = _tries(study.get_trials(deepcopy=False))
     for trial in best_first(study)[: config.top_k]:
         complete = {
@@ -107,9 +107,9 @@ def confirmed_candidates(study: Study, config: ConfirmConfig) -> list[ConfirmedC
             for other in others if other.state is TrialState.COMPLETE
         }  # fmt: skip
         if complete:
-            found.append(ConfirmedCandidate(trial, complete))
+            confirmed.append(ConfirmedCandidate(trial, complete))
     sign = -1 if study.directions[0] is StudyDirection.MAXIMIZE else 1
-    return sorted(found, key=lambda standing: (-len(standing.values), sign * standing.mean))
+    return sorted(confirmed, key=lambda candidate: (-len(candidate.values), sign * candidate.mean))
 
 
 def is_within_noise(first: ConfirmedCandidate, second: ConfirmedCandidate) -> bool:

@@ -20,12 +20,12 @@ from finesweep.tracking import TrackedRun
 
 # The config groups that the trials of a study share, but for what is searched.
 COMPARABLE = ("data", "model", "optimizer", "trainer")
-# Keys of these that make no other result: places, and the direction, which the objectives say.
+# Keys of these that do not change a result: places, and the direction, which the objectives contain.
 PLACES = ("data.path", "data.direction", "trainer.threads", "trainer.device")
 
 
 def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
-    """Gives what makes the results of a study's trials comparable, JSON-ready. `splits`: the data as read."""
+    """Returns everything that makes a study's trials comparable, ready for JSON. splits: the data as read."""
     run = sweep.run
     searched = {dimension.key for dimension in sweep.space}
     shared = {key: value for key, value in _leaves(run).items() if not _is_within(key, searched)}
@@ -43,7 +43,7 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
 
 
 def _leaves(run: RunConfig) -> dict[str, Any]:
-    """Gives the config that trials share, by dotted key, without what says where and not what."""
+    """Returns the config that trials share, by dotted key, without places such as the data's path."""
     plain = to_dict(run)
     leaves = {f"{group}.{key}": value for group in COMPARABLE for key, value in plain[group].items()}
     return {key: value for key, value in leaves.items() if key not in PLACES}
@@ -54,7 +54,7 @@ def _is_within(key: str, searched: set[str]) -> bool:
 
 
 def _positive_label(sweep: SweepRequest, splits: Splits) -> str | None:
-    """Gives the label that the study's objectives are about; None where they are about all labels."""
+    """Returns the label that the study's objectives score; None if they score all labels."""
     task, names = task_of(sweep.run.data), splits.labels or []
     binary = any(name in task.metrics and task.metrics[name].is_binary for name in sweep.objectives)
     positive = task.positive_id(names) if binary else None

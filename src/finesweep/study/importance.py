@@ -1,4 +1,4 @@
-"""Which parameters mattered in a study."""
+"""Computes how much each parameter of a study mattered."""
 
 import warnings
 from typing import TYPE_CHECKING
@@ -13,11 +13,11 @@ from finesweep.study.storage import FINISHED
 if TYPE_CHECKING:
     from optuna.importance import PedAnovaImportanceEvaluator
 
-MIN_TRIALS = 10  # complete ones; with fewer, the first is the right one hardly more often than by chance
+MIN_TRIALS = 10  # complete ones; with fewer, the order of the parameters is hardly better than chance
 
 
 def importances(study: Study) -> dict[str, float]:
-    """Gives each parameter's share in reaching the best trials, or the Pareto front; greatest first.
+    """Returns each parameter's share in reaching the best trials, or the Pareto front; greatest first.
 
     Keys are Optuna's names. Empty while there are too few trials, and where all are equal.
     """
@@ -33,15 +33,15 @@ def shares(search: Study) -> dict[str, float]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that some values of a parameter were tried once only
-        found = get_param_importances(search, evaluator=evaluator(search))
-    # Optuna's way to say that there is nothing to tell the best from the others by.
-    return {} if len(found) > 1 and len(set(found.values())) == 1 else found
+        importance = get_param_importances(search, evaluator=evaluator(search))
+    # Optuna returns equal shares if no parameter tells the best trials from the others.
+    return {} if len(importance) > 1 and len(set(importance.values())) == 1 else importance
 
 
 def evaluator(search: Study) -> "PedAnovaImportanceEvaluator":
-    """Makes the evaluator: it tells the best tenth of many trials, or the best five of few, from the others.
+    """Makes the evaluator, which compares the best trials, a tenth of them but at least five, with all.
 
-    Optuna's documentation asks for five; of a single one, all that it has of an interval seems to matter.
+    Source: Optuna's documentation of `target_quantile` asks for five trials.
     """
     from optuna.importance import PedAnovaImportanceEvaluator
 

@@ -26,7 +26,7 @@ def this_owner() -> str:
 def is_gone(owner: str | None, beat: float | None) -> bool:
     """Tells whether a trial's owner has died: at once on this host, after the grace period on another.
 
-    `owner` None, seen under the study's lock: killed between taking the trial and signing for it.
+    owner: None, read under the study's lock, means that the worker was killed before it wrote its name.
     """
     if owner is None:
         return True

@@ -112,11 +112,15 @@ class TrialQueue:
 
     def is_concluded(self, predict: bool) -> bool:
         """Tells whether the finish step was taken for these trials, with predictions if wanted."""
-        found = StudyRecord(self.study).conclusion
-        return found is not None and found.trials == self.counted() and found.predict in (True, predict)
+        conclusion = StudyRecord(self.study).conclusion
+        return (
+            conclusion is not None
+            and conclusion.trials == self.counted()
+            and conclusion.predict in (True, predict)
+        )
 
     def counted(self) -> list[int]:
-        """Gives what a conclusion counts: finished trials, and how many candidates were to be confirmed."""
+        """Returns the counts of a conclusion: finished trials, and the number of candidates to confirm."""
         return [count_finished(self.trials()), self.config.confirm.top_k]
 
     def sign_off(self, number: int, outcome: Outcome) -> None:
@@ -128,7 +132,7 @@ class TrialQueue:
             TrialRecord.writable(self.study, self._check_mine(number)).outcome = outcome
 
     def tell(self, number: int) -> None:
-        """Raises: TrialLost."""
+        """Tells Optuna the outcome of a trial that was signed off. Raises: TrialLost."""
         with self.lock():
             trial = self._check_mine(number)
             outcome = TrialRecord(trial).outcome
@@ -136,11 +140,11 @@ class TrialQueue:
             end_trial(self.study, trial, outcome, self.config.max_retries)
 
     def recover(self, reason: str | None, close_run: Callable[[int, RunState], None]) -> int:
-        """Ends the RUNNING trials whose owner is gone, as they were signed off; else they are tried again.
+        """Ends the RUNNING trials whose owner is gone: as they were signed off, else by enqueueing a retry.
 
         reason: None if they were interrupted on purpose, which costs none of their retries.
-        close_run: closes the MLflow runs of a trial as this state. Before Optuna's, so that the next recovery
-        sees a kill in between.
+        close_run: closes the MLflow runs of a trial in a state. It is called before Optuna is told, so that
+        the next recovery repairs a kill between the two.
         """
         with self.lock():
             lost = [trial for trial in self.trials() if _is_lost(trial)]

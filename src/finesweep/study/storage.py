@@ -80,7 +80,7 @@ def create(
 
 
 def load(name: str, storage: str) -> Study:
-    """Raises: StudyError, listing the studies there are."""
+    """Loads a study. Raises: StudyError, which lists the existing studies."""
     if storage.startswith(SQLITE) and not Path(storage.removeprefix(SQLITE)).exists():
         raise StudyError(f"study {name!r}: there is no {storage} here; start a study with python train.py -m")
     opened = open_storage(storage)

@@ -1,6 +1,6 @@
-"""MLflow: the only importer of mlflow. One run is opened, written to, closed and read again here.
+"""Opens, writes, closes and reads MLflow runs; no other room imports mlflow.
 
-Through `MlflowClient` alone: the fluent API keeps a global "active run", which several threads or studies of
+Only `MlflowClient` is used: the fluent API has one global "active run", which several threads or studies of
 one process would share.
 """
 

@@ -113,10 +113,10 @@ def open_study_run(config: TrackingConfig, experiment: str, study: str, params: 
     """Finds the study's parent run by its tag and sets it RUNNING again, or creates it."""
     client = open_store(config)
     text = f"tags.`{Tag.KIND}` = '{Kind.STUDY}' and tags.`{Tag.STUDY}` = '{study}'"
-    found = client.search_runs([experiment_id(config, experiment)], text, max_results=1)
-    if found:
-        client.update_run(found[0].info.run_id, status=RUNNING)
-        return TrackedRun(client, found[0].info.run_id)
+    runs = client.search_runs([experiment_id(config, experiment)], text, max_results=1)
+    if runs:
+        client.update_run(runs[0].info.run_id, status=RUNNING)
+        return TrackedRun(client, runs[0].info.run_id)
     tracked = start_run(config, experiment, study, {Tag.KIND: Kind.STUDY, Tag.STUDY: study})
     tracked.log_params(params)
     return tracked

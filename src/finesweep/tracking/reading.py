@@ -1,4 +1,4 @@
-"""Reads runs that are over."""
+"""Finds runs and reads their metrics."""
 
 from collections.abc import Iterable
 from pathlib import Path

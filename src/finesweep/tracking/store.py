@@ -1,4 +1,4 @@
-"""MLflow's store and its experiments."""
+"""Opens MLflow's store, and finds or creates its experiments."""
 
 import logging
 import os
@@ -70,7 +70,7 @@ def _client(uri: str) -> MlflowClient:
 
 @contextmanager
 def _few_retries() -> Iterator[None]:
-    """Lets a server that is not there say so in seconds, not after MLflow's seven retries, four minutes.
+    """Reports a server that does not answer within seconds, not after MLflow's seven retries (four minutes).
 
     Later requests keep those: a server may be restarted while a sweep runs.
     """
@@ -95,14 +95,14 @@ def _create_sqlite(path: Path) -> None:
 def experiment_id(config: TrackingConfig, name: str) -> str:
     """Finds or creates the experiment of this name; its artifacts lie under `tracking.artifacts`."""
     client = open_store(config)
-    if found := client.get_experiment_by_name(name):
-        if found.lifecycle_stage == "deleted":  # in the UI; its name stays taken
-            client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+    if experiment := client.get_experiment_by_name(name):
+        if experiment.lifecycle_stage == "deleted":  # in the UI; its name stays taken
+            client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
     location = None if config.is_server else (Path(config.artifacts).resolve() / name).as_uri()
     try:
         return str(client.create_experiment(name, location, tags=EXPERIMENT_TAGS))
     except MlflowException:  # another process was faster
-        if found := client.get_experiment_by_name(name):
-            return str(found.experiment_id)
+        if experiment := client.get_experiment_by_name(name):
+            return str(experiment.experiment_id)
         raise

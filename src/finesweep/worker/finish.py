@@ -1,4 +1,4 @@
-"""The last step of a sweep, taken by one worker: the best trial predicts, into the parent run."""
+"""Takes the last step of a sweep: the best trial scores and predicts, and the parent run gets the results."""
 
 import logging
 from collections.abc import Callable
@@ -37,9 +37,9 @@ Compose = Callable[[FrozenTrial], Any]  # the Hydra config that a trial was, or 
 def finish(
     queue: TrialQueue, tracking: TrackingConfig, parent_run_id: str, keep_checkpoints: int, compose: Compose
 ) -> None:
-    """Takes the finish step, unless others are at work, or it was taken for just these trials before.
+    """Takes the finish step, unless trials are still running, or it was taken for the same trials before.
 
-    `keep_checkpoints`: of how many trials the checkpoints become artifacts.
+    keep_checkpoints: how many of the best trials' checkpoints become artifacts.
     """
     config = queue.config
     with study_lock(config.storage, f"{queue.name}:finish"):
@@ -87,7 +87,7 @@ def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig,
 
 
 def _submit(best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedRun) -> Predicted:
-    """Scores and predicts with the best trial, into the parent run and the study's folder."""
+    """Scores and predicts with the best trial. The parent run and the study's folder get the results."""
     device.prepare(config.trainer)
     run_id = str(TrialRecord(best).run_id)
     tracked = TrackedRun(open_store(config.tracking), run_id)

@@ -1,4 +1,4 @@
-"""Isolation: work that is done in a fresh process."""
+"""Isolation: runs a function in a new process."""
 
 import gc
 import sys
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def in_fresh_process(function: Callable[[], T]) -> T:
-    """Returns what `function` returns there; it is pickled. What torch caches of a GPU is freed first."""
+    """Runs `function`, which is pickled, in a new process. First frees the GPU memory that torch caches."""
     gc.collect()
     if torch := sys.modules.get("torch"):
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Before and after the workers: checks the request, creates the stores once, and prints the summary."""
+"""Prepares a study before its workers start, and prints the summary after they have ended."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ from finesweep.worker.retention import check_candidates
 
 @dataclass
 class PreparedStudy:
-    """A study that is ready for its workers, and what they are started with."""
+    """A study that is ready for its workers, with everything that they need."""
 
     overrides: list[str]
     workers: int
@@ -132,7 +132,7 @@ def _create(
 
 
 def _attributes(sweep: SweepRequest, requested: dict[str, Any], splits: Splits) -> dict[str, Any]:
-    """Gives what readers of the study need; no overrides, for a storage's address may hold a password."""
+    """Builds the study's attributes. They hold no overrides: a storage's address may contain a password."""
     score = score_name(task_of(sweep.run.data), splits.labels or ["value"])
     return StudyRecord.attributes(
         identity=requested,

@@ -1,4 +1,4 @@
-"""Retention: the weights of the best k trials stay, all others are removed."""
+"""Retention: keeps the weights of the best trials and removes all others."""
 
 import json
 import logging
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def drop_losers(queue: TrialQueue, keep: int) -> None:
-    """Removes the checkpoints of complete trials but the best `keep`; their `result.json` says so.
+    """Removes the checkpoints of complete trials, except the best `keep`, and updates their `result.json`.
 
-    Only while those that stay are whole. Candidates for confirmation stay, and so does a Pareto front. Trials
-    that confirm another one only measure.
+    Candidates for confirmation and a Pareto front keep theirs, too; trials that confirm another one do not.
+    Removes nothing if a checkpoint that stays is damaged.
     """
     study = queue.study
     trials = study.get_trials(deepcopy=False)  # before `stay`: what completes in between is no loser yet
@@ -45,7 +45,7 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
 
 
 def _clean_up_after_kill(trial: FrozenTrial) -> None:
-    """Removes the weights of a trial that gave none, whose worker was killed before it could do so."""
+    """Removes weights that nobody needs, which a worker left because it was killed."""
     record = TrialRecord(trial)
     if record.folder is None or record.reused_of is not None:  # the folder of another trial
         return
@@ -71,7 +71,7 @@ def _forget(result: Path) -> None:
 
 
 def check_candidates(study: Study, top_k: int) -> None:
-    """Raises: ConfigError where a candidate's weights are gone, for it could win."""
+    """Raises: ConfigError if the weights of a candidate for confirmation are gone: it could win."""
     kept = StudyRecord(study).artifacts or []
     for rank, trial in enumerate(best_first(study)[:top_k]):
         folder = checkpoint_of(trial)

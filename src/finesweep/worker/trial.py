@@ -39,7 +39,7 @@ class _OwnRecord(TrialRecord):
 
 
 class RunningTrial:
-    """`finesweep.hooks.RunHooks`, over an Optuna trial that this process owns."""
+    """Implements `finesweep.hooks.RunHooks` for an Optuna trial that this process owns."""
 
     def __init__(self, queue: TrialQueue, trial: OptunaTrial, tags: dict[str, str]) -> None:
         self.queue, self.trial, self._tags = queue, trial, tags
@@ -182,7 +182,7 @@ def _metric(metrics: dict[str, float], name: str) -> float:
 
 
 def _is_cuda_out_of_memory(error: BaseException) -> bool:
-    """Goes by name and message: torch is not imported here, and CUDA's libraries raise types of their own."""
+    """Recognizes the error by name and message: torch is not imported here, and CUDA has its own types."""
     return any(
         type(cause).__name__ == "OutOfMemoryError"
         or any(text in str(cause) for text in ("CUDA out of memory", "ALLOC_FAILED"))

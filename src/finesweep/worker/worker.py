@@ -1,7 +1,7 @@
 """A worker: takes trials until nothing is left to take, and runs each as an ordinary Hydra job.
 
-Hydra's launcher starts N of these in place of N jobs. Workers meet in the study alone; none waits for
-another, but for the last trials of a search that decide what is to be confirmed.
+Hydra's launcher starts N of these in place of N jobs. Workers share nothing but the study. None waits
+for another, except for the last trials of a search, which decide what is to be confirmed.
 """
 
 import gc
@@ -121,7 +121,7 @@ class Worker:
             time.sleep(POLL_S)
 
     def run_trial(self, queue: TrialQueue, trial: OptunaTrial) -> bool:
-        """Runs it, and tells the study how it ended. Returns whether a GPU's memory ran out.
+        """Runs a trial and tells the study how it ended. Returns whether a GPU's memory ran out.
 
         Raises: KeyboardInterrupt, after handing it back; OutputError, likewise, for a full disk.
         """
