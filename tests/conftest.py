@@ -1,5 +1,6 @@
 """Shared by the tests: a folder of their own, and the composed config."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,15 @@ def ctrl_c() -> Iterator[None]:
 def ready_mlflow_tables() -> None:
     """MLflow's tables are made by its migrations once, and copied into each test's store."""
     ready_tables.copy_from_now_on()
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """What a run sets in the environment (threads, kernels) ends with its test: later processes start without."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(autouse=True)
