@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, RunError
 from finesweep.hooks import TrialPruned, current_hooks
 from finesweep.provenance import Provenance
-from finesweep.provenance.differences import Change, cause, differences
+from finesweep.provenance.differences import cause, differences
+from finesweep.provenance.fields import Change, Code, Machine, Model, Onednn, Results, Split
 from finesweep.reproduce import render
 from finesweep.reproduce.export import export
 from finesweep.reproduce.rebuild import rebuild
@@ -34,30 +35,35 @@ RECORD = Provenance(
     config=to_dict(RunConfig()) | {"data": {"metric": "accuracy"}, "model": {"name_or_path": "a"}},
     overrides=[],
     seeds={"seed": 42},
-    machine={"threads": 1, "device": "cpu", "python": "3.11.7", "variables": {}},
+    machine=Machine(
+        "3.11.7", "Linux", "AMD EPYC", 1, "cpu", "fp32", "AVX512", Onednn("3.12.0", "AVX2"), None, {}
+    ),
     packages={"torch": "2.13.0", "rich": "14.0.0"},
-    code={"commit": "c" * 40, "patch_sha256": None, "files": {"finesweep/training/run.py": "a" * 64}},
-    model={"source": "folder", "files": {"config.json": "b" * 64}},
-    data={"train": {"rows": 2, "columns": {"text": "d", "label": "e"}, "encoded": {"input_ids": "f"}}},
-    results={"weights_sha256": "w", "predictions": {"eval": "p"}},
+    code=Code("c" * 40, [], None, {"finesweep/training/run.py": "a" * 64}),
+    model=Model("folder", {"config.json": "b" * 64}),
+    data={
+        "train": Split(2, "s", {"text": "d", "label": "e"}, {"input_ids": "f"}),
+        "eval": Split(1, "t", {"text": "g", "label": "h"}),
+    },
+    results=Results(weights_sha256="w", predictions={"eval": "p"}),
 )
 HISTORY = {("loss", 5): 0.7, ("eval_accuracy", 5): 0.5, ("grad_norm", 5): 1.0, ("best_value", 5): 0.5}
 
 
 def recorded(history: dict[tuple[str, int], float] = HISTORY, **results: Any) -> RecordedRun:
-    record = deepcopy(RECORD)
-    record.results |= results
+    record = replace(RECORD, results=replace(RECORD.results, **results))
     return RecordedRun("id", "name", "COMPLETE", {}, record, history)
 
 
 def changed(path: str, value: object) -> Provenance:
-    record = deepcopy(RECORD)
-    *way, last = path.split(".")
-    node = getattr(record, way[0])
-    for key in way[1:]:
+    """Returns RECORD with another value at a dotted path, in which `|` stands for the dot of a key."""
+    stored = json.loads(RECORD.to_json())
+    *parents, last = path.split(".")
+    node = stored
+    for key in parents:
         node = node[key]
     node[last.replace("|", ".")] = value
-    return record
+    return Provenance.from_json(json.dumps(stored), "here")
 
 
 @pytest.mark.parametrize(
@@ -263,7 +269,7 @@ def test_a_training_that_went_on_with_other_threads_says_so(
     torch.set_num_threads(2)
     result = run(settings, tmp_path / "out")
     record = load_recorded_run(str(result.run_id), TRACKING).record
-    assert [change["what"] for change in record.mixed] == ["threads, while interrupted"]
+    assert [change.what for change in record.mixed] == ["threads, while interrupted"]
     assert cause(differences(record, record)[:1]) == "threads, while interrupted (1 then, 2 now)"
 
 
@@ -330,9 +336,9 @@ def test_what_the_run_found_out_is_pinned_and_overrides_win(config: Compose, tmp
     result = run(settings, tmp_path / "out")
     then = load_recorded_run(str(result.run_id), TRACKING)
     pinned = rebuild(then, ["optimizer.learning_rate=0.5"], TRACKING)
-    assert pinned.trainer.threads == then.record.machine["threads"]
+    assert pinned.trainer.threads == then.record.machine.threads
     assert pinned.trainer.device == "cpu"
-    assert pinned.trainer.precision.value == then.record.machine["precision"]
+    assert pinned.trainer.precision.value == then.record.machine.precision
     assert pinned.optimizer.learning_rate == 0.5
     assert pinned.predict is False
     with pytest.raises(ConfigError, match="trainer: not an override"):

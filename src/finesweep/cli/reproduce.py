@@ -10,7 +10,7 @@ from finesweep.cli import options
 from finesweep.cli.output import print_answer
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, DataError, ModelError, NotReproduced
-from finesweep.provenance.differences import Change
+from finesweep.provenance.fields import Change
 from finesweep.reproduce.rebuild import is_override, pin, rebuild
 from finesweep.reproduce.recorded_run import RecordedRun, load_recorded_run, store_differences
 from finesweep.reproduce.verdict import TOLERANCE

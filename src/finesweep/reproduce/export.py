@@ -44,7 +44,7 @@ def export(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> lis
 def _write(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> list[str]:
     tracked = TrackedRun(open_store(tracking), recorded.run_id)
     missing = []
-    for part in PARTS if recorded.record.code["patch_sha256"] else PARTS[:2]:
+    for part in PARTS if recorded.record.code.patch_sha256 else PARTS[:2]:
         try:
             tracked.download(part, folder)
         except ModelError:
@@ -63,7 +63,7 @@ def _write(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> lis
 def _damage(folder: Path, recorded: RecordedRun) -> str | None:
     if reason := checkpoint.find_damage(folder):
         return reason
-    weights = recorded.record.results.get("weights_sha256")
+    weights = recorded.record.results.weights_sha256
     return None if checkpoint.weights_sha256(folder) == weights else "its weights are not the recorded ones"
 
 
@@ -84,19 +84,19 @@ def readme(recorded: RecordedRun, missing: list[str]) -> str:
     origin = f"trial {recorded.tags.get(Tag.TRIAL)} of study `{study}`" if study else "a run of its own"
     origin = f"{recorded.tags[Tag.KIND]} of run {repeats}" if repeats else origin
     value = "pruned" if recorded.value is None else f"{config['data']['metric']} {recorded.value:.6f}"
-    gpu = f", {machine['gpu']['name']}, CUDA {machine['gpu']['cuda']}" if machine["gpu"] else ""
+    gpu = f", {machine.gpu.name}, CUDA {machine.gpu.cuda}" if machine.gpu else ""
     needed = [f"data.path={config['data']['path']}"] if config["data"]["path"] else []
-    if record.model["source"] == "folder":
+    if record.model.source == "folder":
         needed.append(f"model.name_or_path={config['model']['name_or_path']}")
-    commit = record.code["commit"] or "COMMIT      # it was in no git checkout: any of about that time"
-    diff = "git apply DIR/git.diff\n" if record.code["patch_sha256"] and "git.diff" not in missing else ""
+    commit = record.code.commit or "COMMIT      # it was in no git checkout: any of about that time"
+    diff = "git apply DIR/git.diff\n" if record.code.patch_sha256 and "git.diff" not in missing else ""
     version = record.packages.get("finesweep", "")
     kept = "".join(f"- `{part}`: the run has not kept it\n" for part in missing)
     return f"""# Run {recorded.run_id}
 
 `{recorded.name}`, {origin}: {value}. Made with `{shlex.join(["python", "train.py", *record.overrides])}`
-on {machine["platform"]}, {machine["cpu"]}, {machine["threads"]} threads, {machine["cpu_capability"]}{gpu};
-Python {machine["python"]}, torch {record.packages["torch"]}.
+on {machine.platform}, {machine.cpu}, {machine.threads} threads, {machine.cpu_capability}{gpu};
+Python {machine.python}, torch {record.packages["torch"]}.
 
 ## Make it again
 

@@ -9,7 +9,7 @@ from typing import Any
 from finesweep.config.run import TrackingConfig, metric_key
 from finesweep.errors import ModelError, RunError
 from finesweep.hooks import RunState
-from finesweep.provenance.differences import Change
+from finesweep.provenance.fields import Change
 from finesweep.provenance.record import FILE, Provenance, history_hash, is_result
 from finesweep.tags import OWN_PREFIX, Kind, Tag
 
@@ -50,7 +50,7 @@ class RecordedRun:
             raise RunError(
                 f"run {self.run_id}: not finished ({state}); legal: a run that is complete, or pruned"
             )
-        if not self.record.results:
+        if not self.record.has_results:
             raise RunError(f"run {self.run_id}: its {FILE} holds no results")
 
     def to_json(self) -> str:
@@ -68,7 +68,7 @@ def load_recorded_run(where: str, tracking: TrackingConfig) -> RecordedRun:
 
 def store_differences(recorded: RecordedRun) -> list[Change]:
     """Returns a change if the metrics in the store are no longer those that the run logged."""
-    then, now = recorded.record.results.get("metrics_sha256"), history_hash(recorded.history)
+    then, now = recorded.record.results.metrics_sha256, history_hash(recorded.history)
     return [] if then == now else [Change("results", "metrics in the store", then, now)]
 
 
@@ -86,8 +86,10 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
         ) from error
     record = Provenance.from_json(text, f"run {run_id}: {FILE}")
     state = tags.get(Tag.STATE, "")
-    # Others were logged by somebody else, later; a run that failed has no list of its own.
-    names = record.results.get("metrics", filter(is_result, run.data.metrics))
+    # Metrics that the record does not name were logged later, by others. A failed run's record names none.
+    names = record.results.metrics
+    if names is None:
+        names = list(filter(is_result, run.data.metrics))
     return RecordedRun(
         run_id, str(run.info.run_name), state, tags, record, read_history(tracking, run_id, names)
     )
@@ -118,6 +120,6 @@ def _from_folder(folder: Path) -> RecordedRun:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder}: no folder that `finesweep export` made ({error})") from error
     recorded = RecordedRun(*known, Provenance.from_json(text, str(folder / FILE)), history, folder)
-    if recorded.record.results and store_differences(recorded):
+    if recorded.record.has_results and store_differences(recorded):
         raise RunError(f"{folder / RUN_FILE}: its metrics are not those that {FILE} was written for")
     return recorded

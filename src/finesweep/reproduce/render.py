@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from finesweep.provenance.differences import Change, brief
+from finesweep.provenance.differences import brief
+from finesweep.provenance.fields import Change
 from finesweep.reproduce.seeds import SeedSpread
 from finesweep.reproduce.verdict import EXACT, MetricRow, Verdict
 

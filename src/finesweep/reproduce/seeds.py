@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from finesweep.config.run import Direction, RunConfig
 from finesweep.errors import RunError
-from finesweep.provenance.differences import Change
+from finesweep.provenance.fields import Change
 from finesweep.reproduce.recorded_run import RecordedRun
 from finesweep.reproduce.rerun import rerun
 from finesweep.tags import Kind
