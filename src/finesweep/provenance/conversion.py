@@ -8,18 +8,17 @@ UNKNOWN = "unknown"  # the field of a dataclass that keeps the JSON's other keys
 
 
 def dump(value: Any) -> Any:
-    """Returns JSON-ready dictionaries. A field is left out if it is None by default, and is None."""
+    """Returns dictionaries for JSON. A field whose default is None is left out while it is None."""
     if is_dataclass(value):
-        names = [item.name for item in fields(value) if item.default is not None or _is_set(value, item.name)]
-        unknown = getattr(value, UNKNOWN, {})
-        return {name: dump(getattr(value, name)) for name in names if name != UNKNOWN} | unknown
+        stored = {item.name: dump(getattr(value, item.name)) for item in fields(value)}
+        for item in fields(value):
+            if item.default is None and stored[item.name] is None:
+                del stored[item.name]
+        unknown = stored.pop(UNKNOWN, {})
+        return stored | unknown
     if isinstance(value, dict):
         return {key: dump(item) for key, item in value.items()}
     return [dump(item) for item in value] if isinstance(value, list) else value
-
-
-def _is_set(value: Any, name: str) -> bool:
-    return getattr(value, name) is not None
 
 
 def load(kind: Any, stored: Any, path: str = "") -> Any:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from typing import Any
 
 from finesweep.config.parse import to_dict
@@ -76,12 +75,20 @@ class Provenance(Section):
             raise ConfigError.at(f"{where}: schema_version", version, legal)
         try:
             record: Provenance = load(cls, stored)
-            for path, kind in REQUIRED.items():
-                load(kind, reduce(lambda node, key: node.get(key), path.split("."), stored), path)
+            _check_required(stored)
         except ValueError as error:
             advice = "the record is damaged; take it from its source again"
             raise ConfigError(f"{where}: {error}; {advice}") from error
         return record
+
+
+def _check_required(stored: dict[str, Any]) -> None:
+    """Raises: ValueError naming the first of the keys `REQUIRED` that is missing, or of another type."""
+    for path, kind in REQUIRED.items():
+        value: Any = stored
+        for key in path.split("."):
+            value = value.get(key)
+        load(kind, value, path)
 
 
 def collect(config: RunConfig, overrides: Sequence[str], data: dict[str, Split]) -> Provenance:

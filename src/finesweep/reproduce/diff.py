@@ -13,7 +13,7 @@ SECTIONS = ("config", "data", "model", "code", "machine", "packages")
 
 @dataclass(frozen=True)
 class RunDiff:
-    """The document of `finesweep diff --json`. Programs read it: fields may be added, but none removed.
+    """The document of `finesweep diff --json`. Fields may be added, but none removed.
 
     In each change, `then` is the value of the first run.
     """

@@ -20,14 +20,9 @@ ATEN = ("DEFAULT", "AVX2", "AVX512")
 def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingConfig) -> RunConfig:
     """Rebuilds the recorded config with the threads, precision, device and model commit that were in use.
 
-    `overrides`, ``key=value``, win. Raises: ConfigError for an override of another form.
+    `overrides`, ``key=value``, win over both. Raises: ConfigError for an override that cannot be applied.
     """
-    if wrong := [text for text in overrides if not is_override(text)]:
-        raise ConfigError(
-            f"{wrong[0]}: not an override; legal: key=value, as data.path=DIR or trainer.threads=2"
-        )
-    if places := [text for text in overrides if text.startswith("tracking.uri=")]:
-        raise ConfigError(f"{places[0]}: the new run goes to the store of --tracking-uri; give that instead")
+    _check_overrides(overrides)
     record, machine = recorded.record, recorded.record.machine
     trainer = {"threads": machine.threads, "precision": machine.precision, "device": machine.device}
     pinned: dict[str, Any] = {"trainer": trainer, "predict": predicts(record)}
@@ -40,7 +35,17 @@ def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingC
     return config
 
 
+def _check_overrides(overrides: Sequence[str]) -> None:
+    if wrong := [text for text in overrides if not is_override(text)]:
+        raise ConfigError(
+            f"{wrong[0]}: not an override; legal: key=value, as data.path=DIR or trainer.threads=2"
+        )
+    if stores := [text for text in overrides if text.startswith("tracking.uri=")]:
+        raise ConfigError(f"{stores[0]}: the new run goes to the store of --tracking-uri; give that instead")
+
+
 def is_override(text: str) -> bool:
+    """Whether a command-line argument has the form ``key=value``."""
     return re.match(r"\w[\w.]*=", text) is not None
 
 

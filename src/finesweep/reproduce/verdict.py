@@ -11,13 +11,13 @@ EXACT, WITHIN_TOLERANCE, DIFFERENT = "EXACT", "WITHIN_TOLERANCE", "DIFFERENT"
 # Other threads or instruction sets moved losses and scores by up to 0.013 (10 comparisons, 1 to 5 epochs of
 # the demo task, RTE and MRPC); another seed moved some score by 0.13 to 0.64.
 TOLERANCE = 0.02
-UNBOUNDED = "grad_norm"  # of one batch: it moved by 0.34 where no score moved at all
-ONCE = "best_value"  # logged at the step of the best evaluation, which may have moved
+UNBOUNDED = "grad_norm"  # the gradient norm of a single batch moved by 0.34 where no score moved at all
+ONCE = "best_value"  # it is logged once, at the step of the best evaluation, which may be another one now
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric at one evaluation; `step` is None for what is logged once."""
+    """The values of one metric at one step, then and now. `step` is None for the metric `ONCE`."""
 
     name: str
     step: int | None
@@ -35,24 +35,25 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`finesweep reproduce --json`; fields may be added, these stay."""
+    """The document of `finesweep reproduce --json`. Fields may be added, but none removed."""
 
     verdict: str
     run_id: str
     reproduction_run_id: str
     metrics: list[MetricRow]
     changes: list[Change]
-    weights: dict[str, str | None]  # SHA-256, then and now; None of a pruned run
-    predictions: dict[str, dict[str, str | None]]  # of each split or file, SHA-256 then and now
+    weights: dict[str, str | None]  # SHA-256 `then` and `now`; None for a pruned run
+    predictions: dict[str, dict[str, str | None]]  # SHA-256 `then` and `now`, by split or file
     tolerance: float
     cause: str | None  # None if EXACT
-    error: str | None = None  # of a training that diverged
+    error: str | None = None  # the error of a training that diverged
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def judge(then: RecordedRun, now: RecordedRun, changes: list[Change], tolerance: float) -> Verdict:
+    """Compares metrics, weights and predictions of two runs; `changes` are the possible causes."""
     rows = metric_rows(then, now)
     weights = {"then": then.record.results.weights_sha256, "now": now.record.results.weights_sha256}
     predictions = _predictions(then, now)
