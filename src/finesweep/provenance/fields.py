@@ -1,4 +1,7 @@
-"""The parts of a run's record. docs/provenance.md explains each field."""
+"""The parts of a run's record, explained in docs/provenance.md.
+
+A new field needs the default None, so that older records can still be read.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any

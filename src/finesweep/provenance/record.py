@@ -16,9 +16,9 @@ from finesweep.tags import Tag
 
 FILE = "provenance.json"
 SCHEMA_VERSION = 1  # raised when a field changes its meaning; fields may be added
-# Metrics that say how long something took are never equal; the machine's load is nobody's result.
+# The names of metrics that are times end so. Equal runs do not take equally long.
 TIMES = ("_runtime", "_per_second", "_preparation_time")
-# Keys that a record needs where any keys are legal: dotted path -> type. A dictionary precedes its keys.
+# Keys that finesweep reads in untyped parts of a record: dotted path -> type; a dictionary before its keys.
 REQUIRED: dict[str, type] = {
     "config.data": dict, "config.data.metric": str, "config.model": dict, "config.trainer": dict,
     "config.tracking": dict, "config.tracking.uri": str, "packages.torch": str, "data.train": dict,
@@ -114,7 +114,7 @@ def collect(config: RunConfig, overrides: Sequence[str], data: dict[str, Split])
 
 
 def is_result(name: str) -> bool:
-    """Whether a metric is equal in two equal runs. Times and the load of the machine are not."""
+    """Whether a metric is equal in two equal runs. Times and the machine's load (`system/`) are not."""
     return not name.endswith(TIMES) and not name.startswith("system/")
 
 

@@ -27,9 +27,9 @@ def export(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> lis
     recorded.check_finished()
     folder = folder.resolve()
     if recorded.folder:
-        raise RunError(f"{recorded.folder}: was exported already; legal: the id of a run in the MLflow store")
+        raise RunError(f"{recorded.folder}: exported already; legal: the id of a run in the MLflow store")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir()) or folder == Path.cwd()):
-        raise OutputError(f"{folder}: is there already; legal: a new folder, or an empty one elsewhere")
+        raise OutputError(f"{folder}: exists already; legal: a new folder, or an empty one elsewhere")
     with ExitStack() as stack:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
