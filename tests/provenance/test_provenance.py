@@ -1,4 +1,4 @@
-"""The record of a run: what it was made of and with, and what came out."""
+"""A run's record says what it was made of and with, and what came out; stored records stay readable."""
 
 import json
 import re
@@ -179,8 +179,8 @@ def test_content_is_hashed_by_column_however_it_is_cut() -> None:
     longer = Dataset.from_dict({name: [*values, values[0]] for name, values in rows.items()})
     assert column_hashes(longer.select([0, 1, 2])) == whole
     assert column_hashes(longer.select([3, 1, 2])) == whole
-    other = column_hashes(Dataset.from_dict(rows | {"label": [0, 1, 0]}))
-    assert {name for name in whole if whole[name] != other[name]} == {"label"}
+    relabelled = column_hashes(Dataset.from_dict(rows | {"label": [0, 1, 0]}))
+    assert {name for name in whole if whole[name] != relabelled[name]} == {"label"}
     moved = column_hashes(Dataset.from_dict(rows | {"text": ["ab", "c", ""], "ids": [[1], [2], [3]]}))
     assert {name for name in whole if whole[name] != moved[name]} == {"text", "ids"}
 

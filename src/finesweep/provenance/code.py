@@ -1,4 +1,4 @@
-"""The code that a run was made with: finesweep's own files, the git commit, and what is not committed."""
+"""Describes the code of a run: finesweep's own files, the git commit, and the uncommitted changes."""
 
 import hashlib
 import importlib

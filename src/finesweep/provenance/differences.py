@@ -29,7 +29,7 @@ def differences(then: Provenance, now: Provenance, places: bool = False) -> list
     return sorted(changes, key=lambda change: not change.may_matter)  # stable
 
 
-def while_interrupted(earlier: Provenance, now: Provenance) -> list[Change]:
+def changes_while_interrupted(earlier: Provenance, now: Provenance) -> list[Change]:
     """Returns `mixed` for a run that resumes: the changes since `earlier` that may change its result."""
     changes = [change for change in _between(earlier, now) if change.may_matter]
     return [

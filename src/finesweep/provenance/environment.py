@@ -1,4 +1,4 @@
-"""The machine and the packages that a run was made with."""
+"""Describes the machine and the packages that a run was made with."""
 
 import os
 import platform

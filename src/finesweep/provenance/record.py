@@ -1,4 +1,4 @@
-"""The record of one run: what it was made of and with, and its results."""
+"""Collects, reads and writes the record of a run: what it was made of and with, and its results."""
 
 import hashlib
 import json

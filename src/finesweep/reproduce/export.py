@@ -10,6 +10,7 @@ from finesweep.config.run import TrackingConfig
 from finesweep.errors import ModelError, OutputError, RunError
 from finesweep.io import checkpoint
 from finesweep.io.atomic import staged
+from finesweep.io.redaction import HIDDEN
 from finesweep.provenance.record import FILE
 from finesweep.reproduce.readme import readme
 from finesweep.reproduce.recorded_run import CONFIG, RUN_FILE, RecordedRun
@@ -68,7 +69,7 @@ def _damage(folder: Path, recorded: RecordedRun) -> str | None:
 def config_yaml(recorded: RecordedRun) -> str:
     """Returns the run's config as YAML, for `python train.py --config-dir DIR --config-name NAME`."""
     config = dict(recorded.record.config)
-    if "***" in config["tracking"]["uri"]:  # the password of the store is not recorded
+    if HIDDEN in config["tracking"]["uri"]:  # the password of the store is not recorded
         del config["tracking"]
     head = f"# Run {recorded.run_id} ({recorded.name}); python train.py --config-dir DIR --config-name NAME\n"
     return head + yaml.safe_dump({"defaults": ["config", "_self_"], **config}, sort_keys=False)

@@ -8,7 +8,7 @@ from finesweep.tags import Tag
 
 README = """# Run {run_id}
 
-`{name}`, {origin}: {value}. Made with `{command}`
+`{name}`, {origin}: {value}. It was made with `{command}`
 on {machine};
 Python {python}, torch {torch}.
 
@@ -19,11 +19,12 @@ In a checkout of the code (finesweep {version}), with this folder as DIR:
 ```bash
 git checkout {commit}
 {apply_patch}pip install -c DIR/constraints.txt -e .
-finesweep reproduce DIR {needed}
+finesweep reproduce {arguments}
 ```
 
-The paths behind `=` are those of the machine where it ran: put yours there. finesweep checks that data and
-model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERANCE or DIFFERENT.
+Paths in the last command are those of the machine where the run was made: put yours there. finesweep
+checks that data and model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERANCE or
+DIFFERENT.
 
 ## Contents
 
@@ -53,7 +54,7 @@ def readme(recorded: RecordedRun, missing: list[str]) -> str:
         version=record.packages.get("finesweep", ""),
         commit=record.code.commit or "COMMIT  # it ran outside of a git checkout: any commit of that time",
         apply_patch="git apply DIR/git.diff\n" if has_patch else "",
-        needed=shlex.join(_needed_overrides(recorded)),
+        arguments=shlex.join(["DIR", *_needed_overrides(recorded)]),
         config=CONFIG,
         missing="".join(f"- `{part}`: the run has not kept it\n" for part in missing),
     )

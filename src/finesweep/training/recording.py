@@ -9,7 +9,7 @@ from finesweep.errors import ConfigError, ModelError
 from finesweep.io.atomic import write_text
 from finesweep.provenance import FILE, Provenance, collect
 from finesweep.provenance.code import find_checkout
-from finesweep.provenance.differences import while_interrupted
+from finesweep.provenance.differences import changes_while_interrupted
 from finesweep.provenance.fields import Results
 from finesweep.provenance.record import tags, with_metrics
 from finesweep.tracking import TrackedRun, read_history
@@ -43,7 +43,7 @@ def keep_provenance(record: Provenance, folder: Path, resumes: bool) -> None:
     if resumes and file.is_file():
         with suppress(ConfigError):  # a record of another version cannot be compared
             earlier = Provenance.from_json(file.read_text(encoding="utf-8"), str(file))
-            record.mixed = while_interrupted(earlier, record)
+            record.mixed = changes_while_interrupted(earlier, record)
     write_text(file, record.to_json())
 
 
