@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
 from filelock import FileLock
@@ -14,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 from finesweep.config.run import RunConfig
 from finesweep.data import Splits, encode
 from finesweep.provenance.content import all_splits
+from finesweep.provenance.fields import Split
 from finesweep.tasks import Task, task_of
 from finesweep.training.model import load_tokenizer
 from finesweep.training.preflight import check_data, check_model
@@ -37,7 +37,7 @@ class Inputs:
         return self.splits.labels or ["value"]
 
     @cached_property
-    def content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Split]:
         """Hashes of all splits, for the run's provenance."""
         return all_splits(self.splits, self.train, self.eval)
 
