@@ -1,5 +1,6 @@
 """Shared by the tests: a folder of their own, and the composed config."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,15 @@ def ctrl_c() -> Iterator[None]:
 def ready_mlflow_tables() -> None:
     """MLflow's tables are made by its migrations once, and copied into each test's store."""
     ready_tables.copy_from_now_on()
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """Undoes what a run sets in the environment (threads, kernels): later processes start without it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(autouse=True)

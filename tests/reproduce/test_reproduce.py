@@ -1,4 +1,4 @@
-"""A run made again in a fresh process: the right verdict, and the right cause where it came out otherwise."""
+"""Runs made again in a fresh process: the right verdict, and the right cause where the result differs."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ from finesweep.reproduce.export import export
 from finesweep.reproduce.recorded_run import load_recorded_run
 from finesweep.tracking import open_store
 
-pytestmark = pytest.mark.xdist_group("reproduce")  # one process makes what they share
+pytestmark = pytest.mark.xdist_group("reproduce")  # one process makes the run that the tests share
 
 ON_TABLE = (
     "data=table",
@@ -39,7 +39,7 @@ ON_TABLE = (
 
 
 def write_rows(folder: Path, changed_label: bool = False) -> None:
-    """Two tables of the demo's rows: train.csv, of which one label may be changed, and validation.csv."""
+    """Writes rows of the demo task as train.csv, in which one label may be changed, and validation.csv."""
     demo = DataConfig(
         source=DataSource.demo,
         name="demo",
@@ -61,7 +61,7 @@ def write_rows(folder: Path, changed_label: bool = False) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where `python train.py` ran once, on a table, with one thread."""
+    """A folder in which `python train.py` ran once, on a table, with one thread."""
     folder = tmp_path_factory.mktemp("made")
     write_rows(folder / "rows")
     made(folder, "out")
@@ -82,12 +82,12 @@ def run_id(folder: Path, out: str = "out") -> str:
 def reproduce(folder: Path, *arguments: str, code: int = 0, cold: bool = False) -> dict[str, Any]:
     done = finesweep("reproduce", *arguments, "--json", cwd=folder, cold=cold)
     assert done.returncode == code, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
-def causes(found: dict[str, Any]) -> list[str]:
-    return [change["what"] for change in found["changes"] if change["may_matter"]]
+def causes(answer: dict[str, Any]) -> list[str]:
+    return [change["what"] for change in answer["changes"] if change["may_matter"]]
 
 
 def store(folder: Path) -> TrackingConfig:
@@ -96,29 +96,29 @@ def store(folder: Path) -> TrackingConfig:
 
 def runs(folder: Path) -> dict[str, Any]:
     client = open_store(store(folder))
-    found = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    return {run.info.run_id: run for run in found}
+    every = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    return {run.info.run_id: run for run in every}
 
 
-def test_the_same_ground_gives_exactly_the_same_run(folder: Path) -> None:
+def test_the_same_conditions_give_exactly_the_same_run(folder: Path) -> None:
     original = run_id(folder)
-    found = reproduce(folder, original, cold=True)
-    assert found["verdict"] == "EXACT"
-    assert found["changes"] == []
-    assert found["run_id"] == original
+    answer = reproduce(folder, original, cold=True)
+    assert answer["verdict"] == "EXACT"
+    assert answer["changes"] == []
+    assert answer["run_id"] == original
     assert {"loss", "eval_loss", "eval_accuracy", "grad_norm", "best_value"} <= {
-        m["name"] for m in found["metrics"]
+        m["name"] for m in answer["metrics"]
     }
-    assert {m["step"] for m in found["metrics"]} == {19, 38, None}  # two epochs of 300 rows in batches of 16
-    assert all(metric["then"] == metric["now"] for metric in found["metrics"])
-    assert found["weights"]["then"] == found["weights"]["now"] is not None
-    new = runs(folder)[found["reproduction_run_id"]]
+    assert {m["step"] for m in answer["metrics"]} == {19, 38, None}  # two epochs of 300 rows in batches of 16
+    assert all(metric["then"] == metric["now"] for metric in answer["metrics"])
+    assert answer["weights"]["then"] == answer["weights"]["now"] is not None
+    new = runs(folder)[answer["reproduction_run_id"]]
     assert new.info.status == "FINISHED"
     assert new.data.tags["finesweep.reproduces"] == new.data.tags["mlflow.parentRunId"] == original
     assert new.data.tags["finesweep.verdict"] == "EXACT"
 
 
-def test_a_person_reads_the_ground_then_a_table_then_the_verdict(folder: Path) -> None:
+def test_a_person_reads_the_conditions_then_a_table_then_the_verdict(folder: Path) -> None:
     done = finesweep("reproduce", run_id(folder), "trainer.threads=2", cwd=folder)
     assert done.stderr.index("threads  1     2") < done.stderr.index("trained: eval_accuracy")
     rows = [line.split() for line in done.stdout.splitlines()]
@@ -128,20 +128,20 @@ def test_a_person_reads_the_ground_then_a_table_then_the_verdict(folder: Path) -
     assert "likely cause: threads (1 then, 2 now)" in done.stdout
 
 
-def test_less_of_a_cpu_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lower_instruction_set_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
-    found = reproduce(folder, run_id(folder), "--tolerance", "0", code=1)
-    assert found["verdict"] == "DIFFERENT"
-    assert causes(found) == ["cpu_capability"]
+    answer = reproduce(folder, run_id(folder), "--tolerance", "0", code=1)
+    assert answer["verdict"] == "DIFFERENT"
+    assert causes(answer) == ["cpu_capability"]
 
 
-def test_more_of_a_cpu_is_held_down(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_higher_instruction_set_is_lowered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("ATEN_CPU_CAPABILITY", "default")
         original = made(folder, "lesser")
-    found = reproduce(folder, original)
-    assert found["verdict"] == "EXACT"
-    assert found["changes"] == []
+    answer = reproduce(folder, original)
+    assert answer["verdict"] == "EXACT"
+    assert answer["changes"] == []
 
 
 def test_one_changed_label_is_named(folder: Path) -> None:
@@ -149,9 +149,9 @@ def test_one_changed_label_is_named(folder: Path) -> None:
     dry = finesweep("reproduce", run_id(folder), "data.path=changed", "--dry-run", "--json", cwd=folder)
     assert causes(json.loads(dry.stdout)) == ["data train: column label"]
     before = len(runs(folder))
-    found = reproduce(folder, run_id(folder), "data.path=changed", "--tolerance=0", code=1)
-    assert found["verdict"] == "DIFFERENT"
-    assert causes(found) == ["data train: column label"]
+    answer = reproduce(folder, run_id(folder), "data.path=changed", "--tolerance=0", code=1)
+    assert answer["verdict"] == "DIFFERENT"
+    assert causes(answer) == ["data train: column label"]
     assert len(runs(folder)) == before + 1  # the dry run made none
 
 
@@ -160,7 +160,7 @@ def with_path(*folders: Path) -> dict[str, str]:
 
 
 def reproduce_with(folder: Path, *paths: Path) -> dict[str, Any]:
-    """With other code on Python's path."""
+    """Reproduces the shared run with other code first on Python's path, and expects another result."""
     command = [
         sys.executable,
         "-m",
@@ -173,8 +173,8 @@ def reproduce_with(folder: Path, *paths: Path) -> dict[str, Any]:
     environment = os.environ | with_path(*paths)
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
 def test_one_edited_source_line_is_named(folder: Path, tmp_path: Path) -> None:
@@ -183,13 +183,13 @@ def test_one_edited_source_line_is_named(folder: Path, tmp_path: Path) -> None:
     line = "self.generator.manual_seed(self.seed * 1_000_003 + self.epoch)"
     assert line in file.read_text()
     file.write_text(file.read_text().replace(line, line.replace("1_000_003", "1_000_033")))
-    found = reproduce_with(folder, tmp_path / "src")
-    assert found["verdict"] == "DIFFERENT"
-    assert causes(found) == ["code finesweep/training/trainer.py"]
+    answer = reproduce_with(folder, tmp_path / "src")
+    assert answer["verdict"] == "DIFFERENT"
+    assert causes(answer) == ["code finesweep/training/trainer.py"]
 
 
 def test_another_patch_of_a_package_is_named(folder: Path, tmp_path: Path) -> None:
-    """A copy of accelerate that calls itself one patch later, and clips gradients at half the norm."""
+    """The run imports a copy of accelerate that has the next version and clips gradients at half the norm."""
     import accelerate
 
     source = Path(accelerate.__file__).parent
@@ -202,9 +202,9 @@ def test_another_patch_of_a_package_is_named(folder: Path, tmp_path: Path) -> No
     later = f"{major}.{minor}.{int(patch) + 1}"
     (tmp_path / f"accelerate-{later}.dist-info").mkdir()
     (tmp_path / f"accelerate-{later}.dist-info/METADATA").write_text(f"Name: accelerate\nVersion: {later}\n")
-    found = reproduce_with(folder, tmp_path, ROOT / "src")
-    assert found["verdict"] == "DIFFERENT"
-    assert found["cause"] == f"package accelerate ({accelerate.__version__} then, {later} now)"
+    answer = reproduce_with(folder, tmp_path, ROOT / "src")
+    assert answer["verdict"] == "DIFFERENT"
+    assert answer["cause"] == f"package accelerate ({accelerate.__version__} then, {later} now)"
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def no_rows(folder: Path) -> Iterator[None]:
     (folder / "elsewhere").rename(folder / "rows")
 
 
-def test_what_cannot_be_tried_says_why_with_exit_code_2(folder: Path, no_rows: None) -> None:
+def test_missing_data_is_named_with_exit_code_2(folder: Path, no_rows: None) -> None:
     before = len(runs(folder))
     done = finesweep("reproduce", run_id(folder), cwd=folder)
     assert done.returncode == 2
@@ -225,7 +225,7 @@ def test_what_cannot_be_tried_says_why_with_exit_code_2(folder: Path, no_rows: N
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "problem"),
     [
         (("0" * 32,), "not in sqlite:///mlruns/mlflow.db"),
         (("RUN", "trainer.threds=2"), "trainer.threds"),
@@ -238,19 +238,19 @@ def test_what_cannot_be_tried_says_why_with_exit_code_2(folder: Path, no_rows: N
         ((), "nothing to reproduce"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_what_does(
-    folder: Path, arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+def test_wrong_arguments_are_refused_with_the_legal_ones(
+    folder: Path, arguments: tuple[str, ...], problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     given = [run_id(folder) if text == "RUN" else text for text in arguments]
     with pytest.raises((FinesweepError, OmegaConfBaseException)) as caught:
         main._invoke(["reproduce", *given])
-    assert said in str(caught.value)
+    assert problem in str(caught.value)
     assert not (folder / "no.db").exists()
 
 
 def test_an_exported_run_is_made_again_elsewhere(folder: Path, tmp_path: Path) -> None:
-    """Nothing of the first machine but the table, under another name."""
+    """The new folder has the table under another name, and nothing else of the first one."""
     done = finesweep("export", run_id(folder), str(tmp_path / "exported"), cwd=folder)
     assert done.returncode == 0, done.stderr
     exported = tmp_path / "exported"
@@ -261,33 +261,33 @@ def test_an_exported_run_is_made_again_elsewhere(folder: Path, tmp_path: Path) -
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.copytree(folder / "rows", elsewhere / "mine")
-    found = reproduce(elsewhere, "../exported", "data.path=mine")
-    assert found["verdict"] == "EXACT"
-    new = runs(elsewhere)[found["reproduction_run_id"]]
+    answer = reproduce(elsewhere, "../exported", "data.path=mine")
+    assert answer["verdict"] == "EXACT"
+    new = runs(elsewhere)[answer["reproduction_run_id"]]
     assert new.data.tags["finesweep.reproduces"] == run_id(folder)
 
     cfg = train("--config-dir", str(exported), "--config-name", "run", "--cfg", "job", cwd=elsewhere)
     record = json.loads((exported / "provenance.json").read_text())
     assert yaml.safe_load(cfg.stdout) == record["config"]
 
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="exists already"):
         export(load_recorded_run(run_id(folder), store(folder)), exported, store(folder))
 
 
 def test_two_runs_side_by_side(folder: Path) -> None:
-    other = made(folder, "other", "seed=43", "trainer.threads=2")
-    done = finesweep("diff", run_id(folder), other, "--json", cwd=folder)
+    second = made(folder, "second", "seed=43", "trainer.threads=2")
+    done = finesweep("diff", run_id(folder), second, "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["run_ids"] == [run_id(folder), other]
-    differing = {(c["section"], c["what"]): (c["then"], c["now"]) for c in found["differences"]}
+    answer = json.loads(done.stdout)
+    assert answer["run_ids"] == [run_id(folder), second]
+    differing = {(c["section"], c["what"]): (c["then"], c["now"]) for c in answer["differences"]}
     assert differing == {
         ("config", "seed"): (42, 43),
         ("config", "trainer.threads"): (1, 2),
         ("machine", "threads"): (1, 2),
     }
-    assert {"eval_accuracy", "weights"} <= {row["what"] for row in found["results"]}
-    pair = [load_recorded_run(run, store(folder)) for run in (run_id(folder), other)]
-    text = lines(diff_runs(*pair), ("one", "other"))
+    assert {"eval_accuracy", "weights"} <= {row["what"] for row in answer["results"]}
+    pair = [load_recorded_run(run, store(folder)) for run in (run_id(folder), second)]
+    text = lines(diff_runs(*pair), ("first", "second"))
     assert "data: the same" in text
     assert "packages: the same" in text

@@ -1,8 +1,8 @@
-"""What is compared, what counts as the same, and which runs cannot be made again."""
+"""How two runs are compared, when they count as the same, and which runs cannot be made again."""
 
 import json
 from collections.abc import Callable, Iterator
-from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, RunError
 from finesweep.hooks import TrialPruned, current_hooks
 from finesweep.provenance import Provenance
-from finesweep.provenance.differences import Change, cause, differences
+from finesweep.provenance.differences import cause, differences
+from finesweep.provenance.fields import Change, Code, Machine, Model, Onednn, Results, Split
 from finesweep.reproduce import render
 from finesweep.reproduce.export import export
 from finesweep.reproduce.rebuild import rebuild
@@ -34,30 +35,35 @@ RECORD = Provenance(
     config=to_dict(RunConfig()) | {"data": {"metric": "accuracy"}, "model": {"name_or_path": "a"}},
     overrides=[],
     seeds={"seed": 42},
-    machine={"threads": 1, "device": "cpu", "python": "3.11.7", "variables": {}},
+    machine=Machine(
+        "3.11.7", "Linux", "AMD EPYC", 1, "cpu", "fp32", "AVX512", Onednn("3.12.0", "AVX2"), None, {}
+    ),
     packages={"torch": "2.13.0", "rich": "14.0.0"},
-    code={"commit": "c" * 40, "patch_sha256": None, "files": {"finesweep/training/run.py": "a" * 64}},
-    model={"source": "folder", "files": {"config.json": "b" * 64}},
-    data={"train": {"rows": 2, "columns": {"text": "d", "label": "e"}, "encoded": {"input_ids": "f"}}},
-    results={"weights_sha256": "w", "predictions": {"eval": "p"}},
+    code=Code("c" * 40, [], None, {"finesweep/training/run.py": "a" * 64}),
+    model=Model("folder", {"config.json": "b" * 64}),
+    data={
+        "train": Split(2, "s", {"text": "d", "label": "e"}, {"input_ids": "f"}),
+        "eval": Split(1, "t", {"text": "g", "label": "h"}),
+    },
+    results=Results(weights_sha256="w", predictions={"eval": "p"}),
 )
 HISTORY = {("loss", 5): 0.7, ("eval_accuracy", 5): 0.5, ("grad_norm", 5): 1.0, ("best_value", 5): 0.5}
 
 
 def recorded(history: dict[tuple[str, int], float] = HISTORY, **results: Any) -> RecordedRun:
-    record = deepcopy(RECORD)
-    record.results |= results
+    record = replace(RECORD, results=replace(RECORD.results, **results))
     return RecordedRun("id", "name", "COMPLETE", {}, record, history)
 
 
 def changed(path: str, value: object) -> Provenance:
-    record = deepcopy(RECORD)
-    *way, last = path.split(".")
-    node = getattr(record, way[0])
-    for key in way[1:]:
+    """Returns RECORD with another value at a dotted path, in which `|` stands for the dot of a key."""
+    stored = json.loads(RECORD.to_json())
+    *parents, last = path.split(".")
+    node = stored
+    for key in parents:
         node = node[key]
     node[last.replace("|", ".")] = value
-    return record
+    return Provenance.from_json(json.dumps(stored), "here")
 
 
 @pytest.mark.parametrize(
@@ -78,12 +84,12 @@ def test_verdicts(history: dict[tuple[str, int], float], results: dict[str, Any]
 
 
 def test_large_values_are_compared_by_their_relative_difference() -> None:
-    one, other = ({("loss", 5): value} for value in (200.0, 203.0))
-    assert judge(recorded(one), recorded(other), [], 0.02).verdict == "WITHIN_TOLERANCE"
-    assert judge(recorded(one), recorded(other), [], 0.01).verdict == "DIFFERENT"
+    then, now = (recorded({("loss", 5): value}) for value in (200.0, 203.0))
+    assert judge(then, now, [], 0.02).verdict == "WITHIN_TOLERANCE"
+    assert judge(then, now, [], 0.01).verdict == "DIFFERENT"
 
 
-def test_the_best_evaluation_may_be_another_one_and_the_best_value_is_still_compared() -> None:
+def test_the_best_values_are_compared_also_if_their_steps_differ() -> None:
     moved = {key: value for key, value in HISTORY.items() if key[0] != "best_value"} | {
         ("best_value", 9): 0.5
     }
@@ -113,14 +119,14 @@ def test_each_difference_is_named_and_weighed(path: str, value: object, what: st
     assert (change.what, change.now, change.may_matter) == (what, value, may_matter)
 
 
-def test_no_file_that_only_looks_is_named_as_the_cause_of_other_weights() -> None:
+def test_no_file_that_only_reads_runs_is_named_as_the_cause_of_other_weights() -> None:
     source = Path(finesweep.__file__).parent
-    looking = [path for room in ("monitor", "reproduce", "cli") for path in (source / room).glob("*.py")]
-    assert len(looking) > 20
-    for path in looking:
+    observing = [path for room in ("monitor", "reproduce", "cli") for path in (source / room).glob("*.py")]
+    assert len(observing) > 20
+    for path in observing:
         name = f"finesweep/{path.relative_to(source)}"
-        found = differences(RECORD, changed(f"code.files.{name.replace('.', '|')}", "edited"))
-        assert cause(found) == f"no recorded difference that should matter; also different: code {name}"
+        changes = differences(RECORD, changed(f"code.files.{name.replace('.', '|')}", "edited"))
+        assert cause(changes) == f"no recorded difference that should matter; also different: code {name}"
 
 
 def test_token_ids_that_differ_of_equal_rows_are_one_difference() -> None:
@@ -129,13 +135,13 @@ def test_token_ids_that_differ_of_equal_rows_are_one_difference() -> None:
 
 
 @pytest.mark.parametrize("path", ["config.cache_dir", "config.tracking.uri", "config.trainer.threads"])
-def test_places_are_no_differences_but_side_by_side(path: str) -> None:
+def test_places_are_compared_only_side_by_side(path: str) -> None:
     assert differences(RECORD, changed(path, "elsewhere")) == []
     (change,) = differences(RECORD, changed(path, "elsewhere"), places=True)
     assert not change.may_matter
 
 
-def test_the_cause_is_what_may_matter() -> None:
+def test_the_cause_names_the_differences_that_may_matter() -> None:
     hint = Change("packages", "package rich", "1", "2", may_matter=False)
     assert cause([]) == "no recorded difference"
     assert cause([hint]) == "no recorded difference that should matter; also different: package rich"
@@ -144,18 +150,17 @@ def test_the_cause_is_what_may_matter() -> None:
     assert cause(many) == "a (1 then, 2 now); b (1 then, 2 now); c (1 then, 2 now); and 2 more"
 
 
-def test_one_more_value_lies_in_the_interval_of_students_t() -> None:
+def test_the_prediction_interval_is_students_t() -> None:
     assert prediction_interval([0.5]) is None
     assert prediction_interval([0.5, 0.5]) == (0.5, 0.5)
     low, high = prediction_interval([0.4, 0.5, 0.6]) or (0, 0)
     assert (low + high) / 2 == pytest.approx(0.5)
-    assert (high - low) / 2 == pytest.approx(
-        4.30265 * 0.1 * (4 / 3) ** 0.5, rel=1e-4
-    )  # t of 2 degrees, 97.5%
+    quantile = 4.30265  # Student's t, 2 degrees of freedom, 97.5%
+    assert (high - low) / 2 == pytest.approx(quantile * 0.1 * (4 / 3) ** 0.5, rel=1e-4)
 
 
 class Pruned(Reproduction):
-    """Any trial whose run is given up at its second evaluation."""
+    """The hooks of a trial that is pruned at its second evaluation."""
 
     def __init__(self) -> None:
         self.evaluations = 0
@@ -172,7 +177,7 @@ class Pruned(Reproduction):
             raise TrialPruned
 
 
-def test_a_pruned_run_is_made_again_up_to_where_it_was_given_up(config: Compose, tmp_path: Path) -> None:
+def test_a_pruned_run_is_made_again_up_to_where_it_was_pruned(config: Compose, tmp_path: Path) -> None:
     settings = config("trainer.num_train_epochs=4", "optimizer.learning_rate=1e-3")
     trial = Pruned()
     token = current_hooks.set(trial)
@@ -209,24 +214,24 @@ def test_a_training_that_diverges_is_different(config: Compose, tmp_path: Path) 
     assert now.state == "FAIL"
 
 
-def test_new_seeds_say_whether_it_was_luck(config: Compose, tmp_path: Path) -> None:
+def test_new_seeds_show_whether_the_result_depends_on_the_seed(config: Compose, tmp_path: Path) -> None:
     result = run(config("predict=false", "optimizer.learning_rate=1e-3"), tmp_path / "out")
     then = load_recorded_run(str(result.run_id), TRACKING)
-    found = train_seeds(then, rebuild(then, [], TRACKING), [], 2, [])
-    values = [one.value for one in found.seeds if one.value is not None]
-    assert [one.seed for one in found.seeds] == [43, 44]
-    assert found.mean == pytest.approx(sum(values) / 2)
-    assert found.std == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
-    assert found.value == result.value
-    assert found.better == sum(value > found.value for value in values)
-    assert found.interval is not None
-    assert found.luck is not (found.interval[0] - 1e-9 <= found.value <= found.interval[1] + 1e-9)
-    again = load_recorded_run(found.seeds[0].run_id, TRACKING)
+    spread = train_seeds(then, rebuild(then, [], TRACKING), [], 2, [])
+    values = [seed.value for seed in spread.seeds if seed.value is not None]
+    assert [seed.seed for seed in spread.seeds] == [43, 44]
+    assert spread.mean == pytest.approx(sum(values) / 2)
+    assert spread.std == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert spread.value == result.value
+    assert spread.better == sum(value > spread.value for value in values)
+    assert spread.interval is not None
+    assert spread.luck is not (spread.interval[0] - 1e-9 <= spread.value <= spread.interval[1] + 1e-9)
+    again = load_recorded_run(spread.seeds[0].run_id, TRACKING)
     assert (again.tags["finesweep.kind"], again.record.config["seed"]) == ("reseed", 43)
-    assert "2 new seeds: mean" in render.seed_spread(found)
+    assert "2 new seeds: mean" in render.seed_spread(spread)
 
 
-def test_metrics_that_somebody_logs_later_are_none_of_the_runs(config: Compose, tmp_path: Path) -> None:
+def test_metrics_that_others_log_later_are_not_compared(config: Compose, tmp_path: Path) -> None:
     result = run(config("predict=false"), tmp_path / "out")
     tracked = TrackedRun(open_store(TRACKING), str(result.run_id))
     before = load_recorded_run(tracked.run_id, TRACKING)
@@ -245,7 +250,7 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_a_training_that_went_on_with_other_threads_says_so(
+def test_a_training_that_resumed_with_other_threads_names_them(
     config: Compose, tmp_path: Path, threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = config("trainer.threads=null", "trainer.num_train_epochs=2", "predict=false")
@@ -263,7 +268,7 @@ def test_a_training_that_went_on_with_other_threads_says_so(
     torch.set_num_threads(2)
     result = run(settings, tmp_path / "out")
     record = load_recorded_run(str(result.run_id), TRACKING).record
-    assert [change["what"] for change in record.mixed] == ["threads, while interrupted"]
+    assert [change.what for change in record.mixed] == ["threads, while interrupted"]
     assert cause(differences(record, record)[:1]) == "threads, while interrupted (1 then, 2 now)"
 
 
@@ -276,7 +281,7 @@ def test_a_run_that_did_not_finish_is_refused(config: Compose, tmp_path: Path) -
         load_recorded_run(result["run_id"], TRACKING).check_finished()
 
 
-def test_what_did_not_train_is_refused_with_what_to_name_instead(tmp_path: Path) -> None:
+def test_a_run_that_did_not_train_is_refused_with_the_one_to_name_instead(tmp_path: Path) -> None:
     study = start_run(TRACKING, "demo", "s", {"finesweep.kind": "study", "finesweep.study": "s"})
     with pytest.raises(RunError, match="legal: --best s"):
         load_recorded_run(study.run_id, TRACKING)
@@ -290,18 +295,18 @@ def test_what_did_not_train_is_refused_with_what_to_name_instead(tmp_path: Path)
         load_recorded_run(str(tmp_path), TRACKING)
 
 
-def test_an_exported_folder_that_was_touched_is_refused(config: Compose, tmp_path: Path) -> None:
+def test_an_exported_folder_that_was_edited_is_refused(config: Compose, tmp_path: Path) -> None:
     result = run(config("predict=false"), tmp_path / "out")
     folder = tmp_path / "exported"
     assert export(load_recorded_run(str(result.run_id), TRACKING), folder, TRACKING) == ["submission"]
     kept = json.loads((folder / "run.json").read_text())
-    for touched, said in (
+    for edit, problem in (
         ({"run_id": "/etc/passwd"}, "no folder that"),
         ({"metrics": []}, "not those that provenance.json was written for"),
         ({"state": 5}, "no folder that"),
     ):
-        (folder / "run.json").write_text(json.dumps(kept | touched))
-        with pytest.raises(RunError, match=said):
+        (folder / "run.json").write_text(json.dumps(kept | edit))
+        with pytest.raises(RunError, match=problem):
             load_recorded_run(str(folder), TRACKING)
 
 
@@ -325,15 +330,32 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
         studies.open_storage("sqlite:///mlruns/mlflow.db")
 
 
-def test_what_the_run_found_out_is_pinned_and_overrides_win(config: Compose, tmp_path: Path) -> None:
+def test_the_values_in_use_are_pinned_and_overrides_win(config: Compose, tmp_path: Path) -> None:
     settings = config("trainer.threads=null", "predict=false")
     result = run(settings, tmp_path / "out")
     then = load_recorded_run(str(result.run_id), TRACKING)
     pinned = rebuild(then, ["optimizer.learning_rate=0.5"], TRACKING)
-    assert pinned.trainer.threads == then.record.machine["threads"]
+    assert pinned.trainer.threads == then.record.machine.threads
     assert pinned.trainer.device == "cpu"
-    assert pinned.trainer.precision.value == then.record.machine["precision"]
+    assert pinned.trainer.precision.value == then.record.machine.precision
     assert pinned.optimizer.learning_rate == 0.5
     assert pinned.predict is False
     with pytest.raises(ConfigError, match="trainer: not an override"):
         rebuild(then, ["trainer"], TRACKING)
+
+
+@pytest.mark.parametrize(
+    ("override", "weights"),
+    [
+        ("data.class_weights={not_entailment: 3}", {"not_entailment": 3}),
+        ("data.class_weights.entailment=3", {"entailment": 3, "not_entailment": 1}),
+        ("data.class_weights=balanced", "balanced"),
+        ("data.class_weights=null", None),
+    ],
+)
+def test_an_override_of_a_dictionary_replaces_the_recorded_one(
+    config: Compose, override: str, weights: object
+) -> None:
+    recorded_config = to_dict(config("data.class_weights={entailment: 2, not_entailment: 1}"))
+    then = replace(recorded(), record=replace(RECORD, config=recorded_config))
+    assert rebuild(then, [override], TRACKING).data.class_weights == weights

@@ -105,7 +105,7 @@ def running(tmp_path: Path, process: Process) -> FrozenTrial:
 def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
     tmp_path: Path, kill: signal.Signals
 ) -> None:
-    process = start(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=2000"), cwd=tmp_path)
+    process = start(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=600"), cwd=tmp_path)
     running(tmp_path, process)
     os.killpg(process.pid, kill)
     process.communicate(timeout=60)
@@ -113,7 +113,7 @@ def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
         assert process.returncode == 130
         assert {run.info.status for run in runs().values()} <= {"KILLED", "FINISHED"}
 
-    done = train(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=2000"), cwd=tmp_path)
+    done = train(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=600"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     states = json.loads(finesweep("status", "quickstart", "--json", cwd=tmp_path).stdout)
     assert states["finished"] == states["states"]["COMPLETE"] == 3
@@ -136,7 +136,7 @@ def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
 
 def test_a_sweep_survives_the_death_of_a_worker(tmp_path: Path) -> None:
     """As the kernel does to it when memory runs out."""
-    process = start(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=2000"), cwd=tmp_path)
+    process = start(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=600"), cwd=tmp_path)
     victim = running(tmp_path, process)
     os.kill(int(TrialRecord(victim).owner.split("|")[1]), signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=200)

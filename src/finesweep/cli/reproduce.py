@@ -10,7 +10,7 @@ from finesweep.cli import options
 from finesweep.cli.output import print_answer
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, DataError, ModelError, NotReproduced
-from finesweep.provenance.differences import Change
+from finesweep.provenance.fields import Change
 from finesweep.reproduce.rebuild import is_override, pin, rebuild
 from finesweep.reproduce.recorded_run import RecordedRun, load_recorded_run, store_differences
 from finesweep.reproduce.verdict import TOLERANCE
@@ -92,13 +92,7 @@ def _compare_conditions(
     recorded: RecordedRun, config: RunConfig, overrides: list[str], output: TextIO
 ) -> list[Change]:
     """Reads data and model, and prints what differs from the record. Trains nothing."""
-    from finesweep.training import preflight
-
-    try:
-        preflight.check(config)
-    except (DataError, ModelError) as error:
-        hint = "if it lies elsewhere on this machine, add data.path=PLACE or model.name_or_path=PLACE"
-        raise type(error)(f"{error}; {hint}") from error
+    _check_inputs(config)
     from finesweep.machine import device
     from finesweep.provenance import collect
     from finesweep.provenance.differences import differences
@@ -110,6 +104,17 @@ def _compare_conditions(
     changes = [*store_differences(recorded), *differences(recorded.record, now)]
     print(render.conditions(changes), file=output)
     return changes
+
+
+def _check_inputs(config: RunConfig) -> None:
+    """Raises: DataError, ModelError with a hint for files that lie elsewhere than they did."""
+    from finesweep.training import preflight
+
+    try:
+        preflight.check(config)
+    except (DataError, ModelError) as error:
+        hint = "if it lies elsewhere on this machine, add data.path=PLACE or model.name_or_path=PLACE"
+        raise type(error)(f"{error}; {hint}") from error
 
 
 def _train_seeds(
@@ -127,7 +132,7 @@ def _rerun(
     recorded: RecordedRun, config: RunConfig, overrides: list[str], changes: list[Change], tolerance: float,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Raises: NotReproduced if the run came out otherwise."""
+    """Trains the run again and prints the verdict. Raises: NotReproduced if it is DIFFERENT."""
     from finesweep.reproduce import render
     from finesweep.reproduce.rerun import record_verdict, rerun
     from finesweep.reproduce.verdict import DIFFERENT, judge

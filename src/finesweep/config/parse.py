@@ -40,8 +40,12 @@ def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfi
     """
     merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *map(_of_today, plain))
     for text in overrides:
+        key = text.partition("=")[0]
         try:
-            merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([text]))
+            override = OmegaConf.from_dotlist([text])
+            if OmegaConf.get_type(OmegaConf.select(merged, key)) is dict:  # it is replaced, not merged
+                OmegaConf.update(merged, key, {}, merge=False)
+            merged = OmegaConf.merge(merged, override)
         except (ValidationError, YAMLError) as error:
             problem = str(error).splitlines()[0]
             raise ConfigError(f"{text}: {problem}; legal: one key and its value, such as seed=43") from error

@@ -1,4 +1,4 @@
-"""What a run was made of and with, and what came out: `provenance.json`, explained in docs/provenance.md."""
+"""Records what a run was made of and with, and what came out; docs/provenance.md explains the record."""
 
 from finesweep.provenance.record import FILE, SCHEMA_VERSION, Provenance, collect
 

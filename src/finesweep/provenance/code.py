@@ -1,4 +1,4 @@
-"""The code that a run was made with: finesweep's own files, the git commit, and what is not committed."""
+"""Describes the code of a run: finesweep's own files, the git commit, and the uncommitted changes."""
 
 import hashlib
 import importlib
@@ -7,55 +7,52 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import finesweep
 from finesweep.config.run import is_own_metric
 from finesweep.io.redaction import SECRET_NAME, holds_secret
+from finesweep.provenance.fields import Code
 from finesweep.tasks.metrics import own_function
 
 MAX_PATCH = 1_000_000  # characters
-MAX_FILE = 100_000  # bytes of one that git does not know yet
+MAX_FILE = 100_000  # bytes of a file that git does not track
+# Only files with these suffixes are in the patch; others may be data.
 SOURCE = (".py", ".pyi")
-SETTINGS = (".yaml", ".yml", ".toml", ".cfg", ".sh")  # what has neither suffix may be data
-PLAIN = (
-    "--no-color",
-    "--no-ext-diff",
-    "--no-textconv",
-    "--src-prefix=a/",
-    "--dst-prefix=b/",
-)  # whatever git's config
+SETTINGS = (".yaml", ".yml", ".toml", ".cfg", ".sh")
+# Options that make `git diff` print the same under every git config.
+PLAIN = ("--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
 WRITTEN = {"mlruns", "outputs", "multirun", ".hydra"}  # folders that runs write
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """What git says. `patch` makes `commit` what was run: `git apply`."""
+    """The state of a git checkout. `git apply` of `patch` on `commit` restores the code that ran."""
 
     commit: str | None = None
     patch: str = ""
-    left_out: list[str] = field(default_factory=list)  # changed files of which the patch says nothing
+    left_out: list[str] = field(default_factory=list)  # changed files that are not in the patch
 
 
-def code(metric: str) -> dict[str, Any]:
-    """Describes the code of a run that `metric` scores; the patch by its SHA-256 alone."""
-    checkout = asdict(find_checkout())
-    patch = checkout.pop("patch")
-    return {
-        **checkout,
-        "patch_sha256": hashlib.sha256(patch.encode()).hexdigest() if patch else None,
-        "files": sources() | metric_source(metric),
-    }
+def code(metric: str) -> Code:
+    """Describes the code of a run whose `data.metric` is `metric`."""
+    checkout = find_checkout()
+    patch = checkout.patch.encode()
+    return Code(
+        commit=checkout.commit,
+        left_out=checkout.left_out,
+        patch_sha256=hashlib.sha256(patch).hexdigest() if patch else None,
+        files=sources() | metric_source(metric),
+    )
 
 
 @lru_cache
 def sources() -> dict[str, str]:
-    """SHA-256 of each file of finesweep and its plugin, by its place under `src/`.
+    """Hashes each source file of finesweep and its plugin; the keys are paths under `src/`.
 
-    Once per process, early: what is edited later is not what runs.
+    It reads them once per process, early: a file that is edited later is not the one that runs.
     """
     package = Path(finesweep.__file__).parent
     folders = (package, package.parent / "hydra_plugins" / "finesweep")
@@ -68,9 +65,9 @@ def sources() -> dict[str, str]:
 
 @lru_cache
 def metric_source(metric: str) -> dict[str, str]:
-    """SHA-256 of the file of a metric of the user's own, by its place as imported: `package/module.py`.
+    """Hashes the source file of a user's own metric; the key is its import path, `package/module.py`.
 
-    Empty for one of finesweep's metrics. Once per process: what is edited later is not what runs.
+    Returns an empty dictionary for one of finesweep's metrics. It reads the file once per process.
     """
     if not is_own_metric(metric):
         return {}
@@ -85,7 +82,7 @@ def metric_source(metric: str) -> dict[str, str]:
 
 @lru_cache
 def find_checkout() -> Checkout:
-    """Of the working folder; where that is no checkout, of finesweep's own. Once per process."""
+    """Reads the checkout of the working folder or, if it is in none, finesweep's own. Once per process."""
     for folder in (Path.cwd(), Path(finesweep.__file__).parent):
         if commit := _git(folder, "rev-parse", "HEAD").strip():
             top = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
@@ -113,7 +110,7 @@ def _may_be_recorded(name: str) -> bool:
 
 
 def _is_small(path: Path) -> bool:
-    """Not so: what is gone by now, and links, such as an editor's locks."""
+    """Whether `path` is a file of at most `MAX_FILE` bytes; links, such as an editor's locks, are not."""
     return path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_FILE
 
 
@@ -122,14 +119,14 @@ def _is_harmless(name: str, patch: str) -> bool:
 
 
 def _patches(top: Path, names: list[str]) -> dict[str, str]:
-    """By file, with those that git does not know yet, by way of an index of our own."""
+    """Returns the patch of each file, also of untracked ones, which are added to a copy of git's index."""
     if not names:
         return {}
     with tempfile.TemporaryDirectory() as scratch:
         index = Path(scratch) / "index"
-        own = _git(top, "rev-parse", "--git-path", "index").strip()
-        if (top / own).is_file():
-            shutil.copyfile(top / own, index)
+        original = top / _git(top, "rev-parse", "--git-path", "index").strip()
+        if original.is_file():
+            shutil.copyfile(original, index)
         environment = {"GIT_INDEX_FILE": str(index)}
         _git(top, "add", "--intent-to-add", "--", *(n for n in names if (top / n).exists()), **environment)
         listed = _names(_git(top, "diff", "HEAD", *PLAIN, "--name-only", "-z", "--", *names, **environment))
@@ -143,7 +140,7 @@ def _names(listed: str) -> list[str]:
 
 
 def _git(folder: Path, *arguments: str, **environment: str) -> str:
-    """What git prints; nothing where it is no checkout, or there is no git."""
+    """Returns git's output; an empty text if `folder` is in no checkout, or there is no git."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],

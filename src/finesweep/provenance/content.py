@@ -3,7 +3,6 @@
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,26 +12,27 @@ from finesweep.config.run import ModelConfig
 from finesweep.data import Splits, fingerprint
 from finesweep.io import checkpoint
 from finesweep.io.hub import WEIGHTS, model_commit
+from finesweep.provenance.fields import Model, Split
 
 MODEL_FILES = (*WEIGHTS, "*.json", "*.txt", "*.model")  # weights, sizes, and every kind of tokenizer
 
 
-def split_content(rows: Dataset, encoded: Dataset | None = None) -> dict[str, Any]:
-    """Hashes of a split: as read, by column, and as encoded."""
-    found = {"rows": len(rows), "sha256": fingerprint(rows), "columns": column_hashes(rows)}
-    return found | ({"encoded": column_hashes(encoded)} if encoded is not None else {})
+def split_content(rows: Dataset, encoded: Dataset | None = None) -> Split:
+    """Hashes a split as read and, if it was encoded, as encoded."""
+    encoded_hashes = None if encoded is None else column_hashes(encoded)
+    return Split(len(rows), fingerprint(rows), column_hashes(rows), encoded_hashes)
 
 
-def all_splits(splits: Splits, train: Dataset, evaluation: Dataset) -> dict[str, Any]:
-    """`train` and `evaluation` are encoded; what is predicted later adds its own."""
-    found = {"train": split_content(splits.train, train), "eval": split_content(splits.eval, evaluation)}
+def all_splits(splits: Splits, train: Dataset, evaluation: Dataset) -> dict[str, Split]:
+    """Hashes every split. `train` and `evaluation` are encoded; the others are encoded when predicted."""
+    content = {"train": split_content(splits.train, train), "eval": split_content(splits.eval, evaluation)}
     if splits.final_eval is not None:
-        found["final_eval"] = split_content(splits.final_eval)
-    return found | {f"test {name}": split_content(rows) for name, rows in splits.test.items()}
+        content["final_eval"] = split_content(splits.final_eval)
+    return content | {f"test {name}": split_content(rows) for name, rows in splits.test.items()}
 
 
 def column_hashes(dataset: Dataset) -> dict[str, str]:
-    """SHA-256 of each column's values in order, however they are cut into chunks."""
+    """Hashes each column's values in order; Arrow's chunks make no difference."""
     table = dataset.with_format("arrow")[:]
     return {name: _column_hash(table[name]) for name in table.column_names}
 
@@ -52,15 +52,14 @@ def _column_hash(column: pa.ChunkedArray) -> str:
     return digest.hexdigest()
 
 
-def model_content(config: ModelConfig) -> dict[str, Any]:
-    """The commit of a hub's model, the hashes of a folder's files; of one that is built here, nothing."""
+def model_content(config: ModelConfig) -> Model:
+    """Describes the base model: its commit on the hub, or the hashes of its folder's files."""
     if config.name_or_path is None:
-        return {"source": "built here"}
+        return Model("built here")
     folder = Path(config.name_or_path)
     if folder.is_dir():
-        return {"source": "folder", "files": _file_hashes(folder)}
-    return {"source": "hub", "id": config.name_or_path,
-            "commit": model_commit(config.name_or_path, config.revision)}  # fmt: skip
+        return Model("folder", files=_file_hashes(folder))
+    return Model("hub", id=config.name_or_path, commit=model_commit(config.name_or_path, config.revision))
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:

@@ -1,29 +1,23 @@
 """Compares two records, and marks the differences that may have changed a result."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from finesweep.provenance.conversion import dump
+from finesweep.provenance.fields import Change, Split
 from finesweep.provenance.record import Provenance
 
-# Of the config, what says where and not what; threads, device and precision are compared as they were in use.
+# Config keys without effect on the weights: places, and whether to predict. Of threads, device and precision,
+# the values in use are compared instead.
 PLACES = ("tracking.", "cache_dir", "predict", "data.path", "model.name_or_path", "model.revision",
           "trainer.threads", "trainer.device", "trainer.precision")  # fmt: skip
-# Packages whose code computes, or reads what is computed with.
+# Packages that compute, or that read data, tokenizers or weights.
 COMPUTING = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "datasets",
              "pyarrow", "evaluate", "scikit-learn", "scipy", "triton")  # fmt: skip
-# Rooms of finesweep that read runs and train none; tests/test_import_rules.py keeps them so.
+# Packages of finesweep that only read runs; by tests/test_import_rules.py, nothing that trains imports them.
 OBSERVING = ("monitor/", "reproduce/", "cli/")
 SHORT = 12  # characters of a hash, for people
-
-
-@dataclass(frozen=True)
-class Change:
-    section: str  # config, data, model, code, machine, packages
-    what: str
-    then: Any
-    now: Any
-    may_matter: bool = True  # whether it can change a result
 
 
 def differences(then: Provenance, now: Provenance, places: bool = False) -> list[Change]:
@@ -31,16 +25,17 @@ def differences(then: Provenance, now: Provenance, places: bool = False) -> list
 
     places: whether paths and stores are compared too.
     """
-    mixed = [Change(**change) for record in (then, now) for change in record.mixed]
-    found = [*mixed, *_between(then, now, places)]
-    return sorted(found, key=lambda change: not change.may_matter)  # stable
+    changes = [*then.mixed, *now.mixed, *_between(then, now, places)]
+    return sorted(changes, key=lambda change: not change.may_matter)  # stable
 
 
-def while_interrupted(earlier: Provenance, now: Provenance) -> list[dict[str, Any]]:
-    """For a record's `mixed`: a training that goes on elsewhere is not that of one machine, or version."""
-    found = [change for change in _between(earlier, now) if change.may_matter]
-    renamed = [replace(change, what=f"{change.what}, while interrupted") for change in found]
-    return [*earlier.mixed, *map(asdict, renamed)]
+def changes_while_interrupted(earlier: Provenance, now: Provenance) -> list[Change]:
+    """Returns `mixed` for a run that resumes: the changes since `earlier` that may change its result."""
+    changes = [change for change in _between(earlier, now) if change.may_matter]
+    return [
+        *earlier.mixed,
+        *(replace(change, what=f"{change.what}, while interrupted") for change in changes),
+    ]
 
 
 def _between(then: Provenance, now: Provenance, places: bool = False) -> list[Change]:
@@ -59,69 +54,72 @@ def _config(then: Provenance, now: Provenance, places: bool) -> Iterator[Change]
     for change in _leaves("config", "", then.config, now.config):
         is_place = change.what.startswith(PLACES)
         if places or not is_place:
-            yield Change("config", change.what, change.then, change.now, not is_place)
+            yield replace(change, may_matter=not is_place)
 
 
 def _data(then: Provenance, now: Provenance) -> Iterator[Change]:
-    for split in _shared_splits(then, now):
-        one, other = then.data[split], now.data[split]
-        if one["rows"] != other["rows"]:
-            yield Change("data", f"data {split}: rows", one["rows"], other["rows"])
-        yield from _leaves("data", f"data {split}: column ", one["columns"], other["columns"])
+    for name, split_then, split_now in _shared_splits(then, now):
+        if split_then.rows != split_now.rows:
+            yield Change("data", f"data {name}: rows", split_then.rows, split_now.rows)
+        yield from _leaves("data", f"data {name}: column ", split_then.columns, split_now.columns)
 
 
 def _encoded(then: Provenance, now: Provenance) -> Iterator[Change]:
-    """Where the rows are equal and their token ids are not: the tokenizer's doing."""
-    for split in _shared_splits(then, now):
-        one, other = then.data[split], now.data[split]
-        if one["columns"] == other["columns"] and "encoded" in one and "encoded" in other:
-            changed = list(_leaves("data", "", one["encoded"], other["encoded"]))
-            if changed:
-                names = ", ".join(change.what for change in changed)
-                yield replace(changed[0], what=f"data {split}, as encoded: {names}")
+    """Yields the splits whose rows are equal but whose token ids are not, because the tokenizer differs."""
+    for name, split_then, split_now in _shared_splits(then, now):
+        if split_then.columns == split_now.columns and split_then.encoded and split_now.encoded:
+            changes = list(_leaves("data", "", split_then.encoded, split_now.encoded))
+            if changes:
+                columns = ", ".join(change.what for change in changes)
+                yield replace(changes[0], what=f"data {name}, as encoded: {columns}")
 
 
-def _shared_splits(then: Provenance, now: Provenance) -> list[str]:
-    return [split for split in then.data if split in now.data]
+def _shared_splits(then: Provenance, now: Provenance) -> list[tuple[str, Split, Split]]:
+    return [(name, split, now.data[name]) for name, split in then.data.items() if name in now.data]
 
 
 def _model(then: Provenance, now: Provenance) -> Iterator[Change]:
-    yield from _leaves("model", "model ", then.model, now.model)
+    yield from _leaves("model", "model ", dump(then.model), dump(now.model))
 
 
 def _code(then: Provenance, now: Provenance) -> Iterator[Change]:
-    """finesweep's own files; a commit or a change elsewhere, such as in a README, is no more than a hint."""
-    for change in _leaves("code", "code ", then.code["files"], now.code["files"]):
-        looks = change.what.removeprefix("code finesweep/").startswith(OBSERVING)
-        yield Change("code", change.what, change.then, change.now, not looks)
-    for key, what in (("commit", "git commit"), ("patch_sha256", "uncommitted changes")):
-        if then.code[key] != now.code[key]:
-            yield Change("code", what, then.code[key], now.code[key], may_matter=False)
+    """Compares finesweep's own files. Commits may differ by a README alone, so they cannot matter."""
+    for change in _leaves("code", "code ", then.code.files, now.code.files):
+        observes = change.what.removeprefix("code finesweep/").startswith(OBSERVING)
+        yield replace(change, may_matter=not observes)
+    if then.code.commit != now.code.commit:
+        yield Change("code", "git commit", then.code.commit, now.code.commit, may_matter=False)
+    patches = then.code.patch_sha256, now.code.patch_sha256
+    if patches[0] != patches[1]:
+        yield Change("code", "uncommitted changes", *patches, may_matter=False)
 
 
 def _machine(then: Provenance, now: Provenance) -> Iterator[Change]:
-    for change in _leaves("machine", "", then.machine, now.machine):
-        hint = change.what in ("platform", "python")  # MKL chooses its kernels by the CPU's name
-        yield Change("machine", change.what, change.then, change.now, not hint)
+    for change in _leaves("machine", "", dump(then.machine), dump(now.machine)):
+        is_hint = change.what in ("platform", "python")  # not the CPU's name, by which MKL chooses kernels
+        yield replace(change, may_matter=not is_hint)
 
 
 def _packages(then: Provenance, now: Provenance) -> Iterator[Change]:
     for change in _leaves("packages", "", then.packages, now.packages):
         computes = change.what in COMPUTING or change.what.startswith("nvidia-")
-        yield Change("packages", f"package {change.what}", change.then, change.now, computes)
+        yield replace(change, what=f"package {change.what}", may_matter=computes)
 
 
 def _leaves(section: str, prefix: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
+    """Yields the differing values of nested dictionaries, named by their dotted paths after `prefix`."""
     for key in dict.fromkeys([*then, *now]):
-        one, other = then.get(key), now.get(key)
-        if all(side is None or isinstance(side, dict) for side in (one, other)) and one != other:
-            yield from _leaves(section, f"{prefix}{key}.", one or {}, other or {})
-        elif one != other:
-            yield Change(section, prefix + key, one, other)
+        pair = then.get(key), now.get(key)
+        if pair[0] == pair[1]:
+            continue
+        if all(value is None or isinstance(value, dict) for value in pair):
+            yield from _leaves(section, f"{prefix}{key}.", pair[0] or {}, pair[1] or {})
+        else:
+            yield Change(section, prefix + key, *pair)
 
 
 def cause(changes: list[Change]) -> str:
-    """Names the most likely cause of a different result, in words for people."""
+    """Names the most likely cause of a different result, for people."""
     matter = [change for change in changes if change.may_matter]
     if not changes:
         return "no recorded difference"
@@ -135,6 +133,7 @@ def cause(changes: list[Change]) -> str:
 
 
 def brief(value: Any) -> str:
+    """Shortens a hash, for people."""
     text = str(value)
     is_hash = len(text) in (40, 64) and set(text) <= set("0123456789abcdef")
     return text[:SHORT] if is_hash else text

@@ -1,72 +1,100 @@
-"""The record of one run, and what is kept of its results."""
+"""Collects, reads and writes the record of a run: what it was made of and with, and its results."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from finesweep.config.parse import to_dict
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
 from finesweep.io.redaction import redact_urls, redact_values
-from finesweep.provenance.shape import check_shape
+from finesweep.provenance.conversion import dump, load
+from finesweep.provenance.fields import Change, Code, Machine, Model, Results, Section, Split
 from finesweep.tags import Tag
 
 FILE = "provenance.json"
 SCHEMA_VERSION = 1  # raised when a field changes its meaning; fields may be added
-# Metrics that say how long something took are never equal; the machine's load is nobody's result.
+# The names of metrics that are times end so. Equal runs do not take equally long.
 TIMES = ("_runtime", "_per_second", "_preparation_time")
+# Keys that finesweep reads in untyped parts of a record: dotted path -> type; a dictionary before its keys.
+REQUIRED: dict[str, type] = {
+    "config.data": dict, "config.data.metric": str, "config.model": dict, "config.trainer": dict,
+    "config.tracking": dict, "config.tracking.uri": str, "packages.torch": str, "data.train": dict,
+    "data.eval": dict,
+}  # fmt: skip
 History = Mapping[tuple[str, int], float]  # metric, step -> value
 
 
 @dataclass
-class Provenance:
-    """JSON-ready throughout."""
+class Provenance(Section):
+    """The content of `provenance.json`."""
 
     config: dict[str, Any]  # resolved, without passwords
     overrides: list[str]
     seeds: dict[str, int]
-    machine: dict[str, Any]
-    packages: dict[str, str]
-    code: dict[str, Any]
-    model: dict[str, Any]
-    data: dict[str, Any]
-    mixed: list[dict[str, Any]] = field(default_factory=list)  # what changed before a training was resumed
-    results: dict[str, Any] = field(default_factory=dict)  # empty until the training is over
+    machine: Machine
+    packages: dict[str, str]  # installed distributions and their versions
+    code: Code
+    model: Model
+    data: dict[str, Split]  # train, eval, final_eval, test NAME
+    mixed: list[Change] = field(default_factory=list)  # what changed before the training was resumed
+    results: Results = field(default_factory=Results)
     schema_version: int = SCHEMA_VERSION
 
+    @property
+    def has_results(self) -> bool:
+        return self.results != Results()
+
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1) + "\n"
+        return json.dumps(dump(self), indent=1) + "\n"
 
     def constraints(self) -> str:
-        """What `pip install -c` reads.
+        """Returns the packages as `pip install -c` reads them.
 
-        The build (`+cpu`) is the package index's choice; finesweep is on none.
+        It leaves out builds (`+cpu`), which pip's index chooses, and finesweep, which no index has.
         """
-        head = f"# Python {self.machine['python']}, {self.machine['platform']}\n"
+        head = f"# Python {self.machine.python}, {self.machine.platform}\n"
         pins = (f"{name}=={version.partition('+')[0]}\n" for name, version in self.packages.items())
         return head + "".join(pin for pin in pins if not pin.startswith("finesweep=="))
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Provenance":
-        """Raises: ConfigError for what this version cannot read."""
+        """Reads a stored record; `where` names its place in errors.
+
+        Raises: ConfigError for a damaged record, and for another schema version.
+        """
         try:
-            found = json.loads(text)
-            version = found["schema_version"]
+            stored = json.loads(text)
+            version = stored["schema_version"]
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"{where}: no provenance that can be read ({error})") from error
         if version != SCHEMA_VERSION:
             legal = f"{SCHEMA_VERSION}; another finesweep wrote it"
             raise ConfigError.at(f"{where}: schema_version", version, legal)
-        check_shape(found, where)
-        return cls(**{key: value for key, value in found.items() if key in cls.__dataclass_fields__})
+        try:
+            record: Provenance = load(cls, stored)
+            _check_required(stored)
+        except ValueError as error:
+            advice = "the record is damaged; take it from its source again"
+            raise ConfigError(f"{where}: {error}; {advice}") from error
+        return record
 
 
-def collect(config: RunConfig, overrides: Sequence[str], data: dict[str, Any]) -> Provenance:
+def _check_required(stored: dict[str, Any]) -> None:
+    """Raises: ValueError naming the first of the keys `REQUIRED` that is missing, or of another type."""
+    for path, kind in REQUIRED.items():
+        value: Any = stored
+        for key in path.split("."):
+            value = value.get(key)
+        load(kind, value, path)
+
+
+def collect(config: RunConfig, overrides: Sequence[str], data: dict[str, Split]) -> Provenance:
     """Records this process, after `device.prepare`. The costly parts are read once per process.
 
-    data: hashes of every split, as `content.all_splits` gives them.
+    data: the splits, as `content.all_splits` describes them.
     """
     from finesweep.provenance.code import code
     from finesweep.provenance.content import model_content
@@ -75,7 +103,7 @@ def collect(config: RunConfig, overrides: Sequence[str], data: dict[str, Any]) -
     return Provenance(
         config=redact_values(to_dict(config)),
         overrides=[redact_urls(text) for text in overrides],
-        # The hold-out's is the same for all runs, so that trials share their rows.
+        # The seed of the hold-out is the same for all runs, so that trials share their rows.
         seeds={"seed": config.seed, "data.holdout": 0},
         machine=machine(config.trainer),
         packages=packages(),
@@ -86,31 +114,32 @@ def collect(config: RunConfig, overrides: Sequence[str], data: dict[str, Any]) -
 
 
 def is_result(name: str) -> bool:
-    """Whether a metric comes out the same when everything else is."""
+    """Whether a metric is equal in two equal runs. Times and the machine's load (`system/`) are not."""
     return not name.endswith(TIMES) and not name.startswith("system/")
 
 
 def history_hash(history: History) -> str:
+    """Hashes the metrics that are results, with their steps and values."""
     rows = sorted((name, step, float(value)) for (name, step), value in history.items() if is_result(name))
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def results(history: History, found: dict[str, Any]) -> dict[str, Any]:
-    """`found` and the metric history, of which the store has the values."""
+def with_metrics(results: Results, history: History) -> Results:
+    """Adds the names and the hash of the run's metrics; the MLflow store has their values."""
     names = sorted({name for name, _ in history if is_result(name)})
-    return found | {"metrics_sha256": history_hash(history), "metrics": names}
+    return replace(results, metrics_sha256=history_hash(history), metrics=names)
 
 
 def tags(record: Provenance) -> dict[str, str]:
-    """The key facts, as MLflow tags that runs can be found and compared by."""
+    """Returns the key facts as MLflow tags, by which runs can be searched and compared."""
     machine = record.machine
-    found = {
-        Tag.GIT_COMMIT: record.code["commit"],
-        Tag.DEVICE: (machine["gpu"] or {}).get("name", machine["device"]),
-        Tag.THREADS: machine["threads"],
-        Tag.CPU_CAPABILITY: machine["cpu_capability"],
+    values = {
+        Tag.GIT_COMMIT: record.code.commit,
+        Tag.DEVICE: machine.gpu.name if machine.gpu else machine.device,
+        Tag.THREADS: machine.threads,
+        Tag.CPU_CAPABILITY: machine.cpu_capability,
         Tag.TORCH: record.packages["torch"],
-        Tag.DATA_SHA256: record.data["train"]["sha256"],
-        Tag.WEIGHTS_SHA256: record.results.get("weights_sha256"),
+        Tag.DATA_SHA256: record.data["train"].sha256,
+        Tag.WEIGHTS_SHA256: record.results.weights_sha256,
     }
-    return {key: str(value) for key, value in found.items() if value is not None}
+    return {tag: str(value) for tag, value in values.items() if value is not None}

@@ -1,1 +1,1 @@
-"""Runs that are over: made again with a verdict, exported, compared."""
+"""Makes recorded runs again with a verdict, exports them, and compares them."""

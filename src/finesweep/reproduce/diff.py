@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from finesweep.provenance.differences import Change, brief, differences
+from finesweep.provenance.differences import brief, differences
+from finesweep.provenance.fields import Change
 from finesweep.reproduce.recorded_run import RecordedRun
 from finesweep.reproduce.render import columns
 from finesweep.reproduce.verdict import ONCE
@@ -12,39 +13,44 @@ SECTIONS = ("config", "data", "model", "code", "machine", "packages")
 
 @dataclass(frozen=True)
 class RunDiff:
-    """`finesweep diff --json`; fields may be added, these stay. `then` is the first run's."""
+    """The document of `finesweep diff --json`. Fields may be added, but none removed.
+
+    In each change, `then` is the value of the first run.
+    """
 
     run_ids: list[str]
     differences: list[Change]
-    results: list[Change]  # all of them, equal or not
+    results: list[Change]  # also of equal values
 
 
-def diff_runs(one: RecordedRun, other: RecordedRun) -> RunDiff:
-    then, now = _results(one), _results(other)
+def diff_runs(first: RecordedRun, second: RecordedRun) -> RunDiff:
+    then, now = _results(first), _results(second)
     results = [Change("results", name, then.get(name), now.get(name)) for name in {**then, **now}]
-    changes = differences(one.record, other.record, places=True)
-    return RunDiff([one.run_id, other.run_id], changes, results)
+    changes = differences(first.record, second.record, places=True)
+    return RunDiff([first.run_id, second.run_id], changes, results)
 
 
 def _results(recorded: RecordedRun) -> dict[str, object]:
-    """The best evaluation, the final score, what was predicted, and the weights."""
-    found: dict[str, object] = {"state": recorded.state}
+    """Returns the scores of the best evaluation, the final scores, the predictions' and weights' hashes."""
     best = next((step for name, step in recorded.history if name == ONCE), None)
-    found |= {"best evaluation at step": best} if best is not None else {}
-    for (name, step), value in sorted(recorded.history.items()):
-        if (name.startswith("eval_") and step == best) or name.startswith("final_"):
-            found[name] = value
+    scores = {
+        name: value
+        for (name, step), value in sorted(recorded.history.items())
+        if (name.startswith("eval_") and step == best) or name.startswith("final_")
+    }
     results = recorded.record.results
-    found |= {f"predictions, {name}": hashed for name, hashed in results.get("predictions", {}).items()}
-    return found | {"weights": results.get("weights_sha256")}
+    predictions = {f"predictions, {name}": sha256 for name, sha256 in (results.predictions or {}).items()}
+    at_step = {} if best is None else {"best evaluation at step": best}
+    return {"state": recorded.state, **at_step, **scores, **predictions, "weights": results.weights_sha256}
 
 
-def lines(found: RunDiff, names: tuple[str, str]) -> str:
-    parts = []
+def lines(diff: RunDiff, names: tuple[str, str]) -> str:
+    """Formats a diff as one table for each section; `names` head the columns of the two runs."""
+    tables = []
     for section in SECTIONS:
-        rows = [change for change in found.differences if change.section == section]
-        parts.append(_table(section, names, rows) if rows else f"{section}: the same")
-    return "\n\n".join([*parts, _table("results", names, found.results)])
+        rows = [change for change in diff.differences if change.section == section]
+        tables.append(_table(section, names, rows) if rows else f"{section}: the same")
+    return "\n\n".join([*tables, _table("results", names, diff.results)])
 
 
 def _table(section: str, names: tuple[str, str], rows: list[Change]) -> str:

@@ -2,13 +2,14 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from finesweep.config.parse import from_dict
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError
 from finesweep.machine import determinism
+from finesweep.provenance.fields import Machine
 from finesweep.provenance.record import Provenance
 from finesweep.reproduce.recorded_run import RecordedRun
 
@@ -17,53 +18,58 @@ ATEN = ("DEFAULT", "AVX2", "AVX512")
 
 
 def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingConfig) -> RunConfig:
-    """The recorded config with what the run found out filled in; `overrides`, ``key=value``, win.
+    """Rebuilds the recorded config with the threads, precision, device and model commit that were in use.
 
-    Raises: ConfigError for an argument that is not `key=value`.
+    `overrides`, ``key=value``, win over both. Raises: ConfigError for an override that cannot be applied.
     """
-    if wrong := [text for text in overrides if not is_override(text)]:
-        raise ConfigError(
-            f"{wrong[0]}: not an override; legal: key=value, as data.path=DIR or trainer.threads=2"
-        )
-    if places := [text for text in overrides if text.startswith("tracking.uri=")]:
-        raise ConfigError(f"{places[0]}: the new run goes to the store of --tracking-uri; give that instead")
-    plain, machine = recorded.record.config, recorded.record.machine
-    trainer = {key: machine[key] for key in ("threads", "precision", "device")}
-    pinned: dict[str, Any] = {"trainer": trainer, "predict": predicts(recorded.record)}
-    if commit := recorded.record.model.get("commit"):
-        pinned["model"] = {"revision": commit}
-    if recorded.folder:  # from another machine, whose places are not here
+    _check_overrides(overrides)
+    record, machine = recorded.record, recorded.record.machine
+    trainer = {"threads": machine.threads, "precision": machine.precision, "device": machine.device}
+    pinned: dict[str, Any] = {"trainer": trainer, "predict": predicts(record)}
+    if record.model.commit:
+        pinned["model"] = {"revision": record.model.commit}
+    if recorded.folder:  # it was exported from another machine, whose places may not exist here
         pinned |= {"cache_dir": RunConfig().cache_dir, "tracking": {"artifacts": TrackingConfig().artifacts}}
-    config = from_dict(plain, pinned, overrides=overrides)
+    config = from_dict(record.config, pinned, overrides=overrides)
     config.tracking.uri = tracking.uri
     return config
 
 
+def _check_overrides(overrides: Sequence[str]) -> None:
+    if wrong := [text for text in overrides if not is_override(text)]:
+        raise ConfigError(
+            f"{wrong[0]}: not an override; legal: key=value, as data.path=DIR or trainer.threads=2"
+        )
+    if stores := [text for text in overrides if text.startswith("tracking.uri=")]:
+        raise ConfigError(f"{stores[0]}: the new run goes to the store of --tracking-uri; give that instead")
+
+
 def is_override(text: str) -> bool:
+    """Whether a command-line argument has the form ``key=value``."""
     return re.match(r"\w[\w.]*=", text) is not None
 
 
 def predicts(record: Provenance) -> bool:
     """Whether the run predicted a test split."""
-    return len(record.results.get("predictions", {})) > 1
+    return len(record.results.predictions or {}) > 1
 
 
-def pin(machine: Mapping[str, Any], threads: int | None) -> None:
-    """Sets this process's environment as recorded, as far as this machine goes. Before torch computes.
+def pin(machine: Machine, threads: int | None) -> None:
+    """Sets this process's threads, variables and instruction sets as recorded. Call it before torch computes.
 
-    Instruction sets are only ever lowered: torch believes what it is told, and would die of an illegal
-    instruction. What a person has set here stays, and is named as a difference.
+    It only lowers instruction sets: torch would use one that this CPU lacks, and crash. Environment variables
+    that are set already stay as they are, and are named as differences.
     """
-    determinism.restore_variables(machine["variables"])
-    determinism.set_threads(threads or machine["threads"])
-    import torch  # computes nothing yet; ATen reads its variable when it first does
+    determinism.restore_variables(machine.variables)
+    determinism.set_threads(threads or machine.threads)
+    import torch  # the import computes nothing: ATen reads its variable at the first computation
 
     has_avx2, has_avx512 = torch.cpu._is_avx2_supported(), torch.cpu._is_avx512_supported()
     here = ATEN[2 if has_avx512 else 1 if has_avx2 else 0]
-    then = machine["cpu_capability"]
+    then = machine.cpu_capability
     if then in ATEN and ATEN.index(then) < ATEN.index(here):
         os.environ.setdefault("ATEN_CPU_CAPABILITY", then.lower())
-    _pin_onednn(machine["onednn"]["isa"])
+    _pin_onednn(machine.onednn.isa)
 
 
 def _pin_onednn(then: str | None) -> None:

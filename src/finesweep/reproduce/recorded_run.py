@@ -9,18 +9,22 @@ from typing import Any
 from finesweep.config.run import TrackingConfig, metric_key
 from finesweep.errors import ModelError, RunError
 from finesweep.hooks import RunState
-from finesweep.provenance.differences import Change
+from finesweep.provenance.fields import Change
 from finesweep.provenance.record import FILE, Provenance, history_hash, is_result
 from finesweep.tags import OWN_PREFIX, Kind, Tag
 
-RUN_FILE = "run.json"  # of an exported folder: what the MLflow store knows of the run
-RUN_ID = re.compile("[0-9a-f]{32}")  # it names a folder
+# Names in an exported folder.
+RUN_FILE = "run.json"  # the tags and metrics of the run in the MLflow store
+CONFIG = "run"  # a config named `config` would hide the project's own
+RUN_ID = re.compile("[0-9a-f]{32}")  # checked, because the id becomes the name of a folder
 FINISHED = (RunState.COMPLETE, RunState.PRUNED)
 History = dict[tuple[str, int], float]  # metric, step -> value
 
 
 @dataclass(frozen=True)
 class RecordedRun:
+    """A run that was made before: its record, its tags and its metrics."""
+
     run_id: str
     name: str
     state: str  # COMPLETE, PRUNED, INTERRUPTED, FAIL; empty while it runs
@@ -39,18 +43,18 @@ class RecordedRun:
 
     @property
     def value(self) -> float | None:
-        """The metric at the best evaluation; None for a run that was pruned."""
+        """The value of `data.metric` at the best evaluation; None for a run that was pruned."""
         return next((value for (name, _), value in self.history.items() if name == "best_value"), None)
 
     def check_finished(self) -> None:
-        """Raises: RunError for a run that has nothing to compare with."""
+        """Raises: RunError for a run that is not finished, or has no results to compare with."""
         if self.state not in FINISHED:
             words = {"": "still running, or killed", RunState.FAIL: "failed"}
             state = words.get(self.state, self.state.lower())
             raise RunError(
                 f"run {self.run_id}: not finished ({state}); legal: a run that is complete, or pruned"
             )
-        if not self.record.results:
+        if not self.record.has_results:
             raise RunError(f"run {self.run_id}: its {FILE} holds no results")
 
     def to_json(self) -> str:
@@ -61,14 +65,14 @@ class RecordedRun:
 
 
 def load_recorded_run(where: str, tracking: TrackingConfig) -> RecordedRun:
-    """`where`: a run's id, or an exported folder. Raises: RunError, ConfigError."""
+    """Loads a run; `where` is its id or an exported folder. Raises: RunError, ConfigError."""
     folder = Path(where)
     return _from_folder(folder) if folder.is_dir() else _from_store(where, tracking)
 
 
 def store_differences(recorded: RecordedRun) -> list[Change]:
     """Returns a change if the metrics in the store are no longer those that the run logged."""
-    then, now = recorded.record.results.get("metrics_sha256"), history_hash(recorded.history)
+    then, now = recorded.record.results.metrics_sha256, history_hash(recorded.history)
     return [] if then == now else [Change("results", "metrics in the store", then, now)]
 
 
@@ -77,7 +81,7 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
 
     run = find_run(tracking, run_id)
     tags = {key: value for key, value in run.data.tags.items() if key.startswith(OWN_PREFIX)}
-    _refuse_what_did_not_train(run_id, tags)
+    _check_trained(run_id, tags)
     try:
         text = TrackedRun(open_store(tracking), run_id).read_text(FILE)
     except ModelError as error:
@@ -86,14 +90,15 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
         ) from error
     record = Provenance.from_json(text, f"run {run_id}: {FILE}")
     state = tags.get(Tag.STATE, "")
-    # Others were logged by somebody else, later; a run that failed has no list of its own.
-    names = record.results.get("metrics", filter(is_result, run.data.metrics))
-    return RecordedRun(
-        run_id, str(run.info.run_name), state, tags, record, read_history(tracking, run_id, names)
-    )
+    names = record.results.metrics  # other metrics in the store were logged later, by others
+    if names is None:  # the run failed
+        names = list(filter(is_result, run.data.metrics))
+    history = read_history(tracking, run_id, names)
+    return RecordedRun(run_id, str(run.info.run_name), state, tags, record, history)
 
 
-def _refuse_what_did_not_train(run_id: str, tags: dict[str, str]) -> None:
+def _check_trained(run_id: str, tags: dict[str, str]) -> None:
+    """Raises: RunError for a run without a training of its own: a study's parent, or a reused value."""
     study = tags.get(Tag.STUDY)
     if tags.get(Tag.KIND) == Kind.STUDY:
         raise RunError(
@@ -109,15 +114,15 @@ def _refuse_what_did_not_train(run_id: str, tags: dict[str, str]) -> None:
 
 def _from_folder(folder: Path) -> RecordedRun:
     try:
-        found: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        stored: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         text = (folder / FILE).read_text(encoding="utf-8")
-        history = {(row["name"], int(row["step"])): float(row["value"]) for row in found["metrics"]}
-        known = found["run_id"], found["name"], found["state"], found["tags"]
-        if not RUN_ID.fullmatch(found["run_id"]) or not isinstance(found["state"], str):
-            raise ValueError(f"run_id {found['run_id']!r}, state {found['state']!r}")
+        history = {(row["name"], int(row["step"])): float(row["value"]) for row in stored["metrics"]}
+        run = stored["run_id"], stored["name"], stored["state"], stored["tags"]
+        if not RUN_ID.fullmatch(stored["run_id"]) or not isinstance(stored["state"], str):
+            raise ValueError(f"run_id {stored['run_id']!r}, state {stored['state']!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder}: no folder that `finesweep export` made ({error})") from error
-    recorded = RecordedRun(*known, Provenance.from_json(text, str(folder / FILE)), history, folder)
-    if recorded.record.results and store_differences(recorded):
+    recorded = RecordedRun(*run, Provenance.from_json(text, str(folder / FILE)), history, folder)
+    if recorded.record.has_results and store_differences(recorded):
         raise RunError(f"{folder / RUN_FILE}: its metrics are not those that {FILE} was written for")
     return recorded

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from finesweep.provenance.differences import Change, brief
+from finesweep.provenance.differences import brief
+from finesweep.provenance.fields import Change
 from finesweep.reproduce.seeds import SeedSpread
 from finesweep.reproduce.verdict import EXACT, MetricRow, Verdict
 
@@ -11,7 +12,7 @@ MOST = 8  # names listed in a line
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Cells in aligned columns, the first row as the header."""
+    """Aligns the cells of all rows in columns, and shortens long ones. The first row is the header."""
     cut = [[cell if len(cell) <= WIDEST else cell[: WIDEST - 3] + "..." for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
     return "\n".join(
@@ -28,19 +29,20 @@ def conditions(changes: Sequence[Change]) -> str:
     hints = [change.what for change in changes if not change.may_matter]
     table = "conditions: what differs and may change the result\n" + columns([("what", "then", "now"), *rows])
     more = f", and {len(hints) - MOST} more" if len(hints) > MOST else ""
-    other = f"conditions: also different, which should not matter: {', '.join(hints[:MOST])}{more}"
-    return "\n".join(text for text, shown in ((table, rows), (other, hints)) if shown)
+    harmless = f"conditions: also different, which should not matter: {', '.join(hints[:MOST])}{more}"
+    return "\n".join(text for text, shown in ((table, rows), (harmless, hints)) if shown)
 
 
-def verdict(found: Verdict) -> str:
-    table = columns([("metric", "step", "then", "now", "difference"), *map(_metric, found.metrics)])
-    lines = [table, "", f"weights: {_equal(found.weights)}"]
-    lines += [f"predictions, {name}: {_equal(pair)}" for name, pair in found.predictions.items()]
-    lines += [f"verdict: {found.verdict}"]
-    if found.verdict != EXACT:
-        lines += [f"tolerance: {found.tolerance:g}", f"likely cause: {found.cause}"]
-    lines += [f"it failed: {found.error}"] if found.error else []
-    return "\n".join([*lines, f"run: {found.reproduction_run_id}"])
+def verdict(verdict: Verdict) -> str:
+    """Formats every metric then and now, the weights, the predictions and the verdict."""
+    table = columns([("metric", "step", "then", "now", "difference"), *map(_metric, verdict.metrics)])
+    lines = [table, "", f"weights: {_equal(verdict.weights)}"]
+    lines += [f"predictions, {name}: {_equal(pair)}" for name, pair in verdict.predictions.items()]
+    lines += [f"verdict: {verdict.verdict}"]
+    if verdict.verdict != EXACT:
+        lines += [f"tolerance: {verdict.tolerance:g}", f"likely cause: {verdict.cause}"]
+    lines += [f"the new run failed: {verdict.error}"] if verdict.error else []
+    return "\n".join([*lines, f"run: {verdict.reproduction_run_id}"])
 
 
 def _metric(row: MetricRow) -> tuple[str, ...]:
@@ -65,18 +67,20 @@ def _equal(pair: dict[str, str | None]) -> str:
     return f"equal ({brief(then)})" if then == now else f"DIFFERENT ({brief(then)} then, {brief(now)} now)"
 
 
-def seed_spread(found: SeedSpread) -> str:
-    values = ["diverged" if one.value is None else f"{one.value:.4f}" for one in found.seeds]
-    rows = [(str(one.seed), value, one.run_id) for one, value in zip(found.seeds, values, strict=True)]
-    lines = [columns([("seed", found.metric, "run"), *rows]), ""]
-    spread = "" if found.std is None else f", std {found.std:.4f}"
-    mean = "" if found.mean is None else f"mean {found.mean:.4f}"
-    lines += [f"{len(rows)} new seeds: {mean}{spread}; the run itself: {found.value:.4f}"]
-    lines += [f"better than the run itself: {found.better} of {len(rows)}"]
-    if found.interval is not None:
-        low, high = found.interval
-        where = (
-            "outside: its seed was a lucky or an unlucky one" if found.luck else "within: an ordinary seed"
-        )
+def seed_spread(spread: SeedSpread) -> str:
+    """Formats the value of each seed, their mean and spread, and where the run's own value lies."""
+    rows = [
+        (str(seed.seed), "diverged" if seed.value is None else f"{seed.value:.4f}", seed.run_id)
+        for seed in spread.seeds
+    ]
+    lines = [columns([("seed", spread.metric, "run"), *rows]), ""]
+    mean = "" if spread.mean is None else f"mean {spread.mean:.4f}"
+    std = "" if spread.std is None else f", std {spread.std:.4f}"
+    lines += [f"{len(rows)} new seeds: {mean}{std}; the run itself: {spread.value:.4f}"]
+    lines += [f"better than the run itself: {spread.better} of {len(rows)}"]
+    if spread.interval is not None:
+        low, high = spread.interval
+        unusual = "outside: its seed was a lucky or an unlucky one"
+        where = unusual if spread.luck else "within: an ordinary seed"
         lines += [f"one more run would lie in {low:.4f} to {high:.4f}, 19 times of 20; this one is {where}"]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Trains a recorded run again, as an ordinary run that is linked to the original."""
+"""Trains a recorded run again, as a new run that is linked to the original."""
 
 import json
 import math
@@ -20,7 +20,7 @@ OUTPUTS = Path("outputs/reproductions")
 
 
 class Reproduction:
-    """`finesweep.hooks.RunHooks` of a run that repeats a recorded one."""
+    """The hooks (`finesweep.hooks.RunHooks`) of a run that repeats a recorded one."""
 
     stopping = False
 
@@ -28,7 +28,7 @@ class Reproduction:
         self.recorded, self.predicts, self.kind = recorded, predict, kind
         self.run_id = ""
         self._evaluations = 0
-        self._then = [
+        self._values_then = [
             value for (name, _), value in sorted(recorded.history.items()) if name == recorded.metric
         ]
 
@@ -43,8 +43,9 @@ class Reproduction:
     @property
     def tags(self) -> dict[str, str]:
         linked = {Tag.KIND: self.kind, Tag.REPRODUCES: self.recorded.run_id}
-        # MLflow's UI then shows it under the original; a run of another store it could not show.
-        return linked | ({} if self.recorded.folder else {Tag.PARENT_RUN_ID: self.recorded.run_id})
+        if self.recorded.folder:  # the original is in another store
+            return linked
+        return linked | {Tag.PARENT_RUN_ID: self.recorded.run_id}  # MLflow's UI shows it under the original
 
     def check(self) -> None: ...
 
@@ -54,13 +55,14 @@ class Reproduction:
     def progress(self, **fields: float | str) -> None: ...
 
     def evaluated(self, value: float, progress: float) -> None:
-        """Raises: TrialPruned where the original was."""
+        """Prints the value beside the recorded one. Raises: TrialPruned where the original was pruned."""
         self._evaluations += 1
-        then = self._then[self._evaluations - 1] if self._evaluations <= len(self._then) else math.nan
-        told = f"{self.recorded.metric} {value:.6g}, then {then:.6g}"
-        print(f"{progress:4.0%} trained: {told}", file=sys.stderr, flush=True)
-        repeats = self.kind == Kind.REPRODUCTION and self.recorded.state == RunState.PRUNED
-        if repeats and self._evaluations == len(self._then):
+        count = len(self._values_then)
+        then = self._values_then[self._evaluations - 1] if self._evaluations <= count else math.nan
+        values = f"{self.recorded.metric} {value:.6g}, then {then:.6g}"
+        print(f"{progress:4.0%} trained: {values}", file=sys.stderr, flush=True)
+        is_pruned = self.kind == Kind.REPRODUCTION and self.recorded.state == RunState.PRUNED
+        if is_pruned and self._evaluations == count:
             raise TrialPruned
 
     def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None: ...
@@ -72,44 +74,58 @@ class Reproduction:
 def rerun(
     recorded: RecordedRun, config: RunConfig, overrides: list[str], kind: str = Kind.REPRODUCTION
 ) -> RecordedRun:
-    """Trains, as `kind` reproduction or reseed, and returns the record, also of one that diverges.
+    """Trains the run again and loads the new run, also if it was pruned, or its loss diverged.
 
-    Raises what else `run` raises.
+    kind: reproduction or reseed. Side effects: those of `training.run`, in a new folder under `OUTPUTS`; the
+    checkpoints of an interrupted run and of a reseed are deleted. Raises: OutputError, and what `run` raises.
     """
-    from finesweep.training.run import run
+    hooks = Reproduction(recorded, kind, kind == Kind.REPRODUCTION and _predicted_or_scored(recorded))
+    folder = _new_folder(recorded.run_id)
+    try:
+        _run(config, folder.resolve(), [*recorded.record.overrides, *overrides], hooks)
+    except (TrialPruned, ArithmeticError):
+        pass  # the new run's state says so
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)  # an interrupted reproduction is never resumed
+        raise
+    if kind == Kind.RESEED:
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    return load_recorded_run(hooks.run_id, config.tracking)
 
-    scored = predicts(recorded.record) or any(name.startswith("final_") for name, _ in recorded.history)
-    trial = Reproduction(recorded, kind, kind == Kind.REPRODUCTION and scored)
-    folder = OUTPUTS / recorded.run_id / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
+
+def _predicted_or_scored(recorded: RecordedRun) -> bool:
+    return predicts(recorded.record) or any(name.startswith("final_") for name, _ in recorded.history)
+
+
+def _new_folder(run_id: str) -> Path:
+    folder = OUTPUTS / run_id / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        where = "start it where you can write, and say where the run is: --tracking-uri"
-        raise OutputError(f"{folder}: cannot be written ({error.strerror}); {where}") from error
-    token = current_hooks.set(trial)
+        advice = "start the command in a folder that can be written, and name the store with --tracking-uri"
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}); {advice}") from error
+    return folder
+
+
+def _run(config: RunConfig, folder: Path, overrides: list[str], hooks: Reproduction) -> None:
+    from finesweep.training.run import run
+
+    token = current_hooks.set(hooks)
     try:
-        run(config, folder.resolve(), [*recorded.record.overrides, *overrides])
-    except (TrialPruned, ArithmeticError):
-        pass  # its state says so
-    except KeyboardInterrupt:
-        shutil.rmtree(folder, ignore_errors=True)  # nothing goes on from its checkpoints
-        raise
+        run(config, folder, overrides)
     finally:
         current_hooks.reset(token)
-    if kind == Kind.RESEED:
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # only its value is wanted
-    return load_recorded_run(trial.run_id, config.tracking)
 
 
-def record_verdict(found: Verdict, tracking: TrackingConfig) -> None:
-    """On the new run: the whole verdict as an artifact, its essence as tags and as the UI's description."""
+def record_verdict(verdict: Verdict, tracking: TrackingConfig) -> None:
+    """Logs the verdict in the new run: whole as an artifact, in short as tags and as MLflow's description."""
     from finesweep.tracking import TrackedRun, open_store
 
-    tracked = TrackedRun(open_store(tracking), found.reproduction_run_id)
-    tracked.log_text(json.dumps(found.to_dict(), indent=1) + "\n", "reproduction.json")
-    tags = {Tag.VERDICT: found.verdict}
-    note = f"Reproduction of run {found.run_id}: **{found.verdict}**"
-    if found.cause:
-        tags[Tag.CAUSE] = found.cause
-        note += f". Likely cause: {found.cause}"
+    tracked = TrackedRun(open_store(tracking), verdict.reproduction_run_id)
+    tracked.log_text(json.dumps(verdict.to_dict(), indent=1) + "\n", "reproduction.json")
+    tags = {Tag.VERDICT: verdict.verdict}
+    note = f"Reproduction of run {verdict.run_id}: **{verdict.verdict}**"
+    if verdict.cause:
+        tags[Tag.CAUSE] = verdict.cause
+        note += f". Likely cause: {verdict.cause}"
     tracked.set_tags(tags | {Tag.NOTE: note})

@@ -3,20 +3,21 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from finesweep.provenance.differences import Change, cause
+from finesweep.provenance.differences import cause
+from finesweep.provenance.fields import Change
 from finesweep.reproduce.recorded_run import RecordedRun
 
 EXACT, WITHIN_TOLERANCE, DIFFERENT = "EXACT", "WITHIN_TOLERANCE", "DIFFERENT"
 # Other threads or instruction sets moved losses and scores by up to 0.013 (10 comparisons, 1 to 5 epochs of
 # the demo task, RTE and MRPC); another seed moved some score by 0.13 to 0.64.
 TOLERANCE = 0.02
-UNBOUNDED = "grad_norm"  # of one batch: it moved by 0.34 where no score moved at all
-ONCE = "best_value"  # logged at the step of the best evaluation, which may have moved
+UNBOUNDED = "grad_norm"  # the gradient norm of a single batch moved by 0.34 where no score moved at all
+ONCE = "best_value"  # it is logged once, at the step of the best evaluation, which may be another one now
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric at one evaluation; `step` is None for what is logged once."""
+    """The values of one metric at one step, then and now. `step` is None for the metric `ONCE`."""
 
     name: str
     step: int | None
@@ -34,26 +35,27 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`finesweep reproduce --json`; fields may be added, these stay."""
+    """The document of `finesweep reproduce --json`. Fields may be added, but none removed."""
 
     verdict: str
     run_id: str
     reproduction_run_id: str
     metrics: list[MetricRow]
     changes: list[Change]
-    weights: dict[str, str | None]  # SHA-256, then and now; None of a pruned run
-    predictions: dict[str, dict[str, str | None]]  # of each split or file, SHA-256 then and now
+    weights: dict[str, str | None]  # SHA-256 `then` and `now`; None for a pruned run
+    predictions: dict[str, dict[str, str | None]]  # SHA-256 `then` and `now`, by split or file
     tolerance: float
     cause: str | None  # None if EXACT
-    error: str | None = None  # of a training that diverged
+    error: str | None = None  # the error of a training that diverged
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def judge(then: RecordedRun, now: RecordedRun, changes: list[Change], tolerance: float) -> Verdict:
+    """Compares metrics, weights and predictions of two runs; `changes` are the possible causes."""
     rows = metric_rows(then, now)
-    weights = {"then": _weights(then), "now": _weights(now)}
+    weights = {"then": then.record.results.weights_sha256, "now": now.record.results.weights_sha256}
     predictions = _predictions(then, now)
     same = weights["then"] == weights["now"] and all(p["then"] == p["now"] for p in predictions.values())
     if same and now.error is None and all(row.then == row.now for row in rows):
@@ -68,26 +70,21 @@ def judge(then: RecordedRun, now: RecordedRun, changes: list[Change], tolerance:
 
 
 def metric_rows(then: RecordedRun, now: RecordedRun) -> list[MetricRow]:
-    """Every metric that either run logged, at each step, in the order of the training."""
-    one, other = _comparable(then), _comparable(now)
-    keys = sorted({**one, **other}, key=lambda key: (key[1] is None, key[1] or 0, key[0]))
-    return [MetricRow(name, step, one.get((name, step)), other.get((name, step))) for name, step in keys]
+    """Pairs the values of every metric that either run logged at a step, in the order of the steps."""
+    values_then, values_now = _comparable(then), _comparable(now)
+    keys = sorted({**values_then, **values_now}, key=lambda key: (key[1] is None, key[1] or 0, key[0]))
+    return [MetricRow(*key, values_then.get(key), values_now.get(key)) for key in keys]
 
 
 def _comparable(recorded: RecordedRun) -> dict[tuple[str, int | None], float]:
     return {(name, None if name == ONCE else step): value for (name, step), value in recorded.history.items()}
 
 
-def _weights(recorded: RecordedRun) -> str | None:
-    found = recorded.record.results.get("weights_sha256")
-    return str(found) if found else None
-
-
 def _predictions(then: RecordedRun, now: RecordedRun) -> dict[str, dict[str, str | None]]:
-    """Of what both have: one run was begun by an older finesweep, the other was told not to predict."""
-    one, other = (recorded.record.results.get("predictions", {}) for recorded in (then, now))
-    return {
-        name: {"then": one[name], "now": other.get(name)}
-        for name in sorted(one)
-        if one[name] and name in other
-    }
+    """Pairs the hashes of predictions that both runs have.
+
+    One run may have been told not to predict. A hash is empty if an older finesweep began the training.
+    """
+    hashes_then, hashes_now = (run.record.results.predictions or {} for run in (then, now))
+    shared = [name for name in sorted(hashes_then) if hashes_then[name] and name in hashes_now]
+    return {name: {"then": hashes_then[name], "now": hashes_now[name]} for name in shared}

@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
 from filelock import FileLock
@@ -15,6 +14,7 @@ from finesweep.config.run import RunConfig
 from finesweep.data import Splits, encode
 from finesweep.errors import DataError
 from finesweep.provenance.content import all_splits
+from finesweep.provenance.fields import Split
 from finesweep.tasks import Task, task_of
 from finesweep.training.model import load_tokenizer
 from finesweep.training.preflight import check_data, check_model
@@ -38,7 +38,7 @@ class Inputs:
         return self.splits.labels or ["value"]
 
     @cached_property
-    def content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Split]:
         """Hashes of all splits, for the run's provenance."""
         return all_splits(self.splits, self.train, self.eval)
 

@@ -92,7 +92,7 @@ def _final_metrics(config: RunConfig, inputs: Inputs, trainer: Trainer) -> dict[
 def _encoded(config: RunConfig, inputs: Inputs, name: str, rows: Dataset) -> Dataset:
     """Encodes a split, and adds the hashes of the encoded rows to the run's provenance."""
     dataset = encoded(config, inputs.task, inputs.tokenizer, rows, name)
-    inputs.content[name]["encoded"] = column_hashes(dataset)
+    inputs.content[name].encoded = column_hashes(dataset)  # the run's record holds the same object
     return dataset
 
 

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, ModelError
 from finesweep.io.atomic import write_text
 from finesweep.provenance import FILE, Provenance, collect
 from finesweep.provenance.code import find_checkout
-from finesweep.provenance.differences import while_interrupted
-from finesweep.provenance.record import results, tags
+from finesweep.provenance.differences import changes_while_interrupted
+from finesweep.provenance.fields import Results
+from finesweep.provenance.record import tags, with_metrics
 from finesweep.tracking import TrackedRun, read_history
 from finesweep.training.inputs import Inputs
 from finesweep.training.predict import Predicted
@@ -30,9 +30,9 @@ def log_provenance(
     return record
 
 
-def log_results(record: Provenance, tracked: TrackedRun, found: dict[str, Any]) -> None:
-    """Adds the metrics and `found` (hashes of weights and predictions) to the record, and logs it again."""
-    record.results = results(tracked.history, found)
+def log_results(record: Provenance, tracked: TrackedRun, results: Results) -> None:
+    """Adds the results and the metrics of the run to the record, and logs it again."""
+    record.results = with_metrics(results, tracked.history)
     tracked.log_text(record.to_json(), FILE)
     tracked.set_tags(tags(record))
 
@@ -43,7 +43,7 @@ def keep_provenance(record: Provenance, folder: Path, resumes: bool) -> None:
     if resumes and file.is_file():
         with suppress(ConfigError):  # a record of another version cannot be compared
             earlier = Provenance.from_json(file.read_text(encoding="utf-8"), str(file))
-            record.mixed = while_interrupted(earlier, record)
+            record.mixed = changes_while_interrupted(earlier, record)
     write_text(file, record.to_json())
 
 
@@ -55,10 +55,10 @@ def amend_results(tracked: TrackedRun, tracking: TrackingConfig, predicted: Pred
     tracked.log_metrics(predicted.metrics, step=0)
     with suppress(ModelError, ConfigError):
         record = Provenance.from_json(tracked.read_text(FILE), f"run {tracked.run_id}: {FILE}")
-        record.results.setdefault("predictions", {}).update(predicted.hashes)
+        record.results.predictions = (record.results.predictions or {}) | predicted.hashes
         scores = {(name, 0): value for name, value in predicted.metrics.items()}
-        history = read_history(tracking, tracked.run_id, record.results["metrics"])
-        record.results = results(history | scores, record.results)
+        history = read_history(tracking, tracked.run_id, record.results.metrics or ())
+        record.results = with_metrics(record.results, history | scores)
         tracked.log_text(record.to_json(), FILE)
     for path in predicted.submissions:
         tracked.log_file(path, "submission")

@@ -15,6 +15,7 @@ from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
 from finesweep.machine import device
 from finesweep.provenance import Provenance
+from finesweep.provenance.fields import Results
 from finesweep.tasks import Scorer, score_name
 from finesweep.tracking import STATUSES, TrackedRun, open_run, state_of
 from finesweep.training import recording
@@ -70,7 +71,7 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
         try:
             trained = _train(config, inputs, output_dir, tracked, record)
         except TrialPruned:
-            recording.log_results(record, tracked, {"pruned": True})
+            recording.log_results(record, tracked, Results(pruned=True))
             raise
         result.add_training(trained)
         trial = current_hooks.get()
@@ -81,7 +82,7 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             result.add_predictions(predicted)
             predictions |= predicted.hashes
         weights = checkpoint.weights_sha256(trained.checkpoint)
-        recording.log_results(record, tracked, {"weights_sha256": weights, "predictions": predictions})
+        recording.log_results(record, tracked, Results(weights_sha256=weights, predictions=predictions))
         result.status = STATUSES[RunState.COMPLETE]
         _write(result, output_dir)  # before the run is closed, so that every closed run has one
     return result

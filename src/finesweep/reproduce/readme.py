@@ -1,0 +1,89 @@
+"""Writes the README.md of an exported run."""
+
+import shlex
+
+from finesweep.provenance.fields import Machine
+from finesweep.reproduce.recorded_run import CONFIG, RecordedRun
+from finesweep.tags import Tag
+
+README = """# Run {run_id}
+
+`{name}`, {origin}: {value}. It was made with `{command}`
+on {machine};
+Python {python}, torch {torch}.
+
+## Make it again
+
+In a checkout of the code (finesweep {version}), with this folder as DIR:
+
+```bash
+git checkout {commit}
+{apply_patch}pip install -c DIR/constraints.txt -e .
+finesweep reproduce {arguments}
+```
+
+Paths in the last command are those of the machine where the run was made: put yours there. finesweep
+checks that data and model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERANCE or
+DIFFERENT.
+
+## Contents
+
+- `provenance.json`: config, seeds, machine, packages, code, hashes of data, model and results
+- `run.json`: every metric at every step
+- `{config}.yaml`: the whole config, for `python train.py --config-dir DIR --config-name {config}`
+- `checkpoint/`: the best evaluation's model; loads with `from_pretrained`
+- `submission/`: the predictions of the test split, if the run made any
+- `constraints.txt`: the packages, for `pip install -c`
+- `git.diff`: the changes that were not committed, if there were any
+{missing}"""
+
+
+def readme(recorded: RecordedRun, missing: list[str]) -> str:
+    """Returns the README of an exported run; `missing` are the files that the run has not kept."""
+    record = recorded.record
+    has_patch = record.code.patch_sha256 is not None and "git.diff" not in missing
+    return README.format(
+        run_id=recorded.run_id,
+        name=recorded.name,
+        origin=_origin(recorded),
+        value=_value(recorded),
+        command=shlex.join(["python", "train.py", *record.overrides]),
+        machine=_machine(record.machine),
+        python=record.machine.python,
+        torch=record.packages["torch"],
+        version=record.packages.get("finesweep", ""),
+        commit=record.code.commit or "COMMIT  # it ran outside of a git checkout: any commit of that time",
+        apply_patch="git apply DIR/git.diff\n" if has_patch else "",
+        arguments=shlex.join(["DIR", *_needed_overrides(recorded)]),
+        config=CONFIG,
+        missing="".join(f"- `{part}`: the run has not kept it\n" for part in missing),
+    )
+
+
+def _origin(recorded: RecordedRun) -> str:
+    tags = recorded.tags
+    if Tag.REPRODUCES in tags:
+        return f"{tags[Tag.KIND]} of run {tags[Tag.REPRODUCES]}"
+    if Tag.STUDY in tags:
+        return f"trial {tags.get(Tag.TRIAL)} of study `{tags[Tag.STUDY]}`"
+    return "a single run"
+
+
+def _value(recorded: RecordedRun) -> str:
+    metric = recorded.record.config["data"]["metric"]
+    return "pruned" if recorded.value is None else f"{metric} {recorded.value:.6f}"
+
+
+def _machine(machine: Machine) -> str:
+    gpu = [machine.gpu.name, f"CUDA {machine.gpu.cuda}"] if machine.gpu else []
+    threads = f"{machine.threads} threads"
+    return ", ".join([machine.platform, machine.cpu, threads, machine.cpu_capability, *gpu])
+
+
+def _needed_overrides(recorded: RecordedRun) -> list[str]:
+    """Returns the overrides that name files, which lie elsewhere on another machine."""
+    config = recorded.record.config
+    overrides = [f"data.path={config['data']['path']}"] if config["data"]["path"] else []
+    if recorded.record.model.source == "folder":
+        overrides.append(f"model.name_or_path={config['model']['name_or_path']}")
+    return overrides
