@@ -1,1 +1,1 @@
-"""The `finesweep` command; one file a verb."""
+"""Implements the `finesweep` command; each verb has a file of its own."""

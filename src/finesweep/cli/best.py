@@ -1,4 +1,4 @@
-"""`finesweep best`: the best trial of a study."""
+"""`finesweep best`: shows the best trial of a study."""
 
 from dataclasses import asdict
 

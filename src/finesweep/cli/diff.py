@@ -1,4 +1,4 @@
-"""`finesweep diff`: two runs side by side."""
+"""`finesweep diff`: compares two runs."""
 
 from dataclasses import asdict
 

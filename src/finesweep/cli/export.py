@@ -1,4 +1,4 @@
-"""`finesweep export`: a run as a folder."""
+"""`finesweep export`: writes a run to a folder."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The options that several verbs share, each defined once."""
+"""Defines the options that several verbs share."""
 
 import click
 

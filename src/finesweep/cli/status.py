@@ -1,4 +1,4 @@
-"""`finesweep status`: the state of a study's trials."""
+"""`finesweep status`: shows the state of a study's trials."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""`finesweep submit`: the files that a benchmark's server takes."""
+"""`finesweep submit`: writes the files that a benchmark's server accepts."""
 
 import shutil
 from dataclasses import asdict, dataclass

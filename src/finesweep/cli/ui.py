@@ -1,4 +1,4 @@
-"""`finesweep ui`: MLflow's own user interface."""
+"""`finesweep ui`: serves MLflow's user interface."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ from finesweep.errors import StudyError
 def ui(tracking: TrackingConfig, port: int) -> None:
     """Serve MLflow's user interface.
 
-    It shows the store of the runs until Ctrl-C. It listens on 127.0.0.1 alone, for it knows no passwords.
+    It shows the store of the runs until Ctrl-C. It has no authentication, so it listens on 127.0.0.1 alone.
     """
     from finesweep.tracking import open_store
 

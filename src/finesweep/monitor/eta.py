@@ -1,4 +1,4 @@
-"""Estimates of the time left, of a trial and of a study, in seconds; None while nothing is known."""
+"""Estimates the time left of a trial and of a study, in seconds; None while nothing is known."""
 
 import statistics
 from collections.abc import Iterator

@@ -92,7 +92,7 @@ def _param_importances(search: Study, name: str) -> None:
 def _pareto_front(search: Study, names: list[str], index: int) -> None:
     """Plots an objective over the first.
 
-    A trial on the front for a third objective alone looks beaten here.
+    A trial that is on the front because of a third objective seems to be beaten here.
     """
     pictures.plot_pareto_front(
         search,

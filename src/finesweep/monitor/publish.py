@@ -1,4 +1,4 @@
-"""A study's results as artifacts of its parent run: the best trial, the Pareto front, the plots."""
+"""Logs a study's results as artifacts of its parent run: the best trial, the Pareto front, the plots."""
 
 import json
 import tempfile
@@ -14,7 +14,7 @@ from finesweep.tracking import TrackedRun
 
 
 def publish(study: Study, parent: TrackedRun, conclusion: Conclusion | None = None) -> None:
-    """Logs best.json, pareto.json and plots/; with the submissions and metrics of a finish step."""
+    """Logs best.json, pareto.json and plots/, with the submissions and metrics of the finish step."""
     document = best(study)
     if conclusion:
         document = replace(

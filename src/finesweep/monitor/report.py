@@ -20,7 +20,7 @@ STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RU
 
 @dataclass
 class Confirmed:
-    """A candidate over new seeds; the value that it was chosen for is not among them."""
+    """A candidate trained with new seeds; the value that it was chosen for does not count."""
 
     trial: int
     mean: float
@@ -30,7 +30,7 @@ class Confirmed:
 
 @dataclass
 class Best:
-    """`finesweep best --json`; fields may be added, these stay."""
+    """The content of `finesweep best --json`; fields may be added, but none removed or renamed."""
 
     study: str
     metric: str
@@ -54,7 +54,7 @@ class Best:
 
 @dataclass
 class Status:
-    """`finesweep status --json`; fields may be added, these stay."""
+    """The content of `finesweep status --json`; fields may be added, but none removed or renamed."""
 
     study: str
     n_trials: int
@@ -73,7 +73,7 @@ class Status:
 
 
 def describe(study: Study) -> Status:
-    """Raises: StudyError for a study that finesweep did not make."""
+    """Describes the state of a study. Raises: StudyError for a study that finesweep did not make."""
     record = StudyRecord(study)
     n_trials = record.n_trials
     trials = study.get_trials(deepcopy=False)
@@ -98,7 +98,7 @@ def describe(study: Study) -> Status:
 
 
 def best(study: Study) -> Best:
-    """Raises: StudyError if no trial is complete yet."""
+    """Describes the best trial. Raises: StudyError if no trial is complete yet."""
     record = StudyRecord(study)
     config = record.confirm or ConfirmConfig()
     first = winner(study, config)

@@ -136,7 +136,7 @@ class RunningTrial:
         return outcome.state
 
     def sign_off(self, outcome: Outcome) -> None:
-        """Raises: TrialLost."""
+        """Writes how the run ended into the trial. Raises: TrialLost."""
         self._write_heartbeat()
         self.queue.sign_off(self.trial.number, outcome)
         self.outcome = outcome
