@@ -36,7 +36,7 @@ def ready_mlflow_tables() -> None:
 
 @pytest.fixture(autouse=True)
 def same_environment() -> Iterator[None]:
-    """Undoes what a run sets in the environment (threads, kernels): later processes start without it."""
+    """Restores the environment after each test, for a run sets threads and kernels there."""
     before = dict(os.environ)
     yield
     os.environ.clear()

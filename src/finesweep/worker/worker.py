@@ -70,7 +70,8 @@ class Worker:
         self.tags = self.placement.take(int(job.job.num))
         with stop.listening(self.command):
             ended, out_of_memory = self.work()
-            while out_of_memory:  # only a new process surely has the GPU's memory free
+            # Only a new process surely has the GPU's memory free.
+            while out_of_memory and not self.queue().is_over():
                 with suppress(BrokenProcessPool):  # it was killed; the next one recovers its trial
                     more, out_of_memory = in_fresh_process(self.work)
                     ended += more
