@@ -221,15 +221,18 @@ def fork_for_launcher(fds: list[int]) -> bool:
     return True
 
 
-def become(command: Command, fds: list[int]) -> None:
-    """Makes this forked process the one that was wanted, up to its first line of Python."""
+def become(command: Command, fds: list[int], imported: dict[str, str]) -> None:
+    """Makes this forked process the one that was wanted, up to its first line of Python.
+
+    imported: the environment variables that the imports set.
+    """
     if command.new_session:
         os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _place(fds, command.fds)
     os.chdir(command.cwd)
     os.environ.clear()
-    os.environ.update(command.environ)
+    os.environ.update(imported | command.environ)
 
 
 def _place(fds: list[int], numbers: list[int]) -> None:
@@ -291,17 +294,19 @@ def run(argv: list[str]) -> None:
 
 
 def main() -> None:
+    before = dict(os.environ)
     for name in PRELOADED:
         importlib.import_module(name)
+    imported = {name: value for name, value in os.environ.items() if name not in before}
     ready_tables.copy_from_now_on(eager=True)  # before it forks
     gc.collect()
     gc.freeze()  # a collection in a fork does not visit, and so copy, what was imported
     channel = socket.socket(fileno=int(sys.argv[1]))
     command, fds = serve(channel, fork_for_test)
-    become(command, fds)
+    become(command, fds, imported)
     while more := offer_workers():
         command, fds = more
-        become(command, fds)
+        become(command, fds, imported)
     run(command.argv)
 
 
