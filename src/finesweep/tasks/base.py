@@ -38,6 +38,7 @@ class Task(ABC):
     is_pretokenized: ClassVar[bool] = False  # whether a row's text is a list of words
     has_names: ClassVar[bool] = True  # whether labels are names, not numbers
     stratifies: ClassVar[bool] = False  # whether a hold-out takes its share from each label's rows
+    blank_text: Any = ""  # a text without words
     text_feature: Any = Value("string")  # the `datasets` feature of a text
     label_feature: Any  # the feature of a label as read: names, or a number
     id_feature: Any  # the feature of a label as the model learns it: ids, or a number
