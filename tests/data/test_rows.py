@@ -16,8 +16,10 @@ from processes import ROOT
 
 from finesweep.config.run import DataConfig, DataSource, Empty, ProblemType
 from finesweep.data import Splits, load_splits
+from finesweep.data.overview import overview, suspicions
 from finesweep.data.split import held_counts
 from finesweep.errors import ConfigError, DataError
+from finesweep.tasks import task_of
 
 CASES = ROOT / "tests" / "cases"
 BASE = DataConfig(
@@ -313,3 +315,36 @@ def test_each_label_keeps_a_row_in_train(sizes: list[int], share: float, counts:
     held = held_counts(sizes, share, Random(0))
     assert all(count < size for count, size in zip(held, sizes, strict=True))
     assert abs(sum(held) - sum(counts)) <= 1
+
+
+def test_whole_numbers_that_are_mostly_different_are_no_labels(tmp_path: Path) -> None:
+    path = table(tmp_path, ".csv", ["a"] * 30, list(range(250_000, 250_030)))
+    with pytest.raises(DataError, match="30 different numbers on 30 rows; .*problem_type=regression"):
+        load(path)
+
+
+def sentences(path: Path, **keys: Any) -> str:
+    config = replace(BASE, path=str(path), **keys)
+    splits, task = load_splits(config), task_of(config)
+    return "\n".join([*overview(config, splits, task), *suspicions(config, splits, task)])
+
+
+def test_what_a_run_is_about_to_train_on_is_shown_without_any_text(tmp_path: Path) -> None:
+    path = CASES / "one_class_validation.csv"
+    shown = sentences(path, train_split="train[:8]", eval_split="train[8:]")
+    assert (
+        "data mine: train 8 rows; eval 4 rows\ndata mine: text -> label\nlabels of train: x 4, y 4\n" in shown
+    )
+    assert "labels of eval: x 4, y 0" in shown
+    assert "the 4 rows that select the best checkpoint have only the label 'x'" in shown
+    assert "row 3" not in shown
+    odd = table(tmp_path, ".csv", ["a", "a", "b", "c"], ["None", "Yes", "yes", "yes"])
+    shown = sentences(odd)
+    assert "2 of 3 labels are on a single row of train" in shown
+    assert "differ in upper and lower case alone: Yes, yes" in shown
+    assert "the label 'None' is a name here" in shown
+    assert "2 rows of train have a text that is there with another label" in shown
+    assert "4 of 4 rows of eval have a text that is in train" in shown
+    same = sentences(written(tmp_path, "n.csv", "text,label\na,3\na,3\n"), **REGRESSION)
+    assert "numbers of train: mean 3, standard deviation 0, 3 to 3" in same
+    assert "all rows of eval have the same number" in same and "'text' is the same on all rows" in same

@@ -11,8 +11,10 @@ from finesweep.data.source import LABEL, Source, make_dataset
 from finesweep.data.split import Part
 from finesweep.errors import ConfigError, DataError
 from finesweep.tasks.base import Task, in_order
+from finesweep.tasks.cells import is_number
 
 _LISTED = 30  # label names in a message
+_MANY = 20  # so many whole numbers, most of them on one row only, are no labels
 
 
 def label_names(config: DataConfig, source: Source, train: Sequence[Part], task: Task) -> list[str] | None:
@@ -41,6 +43,12 @@ def label_names(config: DataConfig, source: Source, train: Sequence[Part], task:
         raise DataError(
             f"{source.where(train[0].split)}: data.train_split={config.train_split!r} has {only} in column "
             f"{config.label_column!r}; a classifier needs at least two different labels"
+        )
+    if len(counts) >= _MANY and len(counts) > counts.total() / 2 and all(map(is_number, counts)):
+        raise DataError(
+            f"{source.where(train[0].split)}: column {config.label_column!r} holds {len(counts)} different "
+            f"numbers on {counts.total()} rows; to predict numbers, set data.problem_type=regression "
+            "data.metric=pearson; if they are names, list all of them in data.labels"
         )
     return in_order(counts)
 

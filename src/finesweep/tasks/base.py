@@ -90,6 +90,19 @@ class Task(ABC):
             "label2id": {name: index for index, name in enumerate(names)},
         }
 
+    @property
+    def is_standardized(self) -> bool:
+        """Whether the model learns numbers in another unit than that of the data."""
+        return False
+
+    def fitted(self, labels: Any) -> Task:
+        """Returns the task with what it takes from the encoded labels of the training rows."""
+        return self
+
+    def learned(self, rows: Dataset) -> Dataset:
+        """Returns encoded rows with "labels" as the model learns them."""
+        return rows
+
     def collator(self, tokenizer: PreTrainedTokenizerBase) -> Any:
         """Returns the data collator, which pads rows to a batch."""
         from transformers import DataCollatorWithPadding

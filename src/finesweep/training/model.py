@@ -99,6 +99,7 @@ def _architecture(
     else:
         try:
             architecture = AutoConfig.from_pretrained(config.name_or_path, revision=config.revision, **head)
+            architecture.update(head)  # `from_pretrained` leaves out the keys that a config class lacks
         except (OSError, ValueError, KeyError) as error:
             raise _unusable(config, "config.json", error) from error
     _set_dropout(config, architecture)
