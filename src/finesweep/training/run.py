@@ -72,6 +72,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             trained = _train(config, inputs, output_dir, tracked, record)
         except TrialPruned:
             recording.log_results(record, tracked, Results(pruned=True))
+            result.status = STATUSES[RunState.PRUNED]
+            _write(result, output_dir)  # before the run is closed, like that of a whole training
             raise
         result.add_training(trained)
         trial = current_hooks.get()
