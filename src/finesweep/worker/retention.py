@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.errors import ConfigError
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
+from finesweep.io.reading import Unreadable, read_object
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.storage import best_first, pareto_front
@@ -66,8 +67,14 @@ def checkpoint_of(trial: FrozenTrial) -> Path | None:
 
 
 def _forget(result: Path) -> None:
-    if result.is_file():
-        write_text(result, json.dumps(json.loads(result.read_text()) | {"checkpoint": None}, indent=2) + "\n")
+    if not result.exists():
+        return
+    try:
+        content = read_object(result)
+    except Unreadable as error:
+        log.warning("%s stays as it is, for it is damaged: %s", result, error)
+        return
+    write_text(result, json.dumps(content | {"checkpoint": None}, indent=2) + "\n")
 
 
 def check_candidates(study: Study, top_k: int) -> None:
