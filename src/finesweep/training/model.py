@@ -17,7 +17,7 @@ from transformers import (
 
 from finesweep.config.run import Architecture, Init, ModelConfig
 from finesweep.data import Splits
-from finesweep.errors import ConfigError, ModelError
+from finesweep.errors import ConfigError, ModelError, first_line
 from finesweep.io.hub import LEGAL_MODEL
 from finesweep.tasks import Task
 from finesweep.training.freezing import freeze
@@ -43,7 +43,7 @@ def load_tokenizer(
     spaced = {"add_prefix_space": True} if pretokenized else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.name_or_path, revision=config.revision, **spaced)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # each library has its own error for a damaged file, some a bare Exception
         raise _unusable(config, "tokenizer", error) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     if pretokenized and not tokenizer.is_fast:
@@ -86,7 +86,7 @@ def _load_weights(config: ModelConfig, architecture: PretrainedConfig, model_cla
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # an output layer for another task is replaced
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # SafetensorError, UnpicklingError, EOFError, ...
         raise _unusable(config, "weights", error) from error
 
 
@@ -99,7 +99,7 @@ def _architecture(
     else:
         try:
             architecture = AutoConfig.from_pretrained(config.name_or_path, revision=config.revision, **head)
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:
             raise _unusable(config, "config.json", error) from error
     _set_dropout(config, architecture)
     _check_fits(config, architecture, tokenizer)
@@ -144,6 +144,5 @@ def _check_fits(
 
 def _unusable(config: ModelConfig, part: str, error: Exception) -> ModelError:
     return ModelError(
-        f"model.name_or_path: no usable {part} in {config.name_or_path!r}: {str(error).splitlines()[0]}; "
-        f"{LEGAL_MODEL}"
+        f"model.name_or_path: no usable {part} in {config.name_or_path!r}: {first_line(error)}; {LEGAL_MODEL}"
     )

@@ -46,7 +46,7 @@ def check_model(config: ModelConfig) -> None:
     if config.name_or_path is None:
         return
     positions = check_model_source(config.name_or_path, config.revision).get("max_position_embeddings")
-    if positions is not None and config.max_length > positions:
+    if isinstance(positions, int) and config.max_length > positions:
         raise ConfigError.at("model.max_length", config.max_length, f"8 to {positions}, the model's limit")
     folder = Path(config.name_or_path)
     if (

@@ -12,6 +12,7 @@ from finesweep.errors import ConfigError
 from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
+from finesweep.io.reading import Unreadable, read_object
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.storage import best_first, pareto_front
@@ -70,11 +71,15 @@ def checkpoint_of(trial: FrozenTrial) -> Path | None:
 
 def _forget(result: Path, killed: bool = False) -> None:
     """Takes a checkpoint out of a `result.json`. killed: whether its status FINISHED becomes KILLED."""
-    if not result.is_file():
+    if not result.exists():
         return
-    before = json.loads(result.read_text())
+    try:
+        before = read_object(result)
+    except Unreadable as error:
+        log.warning("%s stays as it is, for it is damaged: %s", result, error)
+        return
     after = before | {"checkpoint": None}
-    if killed and before["status"] == STATUSES[RunState.COMPLETE]:
+    if killed and before.get("status") == STATUSES[RunState.COMPLETE]:
         after["status"] = STATUSES[RunState.INTERRUPTED]
     if after != before:
         write_text(result, json.dumps(after, indent=2) + "\n")
