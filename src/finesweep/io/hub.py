@@ -56,6 +56,17 @@ def check_model_source(name_or_path: str, revision: str | None = None) -> dict[s
     return config if isinstance(config, dict) else {}
 
 
+def unusable(name_or_path: str, part: str, error: Exception) -> ModelError:
+    """Returns the error for a part of a model that a library has failed to load."""
+    if "trust_remote_code" in str(error):
+        return ModelError(
+            f"model.name_or_path: {name_or_path}: its {part} needs Python code that comes with the model, "
+            "and finesweep never runs such code; legal: a model of an architecture that transformers contains"
+        )
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return ModelError(f"model.name_or_path: no usable {part} in {name_or_path!r}: {reason}; {LEGAL_MODEL}")
+
+
 def _config_file(name_or_path: str, revision: str | None) -> str:
     if os.path.isdir(name_or_path):
         path = os.path.join(name_or_path, "config.json")
