@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from finesweep.training.tried import marker
 log = logging.getLogger(__name__)
 
 
-def load_and_try_out(configs: list[RunConfig]) -> None:
+def load_and_try_out(configs: Sequence[RunConfig]) -> None:
     """Loads the inputs of each config and tries its model out. Raises: ModelError, ConfigError, DataError."""
     for config in configs:
         try_out(config, load_inputs(config))
