@@ -120,8 +120,7 @@ def working_time() -> float:
 
 def is_away(error: BaseException) -> bool:
     """Tells whether a store is locked, away or restarting, so that the same call may succeed later."""
-    found = list(causes(error))
-    return not any(isinstance(cause, StoreError) for cause in found) and any(map(_says_away, found))
+    return not isinstance(error, StoreError) and any(map(_says_away, causes(error)))
 
 
 def _says_away(cause: BaseException) -> bool:
