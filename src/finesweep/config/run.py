@@ -183,6 +183,10 @@ class TrackingConfig:
         "mlruns/artifacts",
         Rule(lambda value: "://" not in value, "a folder; an MLflow server has its own store"),
     )
+    # seconds for which a run waits while the store is locked or away and nothing can go on without it
+    patience_s: float = ruled(600.0, NOT_NEGATIVE)
+    # a folder for what cannot be written meanwhile; it is delivered later, at the latest by the next start
+    spool: str = ruled("mlruns/spool", Rule(lambda value: "://" not in value, "a folder"))
     system_metrics: bool = True  # log CPU, memory and GPU use
 
     @property

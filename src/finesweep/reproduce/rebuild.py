@@ -31,7 +31,7 @@ def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingC
     if recorded.folder:  # it was exported from another machine, whose places may not exist here
         pinned |= {"cache_dir": RunConfig().cache_dir, "tracking": {"artifacts": TrackingConfig().artifacts}}
     config = from_dict(record.config, pinned, overrides=overrides)
-    config.tracking.uri = tracking.uri
+    config.tracking.uri, config.tracking.spool = tracking.uri, tracking.spool
     return config
 
 

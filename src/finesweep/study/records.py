@@ -103,6 +103,8 @@ class TrialRecord(Record):
 
     owner = Attribute[str]("owner")  # the process that runs it: host|pid|start
     heartbeat = Attribute[float]("beat")  # when its owner was last alive: seconds since 1970
+    recoverer = Attribute[str | None]("recoverer")  # the process that ends it in place of its dead owner
+    recovered_since = Attribute[float]("recovered_since")  # seconds since 1970
     ordinal = Attribute[int]("ordinal")  # which suggestion of the study it is, from 0; retries keep it
     retry_of = Attribute[int]("retry_of")  # number of the trial that it tries again
     error = Attribute[str]("error")  # why it failed for good
