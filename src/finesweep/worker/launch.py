@@ -10,6 +10,7 @@ from optuna.study import Study
 
 from finesweep import tracking
 from finesweep.data import Splits
+from finesweep.data.overview import show
 from finesweep.data.source import LABEL
 from finesweep.errors import StoreError, SweepFailed
 from finesweep.hooks import RunState
@@ -110,6 +111,8 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     study, parent = patience.call(_create, sweep, points, splits, workers)
     tracking.kill_abandoned_runs(sweep.run.tracking)
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
+    if not queue.is_over():
+        show(sweep.run.data, splits)
     overrides = [*sweep.overrides, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep)
 
