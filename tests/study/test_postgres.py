@@ -6,19 +6,21 @@ import pwd
 import shutil
 import socket
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from processes import SMALL, train
-from test_study import SPACE, hand_back, hold, run_out
+from test_study import SPACE, hand_back, hold, recover, run_out
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.study import storage as studies
 from finesweep.study.lock import Busy, study_lock
 from finesweep.study.queue import TrialQueue
+from finesweep.study.records import TrialRecord
 
 pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they share
 
@@ -71,6 +73,20 @@ def test_a_study_runs_and_recovers_there(storage: str) -> None:
     hand_back(books, first.number)
     assert run_out(books)[0] == first.params
     assert [trial.state.name for trial in books.trials()] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+@pytest.mark.parametrize("behind", [150, -150])
+def test_a_host_whose_clock_is_wrong_neither_loses_nor_takes_a_trial(
+    storage: str, monkeypatch: pytest.MonkeyPatch, behind: float
+) -> None:
+    books = queue(storage, f"clock{behind}", 1)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() - behind)
+    trial = books.next_trial()
+    assert trial is not None
+    TrialRecord(trial).owner = "elsewhere|1|0.00"  # with the heartbeat that this host wrote
+    monkeypatch.setattr(time, "time", right)
+    assert recover(books) == []
 
 
 def work(storage: str) -> None:

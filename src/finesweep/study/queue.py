@@ -8,18 +8,18 @@ off before MLflow or Optuna are told: whoever recovers the trial of a worker tha
 the same.
 """
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import StudyConfig
 from finesweep.hooks import RunState, TrialLost
-from finesweep.study import budget, confirm
+from finesweep.study import budget, clock, confirm
 from finesweep.study.ending import end_trial
-from finesweep.study.liveness import is_gone, this_owner
+from finesweep.study.liveness import is_gone, is_running_out, this_owner
 from finesweep.study.lock import study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.records import Outcome, StudyRecord, TrialRecord
@@ -28,6 +28,7 @@ from finesweep.study.space import Space, suggest
 from finesweep.study.storage import FINISHED, count_finished, failures, is_running, load, searching
 
 GONE = "its worker is gone"
+LOST = "trial {} was taken over while its worker was out of sight"
 
 
 class TrialQueue:
@@ -64,7 +65,7 @@ class TrialQueue:
         record.ordinal = ordinal
         if twin := self._evaluated_before(trial, trials):
             record.reused_of = twin.number
-        record.heartbeat = time.time()
+        record.started = record.heartbeat = clock.now(self.study)
         record.owner = this_owner()
         return trial
 
@@ -98,8 +99,15 @@ class TrialQueue:
         return confirm.missing(self.study, self.config.confirm, self.run_seed)
 
     def more_may_come(self) -> bool:
-        """Tells whether trials that other workers still run decide which candidates are to be confirmed."""
+        """Tells whether a trial may come later.
+
+        Trials that other workers still run decide which candidates are to be confirmed; and a worker that is
+        out of sight and silent may be dead.
+        """
         trials = self.trials()
+        now = clock.now(self.study)
+        if any(is_running_out(record.owner, record.heartbeat, now) for record in _running(trials)):
+            return len(failures(trials)) < self.config.max_failures
         may_confirm = self.config.confirm.top_k > 0 and len(failures(trials)) < self.config.max_failures
         return may_confirm and is_running(searching(trials))
 
@@ -128,12 +136,12 @@ class TrialQueue:
 
         Raises: TrialLost; the caller must then tell neither store.
         """
-        with self.lock():
+        with self.lock(), self._lost_if_ended(number):
             TrialRecord.writable(self.study, self._check_mine(number)).outcome = outcome
 
     def tell(self, number: int) -> None:
         """Tells Optuna the outcome of a trial that was signed off. Raises: TrialLost."""
-        with self.lock():
+        with self.lock(), self._lost_if_ended(number):
             trial = self._check_mine(number)
             outcome = TrialRecord(trial).outcome
             assert outcome is not None, "signed off before it is told"
@@ -147,7 +155,8 @@ class TrialQueue:
         the next recovery repairs a kill between the two.
         """
         with self.lock():
-            lost = [trial for trial in self.trials() if _is_lost(trial)]
+            now = clock.now(self.study)
+            lost = [trial for trial in self.trials() if _is_lost(trial, now)]
             for trial in lost:
                 signed = TrialRecord(trial).outcome
                 outcome = signed or Outcome(RunState.INTERRUPTED)
@@ -158,14 +167,28 @@ class TrialQueue:
     def _check_mine(self, number: int) -> FrozenTrial:
         trial = self.trials()[number]
         if trial.state is not TrialState.RUNNING or TrialRecord(trial).owner != this_owner():
-            raise TrialLost(f"trial {number} was taken over while its worker was out of sight")
+            raise TrialLost(LOST.format(number))
         return trial
+
+    @contextmanager
+    def _lost_if_ended(self, number: int) -> Iterator[None]:
+        """Raises TrialLost if another process ended the trial after the check: the lock can be lost, too."""
+        try:
+            yield
+        except (UpdateFinishedTrialError, ValueError) as error:  # from a write, and from `tell`
+            if not self.trials()[number].state.is_finished():
+                raise
+            raise TrialLost(LOST.format(number)) from error
 
 
 def _trained_as_drawn(record: TrialRecord) -> bool:
     return record.reused_of is None and record.retry_overrides is None
 
 
-def _is_lost(trial: FrozenTrial) -> bool:
+def _running(trials: Sequence[FrozenTrial]) -> list[TrialRecord]:
+    return [TrialRecord(trial) for trial in trials if trial.state is TrialState.RUNNING]
+
+
+def _is_lost(trial: FrozenTrial, now: float) -> bool:
     record = TrialRecord(trial)
-    return trial.state is TrialState.RUNNING and is_gone(record.owner, record.heartbeat)
+    return trial.state is TrialState.RUNNING and is_gone(record.owner, record.heartbeat, now)

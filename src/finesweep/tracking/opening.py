@@ -12,8 +12,9 @@ from finesweep.config.parse import flat, to_yaml
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.hooks import RunHooks, RunState, TrialLost, TrialPruned, current_hooks
 from finesweep.io.redaction import redact_urls
+from finesweep.machine.process import machine_id, this_process
 from finesweep.tags import Kind, Tag
-from finesweep.tracking.abandoned import kill_abandoned_runs, process_identity
+from finesweep.tracking.abandoned import kill_abandoned_runs
 from finesweep.tracking.store import absolute, experiment_id, open_store
 from finesweep.tracking.tracked import RUNNING, TrackedRun
 
@@ -71,8 +72,10 @@ def start_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str
         Tag.USER: _user(),
         Tag.SOURCE_NAME: "train.py",
         Tag.HOST: socket.gethostname(),
-        Tag.PROCESS: process_identity(),
+        Tag.PROCESS: str(this_process()),
     }
+    if machine := machine_id():
+        process[Tag.MACHINE] = machine
     run = client.create_run(experiment_id(config, experiment), run_name=name, tags=process | tags)
     return TrackedRun(client, run.info.run_id)
 

@@ -15,6 +15,7 @@ from finesweep.config.study import StudyConfig
 from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, current_hooks
 from finesweep.io.output import causes, is_output_error
 from finesweep.io.redaction import redact
+from finesweep.study import clock
 from finesweep.study.liveness import BEAT_EVERY_S
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, Progress, TrialRecord
@@ -159,7 +160,7 @@ class RunningTrial:
         try:
             record = TrialRecord(self.trial)
             record.progress = self._progress
-            record.heartbeat = time.time()
+            record.heartbeat = clock.now(self.trial.study)
             stop.read_from(self.trial.study)
         except UpdateFinishedTrialError:
             self._lost = True  # ended by somebody else, who thought this worker dead
