@@ -17,7 +17,7 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from processes import SMALL, start, train
 from serving import free_port
-from test_study import SPACE, hand_back, hold, run_out
+from test_study import SPACE, hand_back, hold, recover, run_out
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
@@ -108,6 +108,20 @@ def test_a_study_runs_and_recovers_there(storage: str) -> None:
     hand_back(books, first.number)
     assert run_out(books)[0] == first.params
     assert [trial.state.name for trial in books.trials()] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+@pytest.mark.parametrize("behind", [150, -150])
+def test_a_host_whose_clock_is_wrong_neither_loses_nor_takes_a_trial(
+    storage: str, monkeypatch: pytest.MonkeyPatch, behind: float
+) -> None:
+    books = queue(storage, f"clock{behind}", 1)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() - behind)
+    trial = books.next_trial()
+    assert trial is not None
+    TrialRecord(trial).owner = "elsewhere|1|0.00"  # with the heartbeat that this host wrote
+    monkeypatch.setattr(time, "time", right)
+    assert recover(books) == []
 
 
 def work(storage: str) -> None:

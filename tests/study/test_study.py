@@ -260,7 +260,7 @@ def test_a_worker_that_was_thought_dead_cannot_finish_its_trial(tmp_path: Path) 
 def test_an_owner_is_gone_at_once_here_and_after_the_grace_period_elsewhere(
     owner: str | None, beat: float | None, gone: bool
 ) -> None:
-    assert is_gone(owner, None if beat is None else time.time() + beat) is gone
+    assert is_gone(owner, None if beat is None else 1000.0 + beat, 1000.0) is gone
 
 
 def hold(storage: str, held: object, release: object) -> None:

@@ -13,6 +13,7 @@ from finesweep.config.run import RunConfig
 from finesweep.data import Splits, fingerprint
 from finesweep.data.source import LABEL
 from finesweep.errors import StudyError
+from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
@@ -111,7 +112,9 @@ def record(sweep: SweepRequest, workers: int, study: Study, parent: TrackedRun) 
     varies = {
         key: value for key, value in plain.items() if key not in ("name", "storage", "objectives", "seed")
     }
-    command = {"time": datetime.now().isoformat(timespec="seconds"), "host": socket.gethostname(),
+    clock.start(study)
+    time = datetime.fromtimestamp(clock.now(study)).astimezone()
+    command = {"time": time.isoformat(timespec="seconds"), "host": socket.gethostname(),
                "workers": workers, **varies}  # fmt: skip
     known = StudyRecord(study)
     known.history = [*(known.history or []), command]

@@ -10,19 +10,19 @@ the same. A recovery claims a trial under the lock, closes its MLflow run withou
 Locked sections are repeated as a whole while the storage is away: PostgreSQL frees a lock when it restarts.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import StudyConfig
 from finesweep.hooks import RunState, TrialLost
 from finesweep.io.patience import single_attempts
-from finesweep.study import budget, confirm, unwritten
+from finesweep.study import budget, clock, confirm, unwritten
 from finesweep.study.ending import end_trial
-from finesweep.study.liveness import is_gone, this_owner
+from finesweep.study.liveness import is_gone, is_running_out, this_owner
 from finesweep.study.lock import SQLITE, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.records import Outcome, StudyRecord, TrialRecord
@@ -39,6 +39,7 @@ from finesweep.study.storage import (
 )
 
 GONE = "its worker is gone"
+LOST = "trial {} was taken over while its worker was out of sight"
 
 
 class TrialQueue:
@@ -86,7 +87,7 @@ class TrialQueue:
         record.ordinal = ordinal
         if twin := self._evaluated_before(trial, trials):
             record.reused_of = twin.number
-        record.heartbeat = time.time()
+        record.started = record.heartbeat = clock.now(self.study)
         record.owner = this_owner()
         return trial
 
@@ -120,8 +121,15 @@ class TrialQueue:
         return confirm.missing(self.study, self.config.confirm, self.run_seed)
 
     def more_may_come(self) -> bool:
-        """Tells whether trials that other workers still run decide which candidates are to be confirmed."""
+        """Tells whether a trial may come later.
+
+        Trials that other workers still run decide which candidates are to be confirmed; and a worker that is
+        out of sight and silent may be dead.
+        """
         trials = self.trials()
+        now = clock.now(self.study)
+        if any(is_running_out(record.owner, record.heartbeat, now) for record in _running(trials)):
+            return len(failures(trials)) < self.config.max_failures
         may_confirm = self.config.confirm.top_k > 0 and len(failures(trials)) < self.config.max_failures
         return may_confirm and is_running(searching(trials))
 
@@ -153,7 +161,7 @@ class TrialQueue:
         self.patience.call(self._sign_off, number, outcome)
 
     def _sign_off(self, number: int, outcome: Outcome) -> None:
-        with self.lock():
+        with self.lock(), self._lost_if_ended(number):
             TrialRecord.writable(self.study, self._check_mine(number)).outcome = outcome
 
     def tell(self, number: int) -> None:
@@ -161,7 +169,7 @@ class TrialQueue:
         self.patience.call(self._tell, number)
 
     def _tell(self, number: int) -> None:
-        with self.lock():
+        with self.lock(), self._lost_if_ended(number):
             record = TrialRecord(trial := self.trials()[number])
             if trial.state.is_finished() and record.owner == this_owner() and record.outcome is not None:
                 return  # told by an attempt that got no answer, or by who recovered the signed-off trial
@@ -198,10 +206,11 @@ class TrialQueue:
     def _claim(self) -> list[FrozenTrial]:
         """Makes this process the one that recovers the lost trials; their owners can no longer end them."""
         with self.lock():
-            lost = [trial for trial in self.trials() if _is_lost(trial)]
+            now = clock.now(self.study)
+            lost = [trial for trial in self.trials() if _is_lost(trial, now)]
             for trial in lost:
                 record = TrialRecord.writable(self.study, trial)
-                record.recovered_since = time.time()
+                record.recovered_since = now
                 record.recoverer = this_owner()
             return lost
 
@@ -225,18 +234,32 @@ class TrialQueue:
         record = TrialRecord(trial)
         mine = record.owner == this_owner() and record.recoverer is None
         if trial.state is not TrialState.RUNNING or not mine:
-            raise TrialLost(f"trial {number} was taken over while its worker was out of sight")
+            raise TrialLost(LOST.format(number))
         return trial
+
+    @contextmanager
+    def _lost_if_ended(self, number: int) -> Iterator[None]:
+        """Raises TrialLost if another process ended the trial after the check: the lock can be lost, too."""
+        try:
+            yield
+        except (UpdateFinishedTrialError, ValueError) as error:  # from a write, and from `tell`
+            if not self.trials()[number].state.is_finished():
+                raise
+            raise TrialLost(LOST.format(number)) from error
 
 
 def _trained_as_drawn(record: TrialRecord) -> bool:
     return record.reused_of is None and record.retry_overrides is None
 
 
-def _is_lost(trial: FrozenTrial) -> bool:
+def _running(trials: Sequence[FrozenTrial]) -> list[TrialRecord]:
+    return [TrialRecord(trial) for trial in trials if trial.state is TrialState.RUNNING]
+
+
+def _is_lost(trial: FrozenTrial, now: float) -> bool:
     if trial.state is not TrialState.RUNNING:
         return False
     record = TrialRecord(trial)
     if record.recoverer not in (None, this_owner()):
-        return is_gone(record.recoverer, record.recovered_since)  # who began to recover it died meanwhile
-    return is_gone(record.owner, record.heartbeat)
+        return is_gone(record.recoverer, record.recovered_since, now)  # its recoverer died meanwhile
+    return is_gone(record.owner, record.heartbeat, now)

@@ -15,8 +15,9 @@ from finesweep.config.parse import flat, to_yaml
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.hooks import RunHooks, RunState, TrialLost, TrialPruned, current_hooks
 from finesweep.io.redaction import redact_urls
+from finesweep.machine.process import machine_id, this_process
 from finesweep.tags import Kind, Tag
-from finesweep.tracking.abandoned import kill_abandoned_runs, process_identity
+from finesweep.tracking.abandoned import kill_abandoned_runs
 from finesweep.tracking.store import PatientClient, absolute, experiment_id, open_store
 from finesweep.tracking.tracked import RUNNING, TrackedRun, deliver_spooled
 
@@ -76,7 +77,9 @@ def _end(tracked: TrackedRun, hooks: RunHooks | None, state: RunState, error: Ba
 def start_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str, str]) -> TrackedRun:
     """Creates a run; waits for the store. Raises: StoreError."""
     client, experiment = open_store(config), experiment_id(config, experiment)
-    tags = tags | {Tag.HOST: socket.gethostname(), Tag.PROCESS: process_identity()}
+    tags = tags | {Tag.HOST: socket.gethostname(), Tag.PROCESS: str(this_process())}
+    if machine := machine_id():
+        tags[Tag.MACHINE] = machine
     more = {Tag.USER: _user(), Tag.SOURCE_NAME: "train.py"}
     attempts = count()
 

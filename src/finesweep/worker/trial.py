@@ -3,7 +3,6 @@
 import logging
 import math
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, curr
 from finesweep.io.output import causes, is_output_error
 from finesweep.io.patience import describe, is_store_error, single_attempts, working_time
 from finesweep.io.redaction import redact
-from finesweep.study import unwritten
+from finesweep.study import clock, unwritten
 from finesweep.study.liveness import BEAT_EVERY_S
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, Progress, TrialRecord
@@ -200,7 +199,7 @@ class RunningTrial:
             with single_attempts():  # the next heartbeat is the next attempt
                 record = TrialRecord(self.trial)
                 record.progress = self._progress
-                record.heartbeat = time.time()
+                record.heartbeat = clock.now(self.trial.study)
                 stop.read_from(self.trial.study)
         except UpdateFinishedTrialError:
             self._lost = True  # ended by somebody else, who thought this worker dead
