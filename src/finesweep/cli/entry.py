@@ -117,7 +117,8 @@ def _is_of_hydra(error: Exception) -> bool:
 def explain(error: Exception) -> str:
     """Returns Hydra's or OmegaConf's message, with the legal keys if a key was misspelt."""
     if isinstance(error, OverrideParseException):
-        return _unparsed(error.override, str(error.message).splitlines()[0])
+        first, *more = str(error.message).splitlines()
+        return _unparsed(error.override, more[0] if more and first.startswith("Error parsing") else first)
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__
