@@ -38,7 +38,7 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
         "objectives": {name: direction.value for name, direction in sweep.objectives.items()},
         "seed": run.seed,
         # Below a group that is searched, only what the command fixes is the same for all trials.
-        "fixed": sorted(text for text in sweep.overrides if text.partition(".")[0] in searched),
+        "fixed": sorted(text for text in sweep.overrides if text.lstrip("+").partition(".")[0] in searched),
         **shared,
         "data.positive_label": _positive_label(sweep, splits),
         "data.standardize": task_of(run.data).fitted(splits.train[LABEL]).is_standardized,

@@ -48,6 +48,7 @@ class TrialQueue:
         self.config, self.space, self.name, self.run_seed = config, space, config.name, run_seed
         self.patience = patience_of(config)
         self.study = self.patience.call(load, config.name, config.storage, self.patience)
+        self.hashed_seeds = StudyRecord(self.study).hashed_seeds is True
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -80,7 +81,7 @@ class TrialQueue:
         retries = [trial for trial in waiting if TrialRecord(trial).retry_of is not None]
         following = next(iter(retries or waiting), None)
         ordinal = ordinal_of(following, trials) if following else next_ordinal(trials)
-        self.study.sampler = make_sampler(self.config, ordinal, self.space)
+        self.study.sampler = make_sampler(self.config, ordinal, self.space, self.hashed_seeds)
         trial = self._take(retries[0]) if retries else self.study.ask()
         suggest(trial, self.space)
         record = TrialRecord(trial)

@@ -158,6 +158,7 @@ class StudyRecord(Record):
     history = Attribute[list[dict[str, Any]]]("history")  # of commands: when, where, budgets, sampler, ...
     artifacts = Attribute[list[str]]("artifacts")  # ids of the runs that keep a checkpoint as an artifact
     stopped_commands = Attribute[list[str]]("stop")  # whose workers shall save and end
+    hashed_seeds = Attribute[bool]("hashed_seeds")  # of the sampler; None in studies from before it
     n_trials = Required[int]("n_trials")  # the budget, as the last command set it
     metric = Required[str]("metric")  # the first objective
 

@@ -18,7 +18,7 @@ from finesweep.io.patience import Patience, patient
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import create_database, has_table
 from finesweep.study.lock import SQLITE, check_storage, study_lock
-from finesweep.study.records import TrialRecord
+from finesweep.study.records import StudyRecord, TrialRecord
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 optuna.logging.disable_default_handler()
@@ -97,6 +97,8 @@ def create(
         directions=[direction.value for direction in objectives.values()],
         load_if_exists=True,
     )
+    if not study.user_attrs:  # it is new
+        StudyRecord(study).hashed_seeds = True
     for point in points:
         study.enqueue_trial(point, skip_if_exists=True)
     for key, value in attrs.items():

@@ -25,7 +25,7 @@ from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import SAMPLERS, try_out
 from finesweep.study.signals import stop, this_command
-from finesweep.study.space import check_point, grid, named
+from finesweep.study.space import check_point, grid, named, stored_point
 from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run
 from finesweep.training.preflight import check_data, check_folders
@@ -123,7 +123,7 @@ def _points(sweep: SweepRequest) -> list[dict[str, Any]]:
     Side effect: lowers n_trials to their number for a sampler that enqueues all its points.
     Raises: ConfigError for a point outside of the space.
     """
-    config, points = sweep.config.study, list(sweep.config.enqueue)
+    config, points = sweep.config.study, list(map(stored_point, sweep.config.enqueue))
     for point in points:
         check_point(point, sweep.space)
     if SAMPLERS[config.sampler].enqueues_all_points:

@@ -28,11 +28,10 @@ from finesweep.io.job_secrets import protect
 from finesweep.io.patience import is_store_error
 from finesweep.io.redaction import redact_urls
 from finesweep.machine.placement import Placement
-from finesweep.study.grammar import as_overrides
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
-from finesweep.study.space import Space, params_of
+from finesweep.study.space import Space, overrides_of
 from finesweep.tags import Tag
 from finesweep.worker.isolation import in_fresh_process
 from finesweep.worker.recovery import adopt_checkpoints, recover
@@ -205,12 +204,11 @@ class Worker:
             job_subdir_key="hydra.sweep.subdir",
         )
 
-    @staticmethod
-    def own_overrides(trial: Any) -> list[str]:
+    def own_overrides(self, trial: Any) -> list[str]:
         """Returns the overrides of one trial alone: its point, a smaller batch, another seed."""
         record = TrialRecord(trial)
         seed = [] if record.seed is None else [f"seed={record.seed}"]
-        return [*as_overrides(params_of(trial)), *(record.retry_overrides or []), *seed]
+        return [*overrides_of(trial, self.space), *(record.retry_overrides or []), *seed]
 
     def compose(self, number: int, overrides: list[str]) -> Any:
         """Composes a trial's Hydra config.
