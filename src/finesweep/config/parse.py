@@ -53,8 +53,14 @@ def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfi
 
 
 def _of_today(plain: dict[str, Any]) -> dict[str, Any]:
-    """Adds the keys that configs of version 0.1 lack: `data.source` and `data.positive_label`."""
+    """Adds the keys that older configs lack and whose defaults would give another result.
+
+    Version 0.1 had no `data.source` and `data.positive_label`; early versions standardized no labels.
+    """
     data = plain.get("data", {})
+    if data.get("problem_type") == "regression" and "standardize" not in data:
+        data = {**data, "standardize": False}
+        plain = {**plain, "data": data}
     if not data or "source" in data:
         return plain
     source = "glue" if data.get("glue_task") else "table" if data.get("path") else "demo"

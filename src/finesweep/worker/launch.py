@@ -10,6 +10,7 @@ from optuna.study import Study
 
 from finesweep import tracking
 from finesweep.data import Splits
+from finesweep.data.overview import show
 from finesweep.data.source import LABEL
 from finesweep.errors import StoreError, SweepFailed
 from finesweep.hooks import RunState
@@ -27,7 +28,8 @@ from finesweep.study.signals import stop, this_command
 from finesweep.study.space import check_point, grid, named
 from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run
-from finesweep.training.preflight import check_data, check_folders, check_model
+from finesweep.training.preflight import check_data, check_folders
+from finesweep.worker.models import check_models
 from finesweep.worker.recovery import recover
 from finesweep.worker.retention import check_candidates
 
@@ -100,7 +102,7 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     try_out(study_config, sweep.space)
     splits = check_data(sweep.run)
     sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL])
-    check_model(sweep.run.model)
+    check_models(sweep.models, splits.labels)
     workers, placement = plan_workers(sweep.run.trainer, sweep.config, parallel)
     device.check(sweep.run.trainer)
     studies.open_storage(study_config.storage)
@@ -109,6 +111,8 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     study, parent = patience.call(_create, sweep, points, splits, workers)
     tracking.kill_abandoned_runs(sweep.run.tracking)
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
+    if not queue.is_over():
+        show(sweep.run.data, splits)
     overrides = [*sweep.overrides, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep)
 
