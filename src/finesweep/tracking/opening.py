@@ -77,9 +77,10 @@ def _end(tracked: TrackedRun, hooks: RunHooks | None, state: RunState, error: Ba
 def start_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str, str]) -> TrackedRun:
     """Creates a run; waits for the store. Raises: StoreError."""
     client, experiment = open_store(config), experiment_id(config, experiment)
-    tags = tags | {Tag.HOST: socket.gethostname(), Tag.PROCESS: str(this_process())}
+    process = {Tag.HOST: socket.gethostname(), Tag.PROCESS: str(this_process())}
     if machine := machine_id():
-        tags[Tag.MACHINE] = machine
+        process[Tag.MACHINE] = machine
+    tags = process | tags
     more = {Tag.USER: _user(), Tag.SOURCE_NAME: "train.py"}
     attempts = count()
 
