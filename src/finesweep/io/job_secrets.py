@@ -70,6 +70,10 @@ def _parse_value(argument: str, value: str) -> str:
 
 
 def _holds_secret(key: str, value: str) -> bool:
+    if key.startswith("hydra") and value.lstrip().startswith(
+        "{"
+    ):  # {A: x}, or {env_set: {A: x}} one level up
+        return value.strip("{} ") != "" and (key == ENV_SET or "env_set" in value or is_secret("", value))
     return is_secret(key.rpartition(".")[2], value) or key.startswith(f"{ENV_SET}.")
 
 
