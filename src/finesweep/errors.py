@@ -16,6 +16,11 @@ FinesweepError                 a person can do something about it: message only,
 EXIT_DONE, EXIT_NO, EXIT_UNUSABLE = 0, 1, 2
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message; the name of its class if it has no message."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 class FinesweepError(Exception):
     """Bad input, or a bad environment: the message says what, where, what is legal and what to do."""
 

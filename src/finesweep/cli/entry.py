@@ -9,9 +9,11 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
+from hydra.conf import HydraConf
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
@@ -26,7 +28,7 @@ from finesweep.errors import (
     SweepFailed,
 )
 from finesweep.io.job_secrets import hide
-from finesweep.io.output import REMEDY, is_output_error, user
+from finesweep.io.output import REMEDY, is_output_error, remove_refused, user
 from finesweep.io.redaction import redact
 from finesweep.io.terminal import show
 from finesweep.machine import determinism
@@ -64,18 +66,22 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def exit_on_error(mode: RunMode | None) -> Iterator[None]:
+def exit_on_error(job: HydraConf) -> Iterator[None]:
     """Ends the process if the job of a single run raises an error that a person can do something about.
 
     Hydra would print a line of its own before it raises a job's exception again, but SystemExit passes it.
     The job of a sweep raises its exceptions as they are: its worker handles them.
+    Side effect: the job's folder, which Hydra has made, is removed if the run has written nothing there.
     """
     try:
         yield
     except Exception as error:
-        if mode is not RunMode.RUN:
+        if job.mode is not RunMode.RUN:
             raise
-        sys.exit(_report(error))
+        code = _report(error)
+        with suppress(OSError):
+            remove_refused(Path(job.runtime.output_dir), job.output_subdir or "", Path(job.runtime.cwd))
+        sys.exit(code)
 
 
 def _report(error: Exception) -> int:

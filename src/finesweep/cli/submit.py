@@ -76,7 +76,7 @@ def _checked(path: Path, storage: str | None = None, run_id: str | None = None) 
     try:
         return Submitted(path.stem, str(path), validate_submission(path).rows, True, storage, run_id)
     except SubmissionError as error:
-        rows = path.read_text(encoding="utf-8").count("\n") - 1
+        rows = path.read_bytes().count(b"\n") - 1
         return Submitted(path.stem, str(path), rows, False, storage, run_id, str(error))
 
 

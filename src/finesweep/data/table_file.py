@@ -15,6 +15,7 @@ from finesweep.data.conll import read_conll
 from finesweep.data.source import at_line
 from finesweep.data.tsv import read_text, read_tsv
 from finesweep.errors import DataError
+from finesweep.io.reading import decode
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,11 @@ def _json(path: Path) -> TableFile:
 
 def _parsed(path: Path, text: str, line: int) -> Any:
     try:
-        return json.loads(text)
+        return decode(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{at_line(path, line + error.lineno - 1)}: not valid JSON: {error.msg}") from error
+    except ValueError as error:  # nested too deeply, or a number of thousands of digits
+        raise DataError(f"{at_line(path, line)}: not valid JSON: {error}") from error
 
 
 def _columns(path: Path, rows: list[Any], lines: list[int] | None) -> TableFile:

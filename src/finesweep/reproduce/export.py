@@ -1,6 +1,5 @@
 """Writes a run to a folder, from which a machine that has the data and the base model can reproduce it."""
 
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from finesweep.config.parse import literal
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ModelError, OutputError, RunError
 from finesweep.io import checkpoint
-from finesweep.io.atomic import staged
+from finesweep.io.atomic import remove, staged
 from finesweep.io.redaction import HIDDEN
 from finesweep.io.terminal import printable
 from finesweep.provenance.record import FILE
@@ -52,7 +51,7 @@ def _write(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> lis
         except ModelError:
             missing.append(part)
     if "checkpoint" not in missing and (reason := _damage(folder / "checkpoint", recorded)):
-        shutil.rmtree(folder / "checkpoint")
+        remove(folder / "checkpoint")
         missing.append(f"checkpoint (it is damaged: {reason})")
     (folder / FILE).write_text(recorded.record.to_json(), encoding="utf-8")
     (folder / RUN_FILE).write_text(recorded.to_json(), encoding="utf-8")

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
-from finesweep.errors import ConfigError, StudyError
+from finesweep.errors import ConfigError, StudyError, first_line
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import create_database, has_table
 from finesweep.study.lock import SQLITE, check_storage, study_lock
@@ -45,9 +45,9 @@ def open_storage(url: str) -> RDBStorage:
             raise ConfigError(f"hydra.sweeper.study.storage: {path} is a database, but not Optuna's; "
                               "legal: another file")  # fmt: skip
         return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
-    except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+    except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
         raise ConfigError(
-            f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {str(error).splitlines()[0]}"
+            f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {first_line(error)}"
         ) from error
 
 

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import ConfigError
+from finesweep.errors import ConfigError, first_line
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import create_database, has_table
 from finesweep.tags import Tag
@@ -64,7 +64,7 @@ def _client(uri: str) -> MlflowClient:
         return client
     except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise ConfigError(
-            f"tracking.uri: cannot open {redact_urls(uri)!r}: {str(error).splitlines()[0]}; legal: "
+            f"tracking.uri: cannot open {redact_urls(uri)!r}: {first_line(error)}; legal: "
             "sqlite:///FILE in a writable folder, the http(s) address of an MLflow server, or a database"
         ) from error
 

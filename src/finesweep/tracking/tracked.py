@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from finesweep.errors import ModelError
 from finesweep.hooks import RunState
+from finesweep.io.reading import Unreadable, read_text
 from finesweep.io.redaction import redact
 from finesweep.tags import Tag
 
@@ -68,9 +69,12 @@ class TrackedRun:
             raise ModelError(f"run {self.run_id}: no artifact {artifact_path!r}: {error}") from error
 
     def read_text(self, artifact_path: str) -> str:
-        """Raises: ModelError if the run has no such artifact."""
+        """Raises: ModelError if the run has no such artifact, or it is no text."""
         with TemporaryDirectory() as scratch:
-            return self.download(artifact_path, Path(scratch)).read_text(encoding="utf-8")
+            try:
+                return read_text(self.download(artifact_path, Path(scratch)))
+            except Unreadable as error:
+                raise ModelError(f"run {self.run_id}: artifact {error}") from error
 
     def delete_artifacts(self, artifact_path: str) -> None:
         """Deletes artifacts where the store can; a store that cannot keeps them."""

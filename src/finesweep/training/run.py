@@ -24,6 +24,7 @@ from finesweep.training.inputs import Inputs, load_inputs
 from finesweep.training.model import load_model
 from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.preflight import check_folders
+from finesweep.training.resuming import find_problem
 from finesweep.training.trainer import Trained, build_trainer, steps_per_epoch, train
 from finesweep.training.tryout import try_out
 
@@ -74,6 +75,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             trained = _train(config, inputs, output_dir, tracked, record)
         except TrialPruned:
             recording.log_results(record, tracked, Results(pruned=True))
+            result.status = STATUSES[RunState.PRUNED]
+            _write(result, output_dir)  # before the run is closed, like that of a whole training
             raise
         result.add_training(trained)
         trial = current_hooks.get()
@@ -99,7 +102,7 @@ def _train(
     callback = TrainingCallback(config, scorer, steps_per_epoch(config, len(inputs.train)), tracked, hooks)
     folder = output_dir / "training"
     trainer = build_trainer(config, model, inputs, folder, callback)
-    resume = checkpoint.resumable(folder, _training_identity(config))
+    resume = checkpoint.resumable(folder, _training_identity(config), find_problem)
     recording.keep_provenance(record, folder, resumes=resume is not None)
     trained = train(trainer, callback, folder, resume)
     throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}
