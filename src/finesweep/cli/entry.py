@@ -31,6 +31,7 @@ from finesweep.errors import (
 from finesweep.io.job_secrets import hide
 from finesweep.io.output import REMEDY, is_output_error, remove_refused, user
 from finesweep.io.redaction import redact
+from finesweep.io.terminal import show
 from finesweep.machine import determinism
 
 # Errors of the machine, not of the program.
@@ -90,7 +91,7 @@ def _report(error: Exception) -> int:
     message = _message(error)
     if message is None:
         raise error
-    print(f"error: {message}", file=sys.stderr)
+    show(f"error: {message}", sys.stderr)
     return EXIT_NO if isinstance(error, (NotReproduced, NotValid, SweepFailed)) else EXIT_UNUSABLE
 
 

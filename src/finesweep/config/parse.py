@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 from collections.abc import Sequence
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -66,9 +67,11 @@ def _not_none(type_: Any) -> Any:
 def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     """Builds a RunConfig from dictionaries (later ones win), then applies ``key=value`` overrides.
 
+    Dictionaries are data, perhaps somebody else's: no ``${...}`` in them is resolved.
+
     Raises: ConfigError for an illegal value, OmegaConf's own error for an unknown key.
     """
-    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *map(_of_today, plain))
+    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *(literal(_of_today(part)) for part in plain))
     for text in overrides:
         key = text.partition("=")[0]
         try:
@@ -80,6 +83,18 @@ def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfi
             problem = str(error).splitlines()[0]
             raise ConfigError(f"{text}: {problem}; legal: one key and its value, such as seed=43") from error
     return _checked(merged)
+
+
+def literal(node: Any) -> Any:
+    r"""Escapes every `${` in a recorded config, so that OmegaConf reads it as text and resolves nothing.
+
+    Backslashes in front of it are doubled, because OmegaConf takes ``\\${`` for an escaped backslash.
+    """
+    if isinstance(node, dict):
+        return {key: literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [literal(value) for value in node]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
 
 
 def _of_today(plain: dict[str, Any]) -> dict[str, Any]:

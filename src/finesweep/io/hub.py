@@ -62,8 +62,9 @@ def unusable(name_or_path: str, part: str, error: Exception) -> ModelError:
             f"model.name_or_path: {name_or_path}: its {part} needs Python code that comes with the model, "
             "and finesweep never runs such code; legal: a model of an architecture that transformers contains"
         )
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    return ModelError(f"model.name_or_path: no usable {part} in {name_or_path!r}: {reason}; {LEGAL_MODEL}")
+    return ModelError(
+        f"model.name_or_path: no usable {part} in {name_or_path!r}: {first_line(error)}; {LEGAL_MODEL}"
+    )
 
 
 def _config_file(name_or_path: str, revision: str | None) -> str:

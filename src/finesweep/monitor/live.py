@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from finesweep.io.patience import describe, single_attempts
+from finesweep.io.terminal import printable
 from finesweep.monitor.events import beginning, ending
 from finesweep.monitor.snapshot import Snapshot, take_snapshot
 from finesweep.monitor.table import live_table
@@ -31,7 +32,7 @@ class Watcher:
         self.told = False  # the workers, to stop
 
     def say(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=True)
+        self.console.print(Text(printable(text)), soft_wrap=True)
 
     def watch(self) -> None:
         with self._screen() as show:

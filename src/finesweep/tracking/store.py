@@ -85,10 +85,11 @@ def _client(uri: str, patience_s: float, spool: Path) -> PatientClient:
     try:
         if uri.startswith(SQLITE):
             path = Path(uri.removeprefix(SQLITE))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock"):
-                if not path.exists():
-                    create_database(path, _create_sqlite)
+            if not path.exists():  # who only reads takes no lock
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with FileLock(f"{path}.lock"):
+                    if not path.exists():
+                        create_database(path, _create_sqlite)
             if not has_table(path, "experiments"):
                 raise ConfigError(
                     f"tracking.uri: {path} is a database, but not MLflow's; legal: another file"

@@ -8,9 +8,10 @@ import gc
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from finesweep import tracking
 from finesweep.config.run import TrackingConfig
 from finesweep.config.study import SweepConfig
 from finesweep.hooks import RunState, TrialLost
-from finesweep.io.job_secrets import protect
+from finesweep.io.job_secrets import by_reference, dereferenced, protect
 from finesweep.io.patience import is_store_error
 from finesweep.io.redaction import redact_urls
 from finesweep.machine.placement import Placement
@@ -41,6 +42,7 @@ from finesweep.worker.untrained import record_failure, reuse
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
+STORAGE = "hydra.sweeper.study.storage"
 BATCH, ACCUMULATION = "trainer.per_device_train_batch_size", "trainer.gradient_accumulation_steps"
 
 
@@ -60,6 +62,26 @@ class Worker:
     parent_run_id: str
     placement: Placement
     command: str  # the launching process, which may ask its workers to stop
+
+    def __post_init__(self) -> None:
+        self._with_addresses(by_reference)  # sets the variables before the launcher starts any process
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out passwords: launchers write the pickled worker into files."""
+        return self.__dict__ | self._with_addresses(by_reference)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Raises: ConfigError if a variable that holds a password is not set on this host."""
+        self.__dict__.update(state)
+        self.__dict__.update(self._with_addresses(dereferenced))
+
+    def _with_addresses(self, change: Callable[[str, str], str]) -> dict[str, Any]:
+        """Returns the fields with a store's address, after `change`, which gets key and address."""
+        study, tracking = self.sweep.study, self.tracking
+        return {
+            "sweep": replace(self.sweep, study=replace(study, storage=change(STORAGE, study.storage))),
+            "tracking": replace(tracking, uri=change("tracking.uri", tracking.uri)),
+        }
 
     def __call__(self, _: object) -> int:
         """Returns how many trials this worker ended."""
