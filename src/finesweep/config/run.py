@@ -96,11 +96,11 @@ def _is_weight(value: Any) -> bool:
 class Architecture:
     """Sizes of a BERT that is built from the config, not from a checkpoint; named as in `BertConfig`."""
 
-    vocab_size: int = MISSING
-    hidden_size: int = MISSING
-    num_hidden_layers: int = MISSING
-    num_attention_heads: int = MISSING
-    intermediate_size: int = MISSING
+    vocab_size: int = ruled(MISSING, COUNT)
+    hidden_size: int = ruled(MISSING, COUNT)
+    num_hidden_layers: int = ruled(MISSING, COUNT)
+    num_attention_heads: int = ruled(MISSING, COUNT)
+    intermediate_size: int = ruled(MISSING, COUNT)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from finesweep.errors import ModelError
+from finesweep.errors import ModelError, first_line
 from finesweep.io.reading import Unreadable, read_object
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,17 @@ def check_model_source(name_or_path: str, revision: str | None = None) -> dict[s
         raise ModelError(
             f"model.name_or_path: {path}: not readable as JSON ({error}); {LEGAL_MODEL}"
         ) from error
+
+
+def unusable(name_or_path: str, part: str, error: Exception) -> ModelError:
+    """Returns the error for a part of a model that a library has failed to load."""
+    if "trust_remote_code" in str(error):
+        return ModelError(
+            f"model.name_or_path: {name_or_path}: its {part} needs Python code that comes with the model, "
+            "and finesweep never runs such code; legal: a model of an architecture that transformers contains"
+        )
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return ModelError(f"model.name_or_path: no usable {part} in {name_or_path!r}: {reason}; {LEGAL_MODEL}")
 
 
 def _config_file(name_or_path: str, revision: str | None) -> str:

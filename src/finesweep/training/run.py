@@ -26,6 +26,7 @@ from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.preflight import check_folders
 from finesweep.training.resuming import find_problem
 from finesweep.training.trainer import Trained, build_trainer, steps_per_epoch, train
+from finesweep.training.tryout import try_out
 
 # The parts of the config that determine the weights.
 TRAINED_FROM = ("model", "data", "optimizer", "trainer", "seed")
@@ -65,6 +66,7 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
     check_folders(config.tracking, output_dir)
     device.prepare(config.trainer)
     inputs = load_inputs(config)
+    try_out(config, inputs)
     result = RunResult(metric=config.data.metric)
     with _written(result, output_dir), open_run(config, overrides) as tracked:
         result.run_id = tracked.run_id
@@ -73,6 +75,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             trained = _train(config, inputs, output_dir, tracked, record)
         except TrialPruned:
             recording.log_results(record, tracked, Results(pruned=True))
+            result.status = STATUSES[RunState.PRUNED]
+            _write(result, output_dir)  # before the run is closed, like that of a whole training
             raise
         result.add_training(trained)
         trial = current_hooks.get()

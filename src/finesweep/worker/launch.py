@@ -27,7 +27,8 @@ from finesweep.study.signals import stop, this_command
 from finesweep.study.space import check_point, grid, named
 from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, open_store, open_study_run
-from finesweep.training.preflight import check_data, check_folders, check_model
+from finesweep.training.preflight import check_data, check_folders
+from finesweep.worker.models import check_models
 from finesweep.worker.recovery import recover
 from finesweep.worker.retention import check_candidates
 
@@ -86,7 +87,7 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     try_out(study_config, sweep.space)
     splits = check_data(sweep.run)
     sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL])
-    check_model(sweep.run.model)
+    check_models(sweep.models, splits.labels)
     workers, placement = plan_workers(sweep.run.trainer, sweep.config, parallel)
     device.check(sweep.run.trainer)
     studies.open_storage(study_config.storage)

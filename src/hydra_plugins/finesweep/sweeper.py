@@ -42,6 +42,7 @@ class FinesweepSweeper(Sweeper):
         from finesweep.study.request import SweepRequest
         from finesweep.worker.launch import conclude, prepare
         from hydra_plugins.finesweep._dimensions import Dimensions
+        from hydra_plugins.finesweep._models import model_configs
 
         sweep_config = OmegaConf.to_object(self.sweep_node)
         assert isinstance(sweep_config, SweepConfig)
@@ -53,7 +54,8 @@ class FinesweepSweeper(Sweeper):
         base = self._compose(fixed)
         config = parse_config(base)
         space = Dimensions(self.loader, base, fixed, self._compose).read(sweep_config, given)
-        sweep = SweepRequest(config, sweep_config, space, fixed, str(base.hydra.sweep.dir))
+        models = model_configs(space, fixed, self._compose)
+        sweep = SweepRequest(config, sweep_config, space, fixed, str(base.hydra.sweep.dir), models)
         prepared = prepare(sweep, parallel=self._is_parallel(base))
         self._launch(sweep, prepared)
         conclude(sweep, prepared)
