@@ -99,8 +99,8 @@ def _message(error: Exception) -> str | None:
         return redact(str(error))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return explain(error)
-    if isinstance(error, OverflowError) and hasattr(error, "full_key"):  # OmegaConf marks it with the key
-        return f"{error.full_key}: {first_line(error)}"
+    if isinstance(error, OverflowError) and (key := re.search(r"full_key: (\S+)", str(error))):  # OmegaConf's
+        return f"{key.group(1)}: {first_line(error)}"
     if isinstance(error, ValueError) and "integer string conversion" in str(error):
         return "a number on the command line has more digits than Python converts (4300)"
     if isinstance(error, OSError):  # from Hydra's own folders, or from a disk that filled up
