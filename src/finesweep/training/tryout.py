@@ -57,7 +57,7 @@ def _train_once(config: RunConfig, model: PreTrainedModel, inputs: Inputs) -> fl
         [{name: value for name, value in row.items() if name in accepted} for row in rows]
     )
     if config.model.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     loss = model.train()(**batch).loss  # scalar
     loss.backward()
     return float(loss.item())
