@@ -254,7 +254,7 @@ def output_folder_is_deleted(folder: Path) -> Came:
     before = _finished(folder)
     shutil.rmtree(folder / "outputs", ignore_errors=True)
     command.wait(lambda: command.over)
-    said = "outputs" in command.log.read_text() and command.code != 0
+    said = command.code != 0 or "damaged" in command.log.read_text()  # as the cause of a trial's failure
     return _ends_well(folder, before, said)
 
 
