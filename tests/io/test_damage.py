@@ -22,10 +22,7 @@ def write(folder: Path) -> None:
 
 MANIFEST = {
     "files": {
-        "config.json": {
-            "size": 2,
-            "sha256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
-        },
+        "config.json": {"size": 2, "sha256": "4413" * 16},
         "model.safetensors": {"size": 7, "sha256": "9a8f" * 16},
     }
 }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from damage import files, one_thing_wrong
-from hypothesis import given
+from hypothesis import given, settings
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.config.run import TrackingConfig
@@ -56,6 +56,7 @@ def test_a_good_folder_can_be_used(exported: Path) -> None:
 
 
 @given(content=files | one_thing_wrong(RUN))
+@settings(max_examples=40)
 def test_any_run_file_is_used_or_refused(exported: Path, content: bytes) -> None:
     (exported / "run.json").write_bytes(content)
     try:
@@ -65,12 +66,26 @@ def test_any_run_file_is_used_or_refused(exported: Path, content: bytes) -> None
 
 
 @given(content=files | one_thing_wrong(RECORD))
+@settings(max_examples=40)
 def test_any_record_is_used_or_refused(exported: Path, content: bytes) -> None:
     (exported / "provenance.json").write_bytes(content)
     try:
         use(exported)
     except (FinesweepError, OmegaConfBaseException) as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value"),
+    [("data", "labels", 5), ("optimizer", "learning_rate", 10**400), ("trainer", "threads", "many"),
+     ("data", "labels", {"a": "${x"}), ("model", "dropout", [[1]])],
+)  # fmt: skip
+def test_a_config_with_an_odd_value_is_refused(exported: Path, group: str, key: str, value: object) -> None:
+    record = json.loads(json.dumps(RECORD))
+    record["config"][group][key] = value
+    (exported / "provenance.json").write_text(json.dumps(record))
+    with pytest.raises((FinesweepError, OmegaConfBaseException)):
+        use(exported)
 
 
 @given(content=files)

@@ -27,6 +27,7 @@ from finesweep.errors import (
     NotReproduced,
     NotValid,
     SweepFailed,
+    first_line,
 )
 from finesweep.io.job_secrets import hide
 from finesweep.io.output import REMEDY, is_output_error, remove_refused, user
@@ -101,6 +102,10 @@ def _message(error: Exception) -> str | None:
         return redact(str(error))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return explain(error)
+    if isinstance(error, OverflowError) and (key := re.search(r"full_key: (\S+)", str(error))):  # OmegaConf's
+        return f"{key.group(1)}: {first_line(error)}"
+    if isinstance(error, ValueError) and "integer string conversion" in str(error):
+        return "a number on the command line has more digits than Python converts (4300)"
     if isinstance(error, OSError):  # from Hydra's own folders, or from a disk that filled up
         where = error.filename or "a file"
         refused = f"{where}: user {user()} cannot write here ({error.strerror}); {REMEDY}"

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from finesweep.errors import ModelError
+from finesweep.errors import ModelError, first_line
 from finesweep.io.reading import Unreadable, read_object
 
 log = logging.getLogger(__name__)

@@ -129,14 +129,15 @@ def _training_identity(config: RunConfig) -> str:
 
 @contextmanager
 def _written(result: RunResult, output_dir: Path) -> Iterator[None]:
-    """Writes `result.json` at the end, with the status of a run that failed or was interrupted, too."""
+    """Writes `result.json` at the end of a run that was opened, also if it failed or was interrupted."""
     try:
         yield
     except BaseException as error:
         result.status = STATUSES[state_of(error)]
         raise
     finally:
-        _write(result, output_dir)
+        if result.run_id is not None:
+            _write(result, output_dir)
 
 
 def _write(result: RunResult, output_dir: Path) -> None:

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 
 from finesweep.config.parse import parse_config
 from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.errors import ModelError
 from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.machine import device
@@ -89,6 +90,10 @@ def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig,
     for run_id in kept.keys() - earlier:
         folder = checkpoint_of(kept[run_id])
         if folder and folder.is_dir():
+            if reason := checkpoint.find_damage(folder):
+                log.warning("%s is damaged (%s) and becomes no artifact", folder, reason)
+                del kept[run_id]
+                continue
             TrackedRun(client, run_id).log_folder(folder, "checkpoint")
     record.artifacts = sorted(kept)
 
@@ -114,4 +119,10 @@ def _checkpoint(best: FrozenTrial, folder: Path, tracked: TrackedRun) -> Path:
         if not (reason := checkpoint.find_damage(local)):
             return local
         log.warning("%s is damaged (%s); the artifact of its run is used", local, reason)
-    return tracked.download("checkpoint", folder)
+    downloaded = tracked.download("checkpoint", folder)
+    if reason := checkpoint.find_damage(downloaded):
+        raise ModelError(
+            f"trial {best.number}: its checkpoint is damaged, and so is the artifact of its run ({reason}); "
+            f"train it again: finesweep reproduce {tracked.run_id}"
+        )
+    return downloaded
