@@ -119,11 +119,11 @@ def _is_weight(value: Any) -> bool:
 class Architecture:
     """Sizes of a BERT that is built from the config, not from a checkpoint; named as in `BertConfig`."""
 
-    vocab_size: int = MISSING
-    hidden_size: int = MISSING
-    num_hidden_layers: int = MISSING
-    num_attention_heads: int = MISSING
-    intermediate_size: int = MISSING
+    vocab_size: int = ruled(MISSING, COUNT)
+    hidden_size: int = ruled(MISSING, COUNT)
+    num_hidden_layers: int = ruled(MISSING, COUNT)
+    num_attention_heads: int = ruled(MISSING, COUNT)
+    intermediate_size: int = ruled(MISSING, COUNT)
 
 
 @dataclass
@@ -214,6 +214,10 @@ class TrackingConfig:
         "mlruns/artifacts",
         Rule(lambda value: "://" not in value, "a folder; an MLflow server has its own store"),
     )
+    # seconds for which a run waits while the store is locked or away and nothing can go on without it
+    patience_s: float = ruled(600.0, NOT_NEGATIVE)
+    # a folder for what cannot be written meanwhile; it is delivered later, at the latest by the next start
+    spool: str = ruled("mlruns/spool", Rule(lambda value: "://" not in value, "a folder"))
     system_metrics: bool = True  # log CPU, memory and GPU use
 
     @property

@@ -13,6 +13,7 @@ from finesweep.config.run import RunConfig
 from finesweep.data import Splits, fingerprint
 from finesweep.data.source import LABEL
 from finesweep.errors import StudyError
+from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
@@ -37,7 +38,7 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
         "objectives": {name: direction.value for name, direction in sweep.objectives.items()},
         "seed": run.seed,
         # Below a group that is searched, only what the command fixes is the same for all trials.
-        "fixed": sorted(text for text in sweep.overrides if text.partition(".")[0] in searched),
+        "fixed": sorted(text for text in sweep.overrides if text.lstrip("+").partition(".")[0] in searched),
         **shared,
         "data.positive_label": _positive_label(sweep, splits),
         "data.standardize": task_of(run.data).fitted(splits.train[LABEL]).is_standardized,
@@ -111,7 +112,9 @@ def record(sweep: SweepRequest, workers: int, study: Study, parent: TrackedRun) 
     varies = {
         key: value for key, value in plain.items() if key not in ("name", "storage", "objectives", "seed")
     }
-    command = {"time": datetime.now().isoformat(timespec="seconds"), "host": socket.gethostname(),
+    clock.start(study)
+    time = datetime.fromtimestamp(clock.now(study)).astimezone()
+    command = {"time": time.isoformat(timespec="seconds"), "host": socket.gethostname(),
                "workers": workers, **varies}  # fmt: skip
     known = StudyRecord(study)
     known.history = [*(known.history or []), command]

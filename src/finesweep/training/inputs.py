@@ -19,8 +19,8 @@ from finesweep.errors import DataError
 from finesweep.provenance.content import all_splits
 from finesweep.provenance.fields import Split
 from finesweep.tasks import Task, task_of
-from finesweep.training.model import load_tokenizer
 from finesweep.training.preflight import check_data, check_model
+from finesweep.training.tokenizer import check_known, load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ def _load(config: RunConfig) -> Inputs:
         tokenizer = load_tokenizer(config.model, splits, columns, cache_dir, words)
         train = encoded(config, task, tokenizer, splits.train, "train")
         evaluation = encoded(config, task, tokenizer, splits.eval, "eval")
+    check_known(config.model, tokenizer, train, pair=len(columns) == 2)
     _describe(config, task, splits, train)
     return Inputs(splits, task, tokenizer, train, evaluation)
 
