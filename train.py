@@ -24,7 +24,7 @@ register_schema()
 def main(cfg: DictConfig) -> object:
     job = HydraConfig.get()
     protect(Path(job.runtime.output_dir, job.output_subdir or "."))
-    with exit_on_error(job.mode):
+    with exit_on_error(job):
         config = parse_config(cfg)
         preflight.check(config)  # before torch is imported: what cannot work answers at once
         from finesweep.training.run import run

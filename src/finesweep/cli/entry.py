@@ -10,9 +10,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
+from hydra.conf import HydraConf
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
@@ -25,10 +27,12 @@ from finesweep.errors import (
     NotReproduced,
     NotValid,
     SweepFailed,
+    first_line,
 )
 from finesweep.io.job_secrets import hide
-from finesweep.io.output import REMEDY, is_output_error, user
+from finesweep.io.output import REMEDY, is_output_error, remove_refused, user
 from finesweep.io.redaction import redact
+from finesweep.io.terminal import show
 from finesweep.machine import determinism
 
 # Errors of the machine, not of the program.
@@ -65,18 +69,22 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def exit_on_error(mode: RunMode | None) -> Iterator[None]:
+def exit_on_error(job: HydraConf) -> Iterator[None]:
     """Ends the process if the job of a single run raises an error that a person can do something about.
 
     Hydra would print a line of its own before it raises a job's exception again, but SystemExit passes it.
     The job of a sweep raises its exceptions as they are: its worker handles them.
+    Side effect: the job's folder, which Hydra has made, is removed if the run has written nothing there.
     """
     try:
         yield
     except Exception as error:
-        if mode is not RunMode.RUN:
+        if job.mode is not RunMode.RUN:
             raise
-        sys.exit(_report(error))
+        code = _report(error)
+        with suppress(OSError):
+            remove_refused(Path(job.runtime.output_dir), job.output_subdir or "", Path(job.runtime.cwd))
+        sys.exit(code)
 
 
 def _report(error: Exception) -> int:
@@ -84,7 +92,7 @@ def _report(error: Exception) -> int:
     message = _message(error)
     if message is None:
         raise error
-    print(f"error: {message}", file=sys.stderr)
+    show(f"error: {message}", sys.stderr)
     return EXIT_NO if isinstance(error, (NotReproduced, NotValid, SweepFailed)) else EXIT_UNUSABLE
 
 
@@ -94,6 +102,10 @@ def _message(error: Exception) -> str | None:
         return redact(str(error))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return explain(error)
+    if isinstance(error, OverflowError) and (key := re.search(r"full_key: (\S+)", str(error))):  # OmegaConf's
+        return f"{key.group(1)}: {first_line(error)}"
+    if isinstance(error, ValueError) and "integer string conversion" in str(error):
+        return "a number on the command line has more digits than Python converts (4300)"
     if isinstance(error, OSError):  # from Hydra's own folders, or from a disk that filled up
         where = error.filename or "a file"
         refused = f"{where}: user {user()} cannot write here ({error.strerror}); {REMEDY}"
@@ -103,6 +115,12 @@ def _message(error: Exception) -> str | None:
     if is_output_error(error):
         first = str(error).strip().partition("\n")[0]
         return f"{first}; make room on the disk, and start the same command again"
+    from finesweep.io.patience import describe, is_store_error  # imports SQLAlchemy
+
+    if is_store_error(error):
+        return redact(
+            f"a store cannot be used: {describe(error)}; see to it, and start the same command again"
+        )
     return None
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 from collections.abc import Sequence
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -66,9 +67,11 @@ def _not_none(type_: Any) -> Any:
 def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     """Builds a RunConfig from dictionaries (later ones win), then applies ``key=value`` overrides.
 
+    Dictionaries are data, perhaps somebody else's: no ``${...}`` in them is resolved.
+
     Raises: ConfigError for an illegal value, OmegaConf's own error for an unknown key.
     """
-    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *map(_of_today, plain))
+    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *(literal(_of_today(part)) for part in plain))
     for text in overrides:
         key = text.partition("=")[0]
         try:
@@ -82,9 +85,27 @@ def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfi
     return _checked(merged)
 
 
+def literal(node: Any) -> Any:
+    r"""Escapes every `${` in a recorded config, so that OmegaConf reads it as text and resolves nothing.
+
+    Backslashes in front of it are doubled, because OmegaConf takes ``\\${`` for an escaped backslash.
+    """
+    if isinstance(node, dict):
+        return {key: literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [literal(value) for value in node]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
+
+
 def _of_today(plain: dict[str, Any]) -> dict[str, Any]:
-    """Adds the keys that configs of version 0.1 lack: `data.source` and `data.positive_label`."""
+    """Adds the keys that older configs lack and whose defaults would give another result.
+
+    Version 0.1 had no `data.source` and `data.positive_label`; early versions standardized no labels.
+    """
     data = plain.get("data", {})
+    if data.get("problem_type") == "regression" and "standardize" not in data:
+        data = {**data, "standardize": False}
+        plain = {**plain, "data": data}
     if not data or "source" in data:
         return plain
     source = "glue" if data.get("glue_task") else "table" if data.get("path") else "demo"

@@ -18,12 +18,9 @@ from finesweep.config.study import Branch, SweepConfig
 from finesweep.errors import ConfigError
 from finesweep.study.encode import encode_stored, stored
 from finesweep.study.grammar import choices, distribution, ends
-from finesweep.study.space import Dimension, Space, walk
-from finesweep.training.preflight import check_model
+from finesweep.study.space import Dimension, Space
 
 GRAMMAR = "interval(a, b), tag(log, interval(a, b)), range(a, b), choice(a, b, ...); with null: null, a, b"
-# The keys that decide whether there is such a model: what `check_model` reads.
-MODEL_KEYS = ("model", "model.name_or_path", "model.revision", "model.init", "model.max_length")
 
 
 @dataclass
@@ -55,7 +52,6 @@ class Dimensions:
                 "nothing to search: give a key a range, e.g. optimizer.learning_rate='interval(1e-5,1e-3)'"
             )
         _check_apart(space)
-        self._check_models(space)
         return tuple(space)
 
     def _from_file(self, where: str, params: dict[str, str], when: dict[str, Any]) -> Iterator[Dimension]:
@@ -93,14 +89,6 @@ class Dimensions:
 
     def _is_group(self, override: Override) -> bool:
         return override.package is not None or override.key_or_group in self.base.hydra.runtime.choices
-
-    def _check_models(self, space: list[Dimension]) -> None:
-        """Checks that each model that a trial can have is there. Raises: ModelError, ConfigError."""
-        of_model = tuple(dimension for dimension in space if dimension.key in MODEL_KEYS)
-        axes = {dimension.name: ends(dimension.distribution) for dimension in of_model}
-        for point in walk(of_model, axes, {}) if of_model else ():
-            there = [d.override(point[d.key]) for d in of_model if d.key in point and d.exists(point)]
-            check_model(self._compose_trial(there).model)
 
     def _condition(self, where: str, branch: Branch, space: list[Dimension]) -> dict[str, Any] | None:
         """Gives the part of `when` that a trial decides; None if a shared value rules it out."""

@@ -56,6 +56,7 @@ class FinesweepSweeper(Sweeper):
         from finesweep.worker.launch import conclude, prepare
         from hydra_plugins.finesweep._arguments import split
         from hydra_plugins.finesweep._dimensions import Dimensions
+        from hydra_plugins.finesweep._models import model_configs
 
         sweep_config = OmegaConf.to_object(self.sweep_node)
         assert isinstance(sweep_config, SweepConfig)
@@ -69,7 +70,8 @@ class FinesweepSweeper(Sweeper):
         config = parse_config(base)
         named = {override.key_or_group for override in given}
         space = Dimensions(self.loader, base, fixed, self._compose).read(sweep_config, searched, named)
-        sweep = SweepRequest(config, sweep_config, space, fixed, str(base.hydra.sweep.dir))
+        models = model_configs(space, fixed, self._compose)
+        sweep = SweepRequest(config, sweep_config, space, fixed, str(base.hydra.sweep.dir), models)
         prepared = prepare(sweep, parallel=self._is_parallel(base))
         self._launch(sweep, prepared)
         conclude(sweep, prepared)
