@@ -15,7 +15,7 @@ from processes import ROOT
 from finesweep.config.parse import parse_config, register_schema, type_of
 from finesweep.config.run import OptimizerConfig, RunConfig
 from finesweep.config.study import StudyConfig, SweepConfig
-from finesweep.errors import ConfigError, ModelError
+from finesweep.errors import ConfigError
 from finesweep.study.samplers import make_sampler
 from finesweep.study.space import Space, grid, named
 from hydra_plugins.finesweep._arguments import split
@@ -97,8 +97,6 @@ def test_the_last_override_of_a_key_wins(
         ("trainer.per_device_train_batch_size=choice(8,8.5)", HydraException, "batch_size=8.5"),
         ("trainer.threads=interval(1.5,4.5)", ConfigError, "trainer.threads: .*whole numbers"),
         ("model.gradient_checkpointing=interval(0,1)", ConfigError, "legal: choice"),
-        ("model.name_or_path=null,/no/such/model", ModelError,
-         "/no/such/model"),
         ("model=demo,no-such-model", HydraException, "no-such-model"),
     ],
 )  # fmt: skip
