@@ -65,7 +65,8 @@ class PreparedStudy:
             raise
         finally:
             self.recover(reason)
-            if not studies.is_running(self.queue.trials()):
+            is_last = not studies.is_running(self.queue.trials())
+            if is_last and tracking.restore_deleted(self.sweep.run.tracking, [self.parent_run_id]):
                 self.parent.close(state)
 
     def recover(self, reason: str | None = GONE) -> int:
