@@ -14,7 +14,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 ARGS ?=
 
-.PHONY: help install sweep reproduce test lint bench campaign clean FORCE
+.PHONY: help install sweep reproduce test lint bench campaign faults clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ bench: $(STAMP)  ## run each benchmarks/bench_*.py in turn
 
 campaign: $(STAMP)  ## kill a sweep 40 times, and prove that nothing is lost: 15 minutes
 	$(PY) tests/support/campaign.py $(ARGS)
+
+faults: $(STAMP)  ## cause each fault of tests/support/faults.py, and count what was lost, silent or wrong
+	$(PY) tests/support/faults.py $(ARGS)
 
 clean:  ## remove .venv, caches and build products; mlruns/ and outputs/ stay, they hold your studies
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info

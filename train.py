@@ -25,7 +25,7 @@ register_schema()
 def main(cfg: DictConfig) -> object:
     job = HydraConfig.get()
     protect(Path(job.runtime.output_dir, job.output_subdir or "."))
-    with exit_on_error(job.mode):
+    with exit_on_error(job):
         config = parse_config(cfg)
         if job.job.chdir:
             config = absolute_places(config, Path(job.runtime.cwd))

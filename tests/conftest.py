@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 import ready_tables
 from hydra import compose, initialize_config_dir
@@ -13,6 +14,16 @@ from processes import ROOT, SMALL
 
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.run import RunConfig
+
+# The same examples on every machine; no example has a deadline, and none is kept in the checkout.
+hypothesis.settings.register_profile(
+    "suite",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -86,6 +86,8 @@ MOODS = ["data=table", "data.path=moods", "data.label_column=mood", "data.text_c
             ["data.eval_split", """'data.eval_split="validation[:80%]"'"""],
         ),
         (["optimizer.learning_rate=fast"], ["optimizer.learning_rate", "fast", "Float"]),
+        ([f"optimizer.learning_rate={10**400}"], ["optimizer.learning_rate: int too large"]),
+        (["seed=" + "9" * 5000], ["more digits than Python converts"]),
         (["optimizer.learning_rate=-1"], ["optimizer.learning_rate: got -1.0; legal: a number above 0"]),
         (["trainer.per_device_train_batch_size=0"], ["per_device_train_batch_size: got 0", "1 or more"]),
         (["trainer.num_train_epochs=0"], ["trainer.num_train_epochs: got 0.0"]),
@@ -105,13 +107,14 @@ MOODS = ["data=table", "data.path=moods", "data.label_column=mood", "data.text_c
         (["model.name_or_path=glue"], ["model.name_or_path: glue", "no config.json"]),
         (["model.name_or_path=empty", "model.init=pretrained"], ["model.name_or_path: empty", "safetensors"]),
     ],
-    ids=lambda value: value[-1] if isinstance(value, list) else "",
+    ids=lambda value: value[-1][:60] if isinstance(value, list) else "",
 )
 def test_one_run(
     glue: Path, tmp_path: Path, refused: Refused, arguments: list[str], words: list[str]
 ) -> None:
     refused("train.py", arguments, words)
     assert not (tmp_path / "mlruns/mlflow.db").exists()  # not even a failed run
+    assert not (tmp_path / "outputs").exists()  # nor its folder with an empty log
 
 
 @pytest.mark.parametrize(
@@ -119,6 +122,15 @@ def test_one_run(
     [
         (["optimizer.learning_rate=interval(1e-3,1e-5)"], ["got 'interval(0.001, 1e-05)'", "low < high"]),
         (["optimizer.learning_rate=choice()"], ["optimizer.learning_rate", "choice()"]),
+        (["model.dropout=choice(null,0.1)"], ["takes no null", "model.dropout=null,0.1\n"]),
+        (["model.dropout=shuffle(0.1,null)"], ["takes no null", "model.dropout=0.1,null\n"]),
+        (["optimizer@foo=adamw,sgd"], ["optimizer@foo"]),
+        (["+optimizer.learning_rate=1e-3,1e-4"], ["optimizer.learning_rate"]),
+        (["model.name_or_path=null,./nowhere"], ["model.name_or_path: ./nowhere"]),
+        (["model.architecture={hidden:1},{hidden:2}"], ["model.architecture.hidden", "no such key"]),
+        (["sweep=null"], ["Config group override must be a string or a list. Got NoneType"]),
+        (["--cfg", "job"], ["Only one of --run, --multirun, --cfg"]),
+        (["hydra.sweeper=null"], ["Hydra sweeper is not configured"]),
         (["optimizer.learning_rat=interval(1e-5,1e-3)"], ["optimizer.learning_rat", "learning_rate"]),
         (["trainer.per_device_train_batch_size=choice(0,8)"], ["per_device_train_batch_size: got 0"]),
         (["data=choice(rte,mrpc)"], ["data: cannot be swept", "one sweep for each"]),
@@ -145,7 +157,7 @@ def test_one_run(
         (["model.name_or_path=glue"], ["model.name_or_path: glue", "no config.json"]),
         (["model.name_or_path=empty", "model.init=pretrained"], ["model.name_or_path: empty", "safetensors"]),
     ],
-    ids=lambda value: value[-1] if isinstance(value, list) else "",
+    ids=lambda value: value[-1][:60] if isinstance(value, list) else "",
 )
 def test_a_sweep(
     glue: Path, tmp_path: Path, refused: Refused, arguments: list[str], words: list[str]

@@ -1,5 +1,6 @@
 """The command line itself: help and usage errors come at once, in one form."""
 
+import socket
 import subprocess
 import sys
 
@@ -7,6 +8,9 @@ import pytest
 
 from finesweep.cli import main
 from finesweep.cli.reproduce import reproduce
+from finesweep.config.run import TrackingConfig
+from finesweep.errors import ConfigError
+from finesweep.tracking import open_store
 
 HEAVY = ("torch", "mlflow", "optuna", "datasets", "transformers")
 
@@ -54,3 +58,12 @@ def test_a_wrong_command_line_is_one_error_and_exit_code_2(
 def test_overrides_may_stand_behind_options() -> None:
     given = reproduce.make_context("reproduce", ["RUN", "--json", "trainer.threads=2"]).params
     assert given["arguments"] == ("RUN", "trainer.threads=2") and given["as_json"]
+
+
+def test_a_taken_port_is_refused() -> None:
+    open_store(TrackingConfig())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for wrong, reason in ((port, "already in use"), ("99999", "1 to 65535")):
+            with pytest.raises(ConfigError, match=f"--port: got {wrong}.*{reason}"):
+                main._invoke(["ui", "--port", wrong])

@@ -28,6 +28,9 @@ CANARIES = [f"canary-{uuid.uuid4().hex}" for _ in range(4)]
         ("postgresql://bob:ab/cd==@h/db", "postgresql://bob:***@h/db"),
         ("outputs/uri=http:/bob:pw@h:5/x", "outputs/uri=http:/***@h:5/x"),
         ("https://h/x?user=a&access_token=abc&b=1", "https://h/x?user=a&access_token=***&b=1"),
+        ("https://h/x?X-Amz-Signature=abc&b=1", "https://h/x?X-Amz-Signature=***&b=1"),
+        ("https://h/x?sv=2&sig=a%2Fb", "https://h/x?sv=2&sig=***"),
+        ("https://h/x?Signature=abc&signal=1", "https://h/x?Signature=***&signal=1"),
         ("postgresql://user@host/db", "postgresql://user@host/db"),
         ("sqlite:///mlruns/mlflow.db", "sqlite:///mlruns/mlflow.db"),
         ("http://u:pa'ss@h and postgresql://u:p@ss@h/db", "http://***@h and postgresql://u:***@h/db"),
@@ -93,7 +96,13 @@ def test_hydras_escapes_are_undone_and_a_secret_inside_of_braces_is_refused(
 
     hide(["tracking.uri=postgresql://u:p@h/db?sslmode\\=require"])
     assert environ["FINESWEEP_SECRET_TRACKING_URI"] == "postgresql://u:p@h/db?sslmode=require"
-    for argument in ('tracking={uri: "http://u:pw@h"}', "hydra.job.env_set={A_TOKEN: abcdefgh}"):
+    hide(["hydra.job.env_set={}"])
+    for argument in (
+        'tracking={uri: "http://u:pw@h"}',
+        "hydra.job.env_set={A_TOKEN: abcdefgh}",
+        "hydra.job.env_set={A: abcdefgh}",
+        "+hydra.job={env_set: {A: abcdefgh}}",
+    ):
         with pytest.raises(ConfigError, match="give it by itself"):
             hide([argument])
 

@@ -17,7 +17,7 @@ from processes import ROOT
 from finesweep.config.run import DataConfig, ProblemType, RunConfig
 from finesweep.data import load_splits
 from finesweep.errors import ConfigError, DataError
-from finesweep.hooks import TrialPruned, current_hooks
+from finesweep.hooks import RunState, TrialPruned, current_hooks
 from finesweep.io import checkpoint
 from finesweep.reproduce.rebuild import rebuild
 from finesweep.reproduce.recorded_run import load_recorded_run
@@ -266,6 +266,10 @@ class PrunedAtTheSecond(Reproduction):
         if self.evaluations == 2:
             raise TrialPruned
 
+    def ending(self, state: RunState, error: BaseException | None) -> RunState:
+        self.result = json.loads(Path("out/result.json").read_text())
+        return super().ending(state, error)
+
 
 def test_a_pruned_run_says_what_it_had_seen(settings: RunConfig, own_folder: Path) -> None:
     hooks = PrunedAtTheSecond()
@@ -275,6 +279,7 @@ def test_a_pruned_run_says_what_it_had_seen(settings: RunConfig, own_folder: Pat
     current_hooks.reset(token)
     recorded = load_recorded_run(hooks.run_id, settings.tracking)
     assert recorded.state == "PRUNED"
+    assert hooks.result["status"] == "KILLED"  # already before the run is closed, when a kill may come
     assert len({step for name, step in recorded.history if name == recorded.metric}) == 2
 
 

@@ -1,13 +1,17 @@
 """Which weights stay: the best few, and what may still win; never fewer than one whole copy of them."""
 
+import json
 from pathlib import Path
 
 import pytest
-from sweeping import evaluate, sweep
+from optuna.trial import TrialState, create_trial
+from sweeping import STORAGE, evaluate, sweep
 
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
 from finesweep.hooks import RunHooks
+from finesweep.study import storage
+from finesweep.study.records import TrialRecord
 
 pytestmark = pytest.mark.usefixtures("no_finish")
 GRID = ("optimizer.learning_rate=1e-3,2e-3,3e-3,4e-3,5e-3", "trainer.num_train_epochs=1",
@@ -47,3 +51,16 @@ def test_a_candidate_whose_weights_are_gone_is_refused_before_anything_is_confir
     sweep(rising, *GRID, "hydra.sweeper.keep_checkpoints=1")
     with pytest.raises(ConfigError, match="confirm.top_k: got 2; legal: 1 or less.*trial 3 are gone"):
         sweep(rising, *GRID, "hydra.sweeper.keep_checkpoints=1", "hydra.sweeper.study.confirm.top_k=2")
+
+
+def test_what_a_kill_after_the_training_left_does_not_look_like_a_finished_trial(tmp_path: Path) -> None:
+    sweep(rising, *GRID, "hydra.sweeper.study.n_trials=1")
+    folder = tmp_path / "trial"
+    (folder / "checkpoint").mkdir(parents=True)
+    (folder / "result.json").write_text('{"status": "FINISHED", "value": 0.5, "checkpoint": "checkpoint"}')
+    killed = create_trial(state=TrialState.FAIL, user_attrs=TrialRecord.attributes(folder=str(folder)))
+    storage.load("quickstart", STORAGE).add_trial(killed)
+    sweep(rising, *GRID)
+    assert not (folder / "checkpoint").exists()
+    result = json.loads((folder / "result.json").read_text())
+    assert result == {"status": "KILLED", "value": 0.5, "checkpoint": None}

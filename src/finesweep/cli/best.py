@@ -25,11 +25,11 @@ def best(study: str, as_yaml: bool, storage: str, tracking: TrackingConfig, as_j
     It prints the trial's parameters, its score, and the command that runs it again.
     """
     from finesweep.monitor import report, summary
-    from finesweep.study import storage as studies
+    from finesweep.study.reading import read_study
 
     if as_yaml and as_json:
         raise ConfigError("--yaml: not with --json; give one of the two")
-    trial = report.best(studies.load(study, storage))
+    trial = report.best(read_study(study, storage))
     if as_yaml:
         from finesweep.reproduce.export import config_yaml
         from finesweep.reproduce.recorded_run import load_recorded_run

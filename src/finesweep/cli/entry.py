@@ -8,10 +8,13 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
+from hydra.conf import HydraConf
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
@@ -24,14 +27,17 @@ from finesweep.errors import (
     NotReproduced,
     NotValid,
     SweepFailed,
+    first_line,
 )
 from finesweep.io.job_secrets import hide
-from finesweep.io.output import REMEDY, is_output_error, user
+from finesweep.io.output import REMEDY, is_output_error, remove_refused, user
 from finesweep.io.redaction import redact
+from finesweep.io.terminal import show
 from finesweep.machine import determinism
 
 # Errors of the machine, not of the program.
 ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS, errno.ENOSPC)
+SWEPT_NULL = re.compile(r"(choice|shuffle|sort)\((.*)\)")
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 
 
@@ -63,18 +69,22 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def exit_on_error(mode: RunMode | None) -> Iterator[None]:
+def exit_on_error(job: HydraConf) -> Iterator[None]:
     """Ends the process if the job of a single run raises an error that a person can do something about.
 
     Hydra would print a line of its own before it raises a job's exception again, but SystemExit passes it.
     The job of a sweep raises its exceptions as they are: its worker handles them.
+    Side effect: the job's folder, which Hydra has made, is removed if the run has written nothing there.
     """
     try:
         yield
     except Exception as error:
-        if mode is not RunMode.RUN:
+        if job.mode is not RunMode.RUN:
             raise
-        sys.exit(_report(error))
+        code = _report(error)
+        with suppress(OSError):
+            remove_refused(Path(job.runtime.output_dir), job.output_subdir or "", Path(job.runtime.cwd))
+        sys.exit(code)
 
 
 def _report(error: Exception) -> int:
@@ -82,7 +92,7 @@ def _report(error: Exception) -> int:
     message = _message(error)
     if message is None:
         raise error
-    print(f"error: {message}", file=sys.stderr)
+    show(f"error: {message}", sys.stderr)
     return EXIT_NO if isinstance(error, (NotReproduced, NotValid, SweepFailed)) else EXIT_UNUSABLE
 
 
@@ -92,20 +102,41 @@ def _message(error: Exception) -> str | None:
         return redact(str(error))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return explain(error)
+    if isinstance(error, OverflowError) and (key := re.search(r"full_key: (\S+)", str(error))):  # OmegaConf's
+        return f"{key.group(1)}: {first_line(error)}"
+    if isinstance(error, ValueError) and "integer string conversion" in str(error):
+        return "a number on the command line has more digits than Python converts (4300)"
     if isinstance(error, OSError):  # from Hydra's own folders, or from a disk that filled up
         where = error.filename or "a file"
         refused = f"{where}: user {user()} cannot write here ({error.strerror}); {REMEDY}"
         return refused if error.errno in ENVIRONMENT else None
+    if _is_of_hydra(error):
+        return str(error)
     if is_output_error(error):
         first = str(error).strip().partition("\n")[0]
         return f"{first}; make room on the disk, and start the same command again"
+    from finesweep.io.patience import describe, is_store_error  # imports SQLAlchemy
+
+    if is_store_error(error):
+        return redact(
+            f"a store cannot be used: {describe(error)}; see to it, and start the same command again"
+        )
     return None
+
+
+def _is_of_hydra(error: Exception) -> bool:
+    """Tells whether Hydra's own code raised the error: it refuses some arguments with built-in exceptions."""
+    if error.__traceback__ is None or not isinstance(error, (ValueError, RuntimeError)):
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("hydra.")
 
 
 def explain(error: Exception) -> str:
     """Returns Hydra's or OmegaConf's message, with the legal keys if a key was misspelt."""
     if isinstance(error, OverrideParseException):
-        return _unparsed(error.override, str(error.message).splitlines()[0])
+        first, *more = str(error.message).splitlines()
+        return _unparsed(error.override, more[0] if more and first.startswith("Error parsing") else first)
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__
@@ -122,6 +153,8 @@ def explain(error: Exception) -> str:
 
 def _unparsed(override: str, message: str) -> str:
     key, _, value = override.partition("=")
+    if "NoneType is incompatible" in message and (inner := SWEPT_NULL.fullmatch(value)):
+        return f"{override}: Hydra's {inner[1]}(...) takes no null; legal: {key}={inner[2]}"
     if not value or '"' in value:
         return f"{override}: not in Hydra's grammar ({message})"
     remedy = f"a value with brackets, spaces or commas is quoted for Hydra too: '{key}=\"{value}\"'"

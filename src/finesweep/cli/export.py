@@ -7,6 +7,7 @@ import click
 
 from finesweep.cli import options
 from finesweep.config.run import TrackingConfig
+from finesweep.io.terminal import show
 
 
 @click.command()
@@ -22,6 +23,6 @@ def export(run: str, folder: Path, tracking: TrackingConfig) -> None:
     from finesweep.reproduce.recorded_run import load_recorded_run
 
     missing = write(load_recorded_run(run, tracking), folder, tracking)
-    print(folder)
+    show(folder)
     if missing:
-        print(f"the run has not kept, and {folder} lacks: {', '.join(missing)}", file=sys.stderr)
+        show(f"the run has not kept, and {folder} lacks: {', '.join(missing)}", sys.stderr)

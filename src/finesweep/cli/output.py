@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from finesweep.io.terminal import show
+
 
 def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2))
@@ -13,4 +15,4 @@ def print_answer(as_json: bool, document: Any, text: str) -> None:
     if as_json:
         print_json(document)
     elif text:
-        print(text)
+        show(text)

@@ -10,6 +10,7 @@ from finesweep.cli import options
 from finesweep.cli.output import print_answer
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, DataError, ModelError, NotReproduced
+from finesweep.io.terminal import show
 from finesweep.provenance.fields import Change
 from finesweep.reproduce.rebuild import is_override, pin, rebuild
 from finesweep.reproduce.recorded_run import RecordedRun, load_recorded_run, store_differences
@@ -80,9 +81,9 @@ def _resolve(arguments: tuple[str, ...], best: str | None, storage: str) -> tupl
         raise ConfigError(f"{arguments[0]}: legal: RUN_ID [key=value ...], or --best STUDY [key=value ...]")
     if best:
         from finesweep.monitor import report
-        from finesweep.study import storage as studies
+        from finesweep.study.reading import read_study
 
-        return report.best(studies.load(best, storage)).run_id, list(arguments)
+        return report.best(read_study(best, storage)).run_id, list(arguments)
     if not arguments:
         raise ConfigError("nothing to reproduce; legal: RUN_ID, an exported folder, or --best STUDY")
     return arguments[0], list(arguments[1:])
@@ -102,7 +103,7 @@ def _compare_conditions(
     device.prepare(config.trainer)
     now = collect(config, overrides, load_inputs(config).content)
     changes = [*store_differences(recorded), *differences(recorded.record, now)]
-    print(render.conditions(changes), file=output)
+    show(render.conditions(changes), output)
     return changes
 
 

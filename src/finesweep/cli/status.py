@@ -19,9 +19,9 @@ def status(study: str, watch: bool, storage: str, as_json: bool) -> None:
     if watch and as_json:
         raise ConfigError("--watch: not with --json, for it draws a table for people; give one of the two")
     from finesweep.monitor import progress, report, summary, table
-    from finesweep.study import storage as studies
+    from finesweep.study.reading import read_study
 
-    loaded = studies.load(study, storage)
+    loaded = read_study(study, storage)
     if as_json:
         print_json(asdict(report.describe(loaded)))
         return

@@ -9,6 +9,7 @@ import click
 from finesweep.cli import options
 from finesweep.cli.output import print_json
 from finesweep.errors import NotValid, StudyError, SubmissionError
+from finesweep.io.terminal import show
 
 
 @dataclass
@@ -75,7 +76,7 @@ def _checked(path: Path, storage: str | None = None, run_id: str | None = None) 
     try:
         return Submitted(path.stem, str(path), validate_submission(path).rows, True, storage, run_id)
     except SubmissionError as error:
-        rows = path.read_text(encoding="utf-8").count("\n") - 1
+        rows = path.read_bytes().count(b"\n") - 1
         return Submitted(path.stem, str(path), rows, False, storage, run_id, str(error))
 
 
@@ -99,10 +100,10 @@ def _sources(names: tuple[str, ...], address: str) -> dict[Path, tuple[str, str]
 def _submissions(name: str, address: str) -> tuple[str, list[Path]]:
     """Returns the id of the best trial's run, and its submission files."""
     from finesweep.monitor import report
-    from finesweep.study import storage
+    from finesweep.study.reading import read_study
     from finesweep.study.records import StudyRecord
 
-    study = storage.load(name, address)
+    study = read_study(name, address)
     best = report.best(study)
     if StudyRecord(study).glue_task is None:
         raise StudyError(f"study {name!r}: no GLUE task; its predictions: {', '.join(best.submissions)}")
@@ -118,9 +119,9 @@ def _submissions(name: str, address: str) -> tuple[str, list[Path]]:
 def _print_submitted(rows: list[Submitted], missing: list[str], archive: Path | None) -> None:
     for row in rows:
         origin = f"study {row.storage}, run {row.run_id}" if row.storage else "FILLED with the majority class"
-        print(f"{row.path}  {row.rows} rows, {'valid' if row.valid else 'NOT VALID'}, {origin}")
+        show(f"{row.path}  {row.rows} rows, {'valid' if row.valid else 'NOT VALID'}, {origin}")
     if missing:
         remedy = "the server needs all tasks; --fill-missing adds majority-class files"
-        print(f"no study for: {', '.join(missing)}; {remedy}")
+        show(f"no study for: {', '.join(missing)}; {remedy}")
     if archive:
-        print(archive)
+        show(archive)

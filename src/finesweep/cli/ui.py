@@ -1,6 +1,7 @@
 """`finesweep ui`: serves MLflow's user interface."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import click
 
 from finesweep.cli import options
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import StudyError
+from finesweep.errors import ConfigError, StudyError
+
+HOST = "127.0.0.1"
 
 
 @click.command()
@@ -25,9 +28,25 @@ def ui(tracking: TrackingConfig, port: int) -> None:
     if tracking.uri.startswith("sqlite:///") and not path.exists():
         raise StudyError(f"{path}: not there; go to where train.py ran, or name it: --tracking-uri")
     open_store(tracking)  # an unusable store is refused here, with a clear error, rather than in the UI
+    _check_free(port)
     print(f"http://127.0.0.1:{port}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
     # Without it MLflow starts a dozen processes for jobs, which comparing runs does not need.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     server = ["mlflow", "server", "--backend-store-uri", tracking.uri, "--workers", "1"]
-    address = ["--host", "127.0.0.1", "--port", str(port)]
+    address = ["--host", HOST, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", *server, *address])
+
+
+def _check_free(port: int) -> None:
+    """Raises: ConfigError for a port that the server cannot listen on: MLflow would end without a word."""
+    legal = "a free port, 1 to 65535: --port N"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind((HOST, port))
+        except OverflowError as error:
+            raise ConfigError.at("--port", port, legal) from error
+        except OSError as error:
+            raise ConfigError(
+                f"--port: got {port}, which cannot be used ({error.strerror}); legal: {legal}"
+            ) from error

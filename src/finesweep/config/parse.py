@@ -1,8 +1,11 @@
 """Converts Hydra's configs and recorded ones into dataclasses and back. Nothing else reads `DictConfig`."""
 
 import copy
+import dataclasses
+import re
 from collections.abc import Sequence
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf, flag_override
@@ -27,18 +30,48 @@ def parse_config(cfg: DictConfig) -> RunConfig:
     cfg = copy.deepcopy(cfg)
     with flag_override(cfg, ["struct", "readonly"], False):
         cfg.pop("hydra", None)
+    _check_known(OmegaConf.to_container(cfg, resolve=False), RunConfig)
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]}: no value; set it on the command line, {missing[0]}=...")
     return _checked(cfg)
 
 
+def _check_known(plain: Any, type_: Any, prefix: str = "") -> None:
+    """Raises: ConfigError for a key that the schema does not have, which `+key=...` adds."""
+    types = get_type_hints(type_)
+    for key, value in plain.items():
+        if key not in types:
+            raise ConfigError(f"{prefix}{key}: no such key, nothing reads it; legal: {', '.join(types)}")
+        if isinstance(value, dict) and dataclasses.is_dataclass(_not_none(types[key])):
+            _check_known(value, _not_none(types[key]), f"{prefix}{key}.")
+
+
+def type_of(key: str) -> Any:
+    """Returns the type of a key of RunConfig, leaving out None; Any for a key that is not in the schema."""
+    type_: Any = RunConfig
+    for name in key.split("."):
+        types = get_type_hints(type_) if dataclasses.is_dataclass(type_) else {}
+        type_ = _not_none(types.get(name, Any))
+    return type_
+
+
+def _not_none(type_: Any) -> Any:
+    """Returns float for `float | None`."""
+    if not isinstance(type_, UnionType):
+        return type_
+    (left,) = [one for one in get_args(type_) if one is not type(None)]
+    return left
+
+
 def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     """Builds a RunConfig from dictionaries (later ones win), then applies ``key=value`` overrides.
 
+    Dictionaries are data, perhaps somebody else's: no ``${...}`` in them is resolved.
+
     Raises: ConfigError for an illegal value, OmegaConf's own error for an unknown key.
     """
-    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *map(_of_today, plain))
+    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), *(literal(_of_today(part)) for part in plain))
     for text in overrides:
         key = text.partition("=")[0]
         try:
@@ -52,9 +85,27 @@ def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfi
     return _checked(merged)
 
 
+def literal(node: Any) -> Any:
+    r"""Escapes every `${` in a recorded config, so that OmegaConf reads it as text and resolves nothing.
+
+    Backslashes in front of it are doubled, because OmegaConf takes ``\\${`` for an escaped backslash.
+    """
+    if isinstance(node, dict):
+        return {key: literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [literal(value) for value in node]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
+
+
 def _of_today(plain: dict[str, Any]) -> dict[str, Any]:
-    """Adds the keys that configs of version 0.1 lack: `data.source` and `data.positive_label`."""
+    """Adds the keys that older configs lack and whose defaults would give another result.
+
+    Version 0.1 had no `data.source` and `data.positive_label`; early versions standardized no labels.
+    """
     data = plain.get("data", {})
+    if data.get("problem_type") == "regression" and "standardize" not in data:
+        data = {**data, "standardize": False}
+        plain = {**plain, "data": data}
     if not data or "source" in data:
         return plain
     source = "glue" if data.get("glue_task") else "table" if data.get("path") else "demo"

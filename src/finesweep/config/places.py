@@ -14,7 +14,12 @@ def absolute_url(url: str, base: Path) -> str:
 
 
 def absolute_tracking(config: TrackingConfig, base: Path) -> TrackingConfig:
-    return replace(config, uri=absolute_url(config.uri, base), artifacts=str(base / config.artifacts))
+    return replace(
+        config,
+        uri=absolute_url(config.uri, base),
+        artifacts=str(base / config.artifacts),
+        spool=str(base / config.spool),
+    )
 
 
 def absolute_places(config: RunConfig, base: Path) -> RunConfig:

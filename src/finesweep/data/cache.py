@@ -14,6 +14,7 @@ from typing import TypeVar
 from finesweep.errors import OutputError
 from finesweep.io.atomic import STAGING, staged
 from finesweep.io.checkpoint import sha256
+from finesweep.io.reading import read_object
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,13 @@ def cached_folder(folder: Path, build: Callable[[Path], None], load: Callable[[P
     problem: Exception | None = None
     for _ in range(_ATTEMPTS):
         if not folder.is_dir():
+            if os.path.lexists(folder):  # a file, or a link to nothing
+                _discard(folder)
             _build_entry(folder, build)
         try:
             _verify(folder)
             return load(folder)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # each library has its own error for a damaged file
             problem = error
             log.warning("%s is damaged (%s) and is built again", folder, error)
             _discard(folder)
@@ -70,7 +73,9 @@ def _build_entry(folder: Path, build: Callable[[Path], None]) -> None:
 
 def _verify(folder: Path) -> None:
     """Compares all files with their checksums. Raises: ValueError or OSError for a changed or lost file."""
-    sums = json.loads((folder / _CHECKSUMS).read_text())
+    sums = read_object(folder / _CHECKSUMS)
+    if not sums:
+        raise ValueError(f"{_CHECKSUMS} lists no files")
     for name, expected in sums.items():
         if sha256(folder / name) != expected:
             raise ValueError(f"{name} has changed since it was written")

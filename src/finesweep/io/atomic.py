@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 STAGING = (
@@ -25,7 +25,7 @@ def staged(
 
     If the block raises, what was staged is removed and `target` stays as it was. File modes follow the umask.
 
-    replace_folder: removes an older `target` folder first; without it, one that is not empty is an error.
+    replace_folder: removes an older `target` first; without it, a folder that is not empty is an error.
     sync: flushes files, folder and parent to the disk, so that a power cut loses nothing either.
     parent: another folder of the same file system to stage in, whose owner removes what a kill leaves.
     Raises: OSError if the parent cannot be written, or `target` is a folder that may not be replaced.
@@ -35,17 +35,17 @@ def staged(
         yield staging
         _set_modes(staging, sync)
         if replace_folder:
-            shutil.rmtree(target, ignore_errors=True)
+            remove(target, ignore_errors=True)
         staging.rename(target)
         if sync:
             _flush(target.parent)
     finally:
-        _remove(staging)
+        remove(staging, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all, as UTF-8."""
-    with staged(path) as staging:
+def write_text(path: Path, text: str, *, sync: bool = False) -> None:
+    """Writes a text file whole or not at all, as UTF-8; `sync` flushes it to the disk."""
+    with staged(path, sync=sync) as staging:
         staging.write_text(text, encoding="utf-8")
 
 
@@ -53,7 +53,16 @@ def remove_unfinished(target: Path) -> None:
     """Removes what killed writers of `target` left. The caller holds a lock: no writer of it is alive."""
     for path in target.parent.iterdir():
         if path.name.startswith(f"{STAGING}{target.name}-"):
-            _remove(path)
+            remove(path, ignore_errors=True)
+
+
+def remove(path: Path, *, ignore_errors: bool = False) -> None:
+    """Removes a folder with its content, a file or a link, if it is there. A link's target stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=ignore_errors)
+        return
+    with suppress(*([OSError] if ignore_errors else [])):
+        path.unlink(missing_ok=True)
 
 
 def _create(parent: Path, prefix: str, folder: bool) -> Path:
@@ -71,13 +80,6 @@ def _set_modes(staging: Path, sync: bool) -> None:
         path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
         if sync:
             _flush(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -6,12 +6,18 @@ of each. A kill at any moment leaves at most a `.staging-*` folder, which nothin
 
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from finesweep.io.atomic import staged, write_text
+from finesweep.io.atomic import remove, staged, write_text
+from finesweep.io.reading import Unreadable, read_object
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 # Files that only a resumed training needs: they are never published, and three of them are pickles.
@@ -63,58 +69,106 @@ def write_manifest(folder: Path) -> None:
 
 def find_damage(folder: Path) -> str | None:
     """Compares every file with the manifest. Returns the first difference, or None for a whole checkpoint."""
+    if not folder.is_dir():
+        return "not a folder"
     try:
-        files = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError) as error:
-        return f"manifest: {error}"
-    for name, expected in files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name}: missing"
-        if path.stat().st_size != expected["size"]:
-            return f"{name}: {path.stat().st_size} bytes, the manifest says {expected['size']}"
-        if sha256(path) != expected["sha256"]:
-            return f"{name}: content differs from its manifest"
+        files = _read_manifest(folder)
+        return next(filter(None, (_compare(folder, name, files[name]) for name in files)), None)
+    except (OSError, Unreadable) as error:
+        return f"manifest: {error}" if isinstance(error, Unreadable) else str(error)
+
+
+def _read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Returns size and SHA-256 by file. Raises: Unreadable if it is none, or lists no weights."""
+    files = read_object(folder / MANIFEST).get("files")
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+        raise Unreadable("its `files` are no objects")
+    if not any(name.endswith(".safetensors") for name in files):
+        raise Unreadable("it lists no weights")
+    return files
+
+
+def _compare(folder: Path, name: str, expected: dict[str, Any]) -> str | None:
+    path = folder / name
+    if ".." in path.parts or not path.is_relative_to(folder):
+        return f"{name}: lies outside of the checkpoint"
+    if not path.is_file():
+        return f"{name}: missing"
+    if path.stat().st_size != expected.get("size"):
+        return f"{name}: {path.stat().st_size} bytes, the manifest says {expected.get('size')}"
+    if sha256(path) != expected.get("sha256"):
+        return f"{name}: content differs from its manifest"
     return None
 
 
-def newest(parent: Path) -> Path | None:
-    """Returns the newest whole checkpoint; renames damaged ones to `damaged-*`, with a file REASON."""
-    for folder in sorted(parent.glob("step-*"), reverse=True):
-        reason = find_damage(folder)
+def newest(parent: Path, find_problem: Callable[[Path], str | None] = find_damage) -> Path | None:
+    """Returns the newest checkpoint without a problem; renames the others to `damaged-*`.
+
+    Why, a log message says, and a file REASON in a renamed folder.
+    """
+    for folder in sorted(_checkpoints(parent), key=_step, reverse=True):
+        reason = find_problem(folder)
         if reason is None:
             return folder
+        log.warning("%s is damaged (%s); it is renamed, and an older checkpoint is used", folder, reason)
         aside = folder.with_name(f"damaged-{folder.name}")
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)
         folder.rename(aside)
-        (aside / "REASON").write_text(reason + "\n")
+        if aside.is_dir() and not aside.is_symlink():
+            (aside / "REASON").write_text(reason + "\n")
     return None
 
 
-def resumable(folder: Path, identity: str) -> Path | None:
-    """Returns the newest whole checkpoint of the training with this identity.
+def _checkpoints(parent: Path) -> list[Path]:
+    return [path for path in parent.glob("step-*") if re.fullmatch("step-[0-9]+", path.name)]
 
-    Empties the folder if another training's checkpoints are in it, and notes the identity there.
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
+
+
+def resumable(
+    folder: Path, identity: str, find_problem: Callable[[Path], str | None] = find_damage
+) -> Path | None:
+    """Returns the newest checkpoint without a problem of the training with this identity.
+
+    Empties the folder if another training's checkpoints are in it, or if its identity cannot be read, and
+    notes the identity there. The folder becomes a real one if it is a link: weights are renamed out of it.
     """
     file = folder / "identity"
-    if file.is_file() and file.read_text() == identity:
-        return newest(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    is_folder = folder.is_dir() and not folder.is_symlink()
+    if is_folder and _holds(file, identity):
+        return newest(folder, find_problem)
+    if folder.is_symlink() or (folder.exists() and not is_folder):
+        log.warning("%s is not a folder; it is replaced by one", folder)
+    elif is_folder and _checkpoints(folder):
+        log.warning("%s holds checkpoints of another config, or its identity is damaged: removed", folder)
+    remove(folder)
     folder.mkdir(parents=True)
-    write_text(file, identity)
+    write_text(file, identity, sync=True)  # before the checkpoints that it stands for
     return None
+
+
+def _holds(file: Path, text: str) -> bool:
+    try:
+        return file.is_file() and file.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def keep_only(parent: Path, kept: set[Path]) -> None:
     """Removes the other checkpoints under `parent`. The caller has verified the ones to keep."""
-    for folder in parent.glob("step-*"):
-        if folder not in kept:
-            shutil.rmtree(folder)
+    for path in _checkpoints(parent):
+        if path not in kept:
+            remove(path)
 
 
 def weights_sha256(folder: Path) -> str:
-    """Returns the SHA-256 of a checkpoint's weights by its manifest; for several files, of their hashes."""
-    files = json.loads((folder / MANIFEST).read_text())["files"]
+    """Returns the SHA-256 of a checkpoint's weights by its manifest; for several files, of their hashes.
+
+    The caller has verified the checkpoint.
+    """
+    files = _read_manifest(folder)
     hashes = [files[name]["sha256"] for name in sorted(files) if name.endswith(".safetensors")]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 

@@ -1,6 +1,5 @@
 """Access to the Hugging Face hub: a quick check that it answers, offline mode, a model's config file."""
 
-import json
 import logging
 import os
 import threading
@@ -8,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from finesweep.errors import ModelError
+from finesweep.errors import ModelError, first_line
+from finesweep.io.reading import Unreadable, read_object
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,23 @@ def check_model_source(name_or_path: str, revision: str | None = None) -> dict[s
     """
     path = _config_file(name_or_path, revision)
     try:
-        config = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_object(Path(path))
+    except Unreadable as error:
         raise ModelError(
             f"model.name_or_path: {path}: not readable as JSON ({error}); {LEGAL_MODEL}"
         ) from error
-    return config if isinstance(config, dict) else {}
+
+
+def unusable(name_or_path: str, part: str, error: Exception) -> ModelError:
+    """Returns the error for a part of a model that a library has failed to load."""
+    if "trust_remote_code" in str(error):
+        return ModelError(
+            f"model.name_or_path: {name_or_path}: its {part} needs Python code that comes with the model, "
+            "and finesweep never runs such code; legal: a model of an architecture that transformers contains"
+        )
+    return ModelError(
+        f"model.name_or_path: no usable {part} in {name_or_path!r}: {first_line(error)}; {LEGAL_MODEL}"
+    )
 
 
 def _config_file(name_or_path: str, revision: str | None) -> str:

@@ -15,9 +15,10 @@ import yaml
 
 from finesweep.errors import ConfigError
 from finesweep.io.atomic import write_text
-from finesweep.io.redaction import HIDDEN, is_secret, redact, redact_values
+from finesweep.io.redaction import HIDDEN, is_secret, redact, redact_urls, redact_values
 
 VARIABLE_PREFIX = "FINESWEEP_SECRET_"  # followed by the config key whose value the variable holds
+_REFERENCE = re.compile(r"\$\{oc\.env:(\w+)\}")
 ENV_SET = "hydra.job.env_set"
 EXCLUDE_KEYS = "hydra.job.config.override_dirname.exclude_keys"
 
@@ -70,7 +71,37 @@ def _parse_value(argument: str, value: str) -> str:
 
 
 def _holds_secret(key: str, value: str) -> bool:
+    if key.startswith("hydra") and value.lstrip().startswith(
+        "{"
+    ):  # {A: x}, or {env_set: {A: x}} one level up
+        return value.strip("{} ") != "" and (key == ENV_SET or "env_set" in value or is_secret("", value))
     return is_secret(key.rpartition(".")[2], value) or key.startswith(f"{ENV_SET}.")
+
+
+def by_reference(key: str, value: str) -> str:
+    """Returns ``${oc.env:NAME}`` for the address of a store with a password, any other address as it is.
+
+    Side effect: sets the variable, which processes that are started later inherit, if none has the value.
+    """
+    if redact_urls(value) == value:
+        return value
+    name = VARIABLE_PREFIX + re.sub(r"\W+", "_", key).upper()
+    name = next((known for known, held in os.environ.items() if held == value), name)
+    os.environ[name] = value
+    return f"${{oc.env:{name}}}"
+
+
+def dereferenced(key: str, text: str) -> str:
+    """Returns the value for what `by_reference` returned. Raises: ConfigError if its variable is not set."""
+    reference = _REFERENCE.fullmatch(text)
+    if reference is None:
+        return text
+    if reference[1] not in os.environ:
+        raise ConfigError(
+            f"{key}: the environment variable {reference[1]} is not set on this host; its value holds a "
+            "password, and is not sent to workers. Set it on every host where workers start"
+        )
+    return os.environ[reference[1]]
 
 
 def protect(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import getpass
+import logging
 import os
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from finesweep.errors import OutputError
+from finesweep.io.atomic import remove
 
 REMEDY = (
     "make it writable (chmod, chown), or choose another folder: hydra.run.dir=DIR, for a sweep "
@@ -38,6 +40,23 @@ def check_writable(folder: Path, needed_bytes: int = 0) -> None:
             f"{folder}: {free:,} bytes free, {needed_bytes:,} needed for checkpoints; free some, or "
             "choose another folder: hydra.run.dir=DIR, or hydra.sweep.dir=DIR for a sweep"
         )
+
+
+def remove_refused(folder: Path, hydra: str, project: Path) -> None:
+    """Removes the folder of a run that was refused, and its parents inside of `project` that are empty then.
+
+    It stays if it holds anything but what Hydra wrote before the run could start: its configs, in the
+    subfolder `hydra`, and the run's log, whose lines are on the terminal too.
+    """
+    logs = {getattr(handler, "baseFilename", None) for handler in logging.getLogger().handlers}
+    if any(path.name != hydra and str(path) not in logs for path in folder.iterdir()):
+        return
+    for path in folder.iterdir():
+        remove(path)
+    for path in (folder, *folder.parents):
+        if path == project or not path.is_relative_to(project) or any(path.iterdir()):
+            return
+        path.rmdir()
 
 
 def is_output_error(error: BaseException) -> bool:

@@ -17,7 +17,9 @@ SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _SCHEME = r"\b[a-z][a-z0-9+.-]{0,30}:/{1,2}"
 _IN_URL = re.compile(rf"(?P<keep>{_SCHEME}[^\s/@:]{{0,99}}:)[^\s@]\S{{0,999}}(?=@)", re.IGNORECASE)
 _USER_IN_URL = re.compile(r"(?P<keep>\b(?:https?|mlflow-artifacts):/{1,2})[^\s/]{1,999}(?=@)", re.I)
-_IN_QUERY = re.compile(rf"(?P<keep>[?&]{_NAME}=)[^\s&'\"]{{1,999}}", re.IGNORECASE)
+# A signed URL admits whoever has it: X-Amz-Signature, X-Goog-Signature, Signature, and Azure's sig.
+_SIGNED = r"(?:[\w-]{0,64}signature|sig)"
+_IN_QUERY = re.compile(rf"(?P<keep>[?&](?:{_NAME}|{_SIGNED})=)[^\s&'\"]{{1,999}}", re.IGNORECASE)
 _PATTERNS = (_USER_IN_URL, _IN_URL, _IN_QUERY)
 # In source code: api_key = "...", "token": "..."; in settings files also without quotes; known token formats.
 _VALUE = r"[\w+/=!#%&*-]{8,}"

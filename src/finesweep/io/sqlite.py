@@ -20,6 +20,8 @@ def create_database(path: Path, create: Callable[[Path], object]) -> None:
 
 def has_table(path: Path, table: str) -> bool:
     """Tells whether the database has this table. Raises: sqlite3.Error for a file that is no database."""
+    if not path.is_file():  # opening a named pipe would wait for a writer
+        raise sqlite3.OperationalError(f"{path} is not a regular file")
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         rows = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
         return rows.fetchone() is not None

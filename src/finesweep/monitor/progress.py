@@ -80,3 +80,5 @@ def _somebody_works(snapshot: Snapshot, name: str, storage: str) -> bool:
             return False
     except (Busy, SQLAlchemyError):  # the finish step; a storage that is away for a moment
         return True
+    except OSError:  # a reader who may not write cannot try the lock
+        return False

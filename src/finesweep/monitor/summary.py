@@ -5,6 +5,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from finesweep.io.job_secrets import VARIABLE_PREFIX
+from finesweep.io.terminal import show
 from finesweep.monitor.report import Best, Confirmed, Status
 from finesweep.provenance.record import is_result
 from finesweep.tags import Tag
@@ -67,21 +68,21 @@ def print_summary(status: Status) -> None:
     handed_on = status.states[TrialState.FAIL.name] - len(status.failures)
     shown = status.states | {TrialState.FAIL.name: len(status.failures), "handed on": handed_on}
     counts = "  ".join(f"{name} {count}" for name, count in shown.items() if count)
-    print(f"\nstudy {status.study}: {status.finished} of {status.n_trials} trials finished ({counts})")
+    show(f"\nstudy {status.study}: {status.finished} of {status.n_trials} trials finished ({counts})")
     if status.ended_by:
         spent = f"{status.seconds:.0f} s, {status.train_steps:,} training steps"
-        print(f"{'ended by:':14}{status.ended_by}; {spent}")
+        show(f"{'ended by:':14}{status.ended_by}; {spent}")
     if status.reused:
-        print(f"{'reused:':14}{status.reused} trials whose point had been evaluated before")
+        show(f"{'reused:':14}{status.reused} trials whose point had been evaluated before")
     for failure in status.failures:
-        print(f"  failed: {failure}")
+        show(f"  failed: {failure}")
     if status.best:
-        print("\n".join(lines(_best(status.best))))
+        show("\n".join(lines(_best(status.best))))
     if status.importances:
-        print(
+        show(
             f"{'importance:':14}{_pairs({key: round(share, 2) for key, share in status.importances.items()})}"
         )
-    print(f"{'compare:':14}finesweep ui   (filter: tags.`{Tag.STUDY}` = '{status.study}')")
+    show(f"{'compare:':14}finesweep ui   (filter: tags.`{Tag.STUDY}` = '{status.study}')")
 
 
 def _best(plain: dict[str, Any]) -> Best:

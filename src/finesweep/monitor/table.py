@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from finesweep.io.terminal import printable
 from finesweep.machine.process import ProcessIdentity
 from finesweep.monitor import eta
 from finesweep.monitor.events import best_so_far, marks, number, point
@@ -40,7 +41,7 @@ def live_table(snapshot: Snapshot, console: Console, notes: list[str]) -> Render
         running_table(snapshot, console.width, rows) if snapshot.running else Text(_nothing_runs(snapshot))
     )
     more = [f"... and {len(snapshot.running) - rows} more"] if len(snapshot.running) > rows else []
-    lines = [Text(line) for line in (*more, *totals(snapshot))]
+    lines = [Text(printable(line)) for line in (*more, *totals(snapshot))]
     return Group(table, *lines, *(Text(note, style="bold yellow") for note in notes))
 
 
@@ -55,7 +56,7 @@ def _nothing_runs(snapshot: Snapshot) -> str:
 def running_table(snapshot: Snapshot, width: int, rows: int | None = None) -> Table:
     table = _columns(snapshot.watched, width)
     for trial in snapshot.running[:rows]:
-        table.add_row(*map(Text, _row(snapshot, trial, width)))
+        table.add_row(*(Text(printable(cell)) for cell in _row(snapshot, trial, width)))
     return table
 
 

@@ -63,7 +63,7 @@ def model_content(config: ModelConfig) -> Model:
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:
-    paths = sorted(path for pattern in MODEL_FILES for path in folder.glob(pattern))
+    paths = sorted(path for name in MODEL_FILES for path in folder.glob(name) if path.is_file())
     return {path.name: _file_hash(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths}
 
 

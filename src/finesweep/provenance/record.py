@@ -9,6 +9,7 @@ from typing import Any
 from finesweep.config.parse import to_dict
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
+from finesweep.io.reading import Unreadable, parse_json
 from finesweep.io.redaction import redact_urls, redact_values
 from finesweep.provenance.conversion import dump, load
 from finesweep.provenance.fields import Change, Code, Machine, Model, Results, Section, Split
@@ -66,9 +67,9 @@ class Provenance(Section):
         Raises: ConfigError for a damaged record, and for another schema version.
         """
         try:
-            stored = json.loads(text)
+            stored = parse_json(text)
             version = stored["schema_version"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (Unreadable, TypeError, KeyError) as error:
             raise ConfigError(f"{where}: no provenance that can be read ({error})") from error
         if version != SCHEMA_VERSION:
             legal = f"{SCHEMA_VERSION}; another finesweep wrote it"

@@ -1,16 +1,18 @@
 """Writes a run to a folder, from which a machine that has the data and the base model can reproduce it."""
 
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from finesweep.config.parse import literal
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ModelError, OutputError, RunError
 from finesweep.io import checkpoint
-from finesweep.io.atomic import staged
+from finesweep.io.atomic import remove, staged
 from finesweep.io.redaction import HIDDEN
+from finesweep.io.terminal import printable
 from finesweep.provenance.record import FILE
 from finesweep.reproduce.readme import readme
 from finesweep.reproduce.recorded_run import CONFIG, RUN_FILE, RecordedRun
@@ -49,7 +51,7 @@ def _write(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> lis
         except ModelError:
             missing.append(part)
     if "checkpoint" not in missing and (reason := _damage(folder / "checkpoint", recorded)):
-        shutil.rmtree(folder / "checkpoint")
+        remove(folder / "checkpoint")
         missing.append(f"checkpoint (it is damaged: {reason})")
     (folder / FILE).write_text(recorded.record.to_json(), encoding="utf-8")
     (folder / RUN_FILE).write_text(recorded.to_json(), encoding="utf-8")
@@ -68,8 +70,9 @@ def _damage(folder: Path, recorded: RecordedRun) -> str | None:
 
 def config_yaml(recorded: RecordedRun) -> str:
     """Returns the run's config as YAML, for `python train.py --config-dir DIR --config-name NAME`."""
-    config = dict(recorded.record.config)
+    config: dict[str, Any] = literal(recorded.record.config)  # Hydra resolves what it reads
     if HIDDEN in config["tracking"]["uri"]:  # the password of the store is not recorded
         del config["tracking"]
-    head = f"# Run {recorded.run_id} ({recorded.name}); python train.py --config-dir DIR --config-name NAME\n"
+    name = printable(recorded.name).replace("\n", " ")
+    head = f"# Run {recorded.run_id} ({name}); python train.py --config-dir DIR --config-name NAME\n"
     return head + yaml.safe_dump({"defaults": ["config", "_self_"], **config}, sort_keys=False)

@@ -83,7 +83,8 @@ def _machine(machine: Machine) -> str:
 def _needed_overrides(recorded: RecordedRun) -> list[str]:
     """Returns the overrides that name files, which lie elsewhere on another machine."""
     config = recorded.record.config
-    overrides = [f"data.path={config['data']['path']}"] if config["data"]["path"] else []
+    path, model = config["data"].get("path"), config["model"].get("name_or_path")
+    overrides = [f"data.path={path}"] if path else []
     if recorded.record.model.source == "folder":
-        overrides.append(f"model.name_or_path={config['model']['name_or_path']}")
+        overrides.append(f"model.name_or_path={model}")
     return overrides

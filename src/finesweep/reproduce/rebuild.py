@@ -7,7 +7,7 @@ from typing import Any
 
 from finesweep.config.parse import from_dict
 from finesweep.config.run import RunConfig, TrackingConfig
-from finesweep.errors import ConfigError
+from finesweep.errors import ConfigError, RunError, first_line
 from finesweep.machine import determinism
 from finesweep.provenance.fields import Machine
 from finesweep.provenance.record import Provenance
@@ -20,7 +20,8 @@ ATEN = ("DEFAULT", "AVX2", "AVX512")
 def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingConfig) -> RunConfig:
     """Rebuilds the recorded config with the threads, precision, device and model commit that were in use.
 
-    `overrides`, ``key=value``, win over both. Raises: ConfigError for an override that cannot be applied.
+    `overrides`, ``key=value``, win over both.
+    Raises: ConfigError for an override that cannot be applied, RunError for a recorded config that cannot.
     """
     _check_overrides(overrides)
     record, machine = recorded.record, recorded.record.machine
@@ -30,8 +31,12 @@ def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingC
         pinned["model"] = {"revision": record.model.commit}
     if recorded.folder:  # it was exported from another machine, whose places may not exist here
         pinned |= {"cache_dir": RunConfig().cache_dir, "tracking": {"artifacts": TrackingConfig().artifacts}}
-    config = from_dict(record.config, pinned, overrides=overrides)
-    config.tracking.uri = tracking.uri
+    try:
+        config = from_dict(record.config, pinned, overrides=overrides)
+    except (TypeError, AttributeError, OverflowError) as error:  # by a value that no version has written
+        problem = f"a value of its recorded config, or of an override, cannot be used ({first_line(error)})"
+        raise RunError(f"run {recorded.run_id}: {problem}") from error
+    config.tracking.uri, config.tracking.spool = tracking.uri, tracking.spool
     return config
 
 

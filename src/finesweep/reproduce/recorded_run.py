@@ -9,6 +9,8 @@ from typing import Any
 from finesweep.config.run import TrackingConfig, metric_key
 from finesweep.errors import ModelError, RunError
 from finesweep.hooks import RunState
+from finesweep.io.reading import read_object, read_text
+from finesweep.provenance.conversion import load
 from finesweep.provenance.fields import Change
 from finesweep.provenance.record import FILE, Provenance, history_hash, is_result
 from finesweep.tags import OWN_PREFIX, Kind, Tag
@@ -64,6 +66,17 @@ class RecordedRun:
         return json.dumps(kept | {"metrics": metrics}, indent=1) + "\n"
 
 
+@dataclass(frozen=True)
+class _RunFile:
+    """The content of `RUN_FILE`."""
+
+    run_id: str
+    name: str
+    state: str
+    tags: dict[str, str]
+    metrics: list[dict[str, Any]]  # name, step, value
+
+
 def load_recorded_run(where: str, tracking: TrackingConfig) -> RecordedRun:
     """Loads a run; `where` is its id or an exported folder. Raises: RunError, ConfigError."""
     folder = Path(where)
@@ -114,14 +127,14 @@ def _check_trained(run_id: str, tags: dict[str, str]) -> None:
 
 def _from_folder(folder: Path) -> RecordedRun:
     try:
-        stored: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-        text = (folder / FILE).read_text(encoding="utf-8")
-        history = {(row["name"], int(row["step"])): float(row["value"]) for row in stored["metrics"]}
-        run = stored["run_id"], stored["name"], stored["state"], stored["tags"]
-        if not RUN_ID.fullmatch(stored["run_id"]) or not isinstance(stored["state"], str):
-            raise ValueError(f"run_id {stored['run_id']!r}, state {stored['state']!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        stored = load(_RunFile, read_object(folder / RUN_FILE))
+        text = read_text(folder / FILE)
+        history = {(str(row["name"]), int(row["step"])): float(row["value"]) for row in stored.metrics}
+        if not RUN_ID.fullmatch(stored.run_id):
+            raise ValueError(f"run_id: got {stored.run_id!r}")
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise RunError(f"{folder}: no folder that `finesweep export` made ({error})") from error
+    run = stored.run_id, stored.name, stored.state, stored.tags
     recorded = RecordedRun(*run, Provenance.from_json(text, str(folder / FILE)), history, folder)
     if recorded.record.has_results and store_differences(recorded):
         raise RunError(f"{folder / RUN_FILE}: its metrics are not those that {FILE} was written for")

@@ -11,6 +11,7 @@ from pathlib import Path
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import OutputError
 from finesweep.hooks import RunState, TrialPruned, current_hooks
+from finesweep.io.terminal import show
 from finesweep.reproduce.rebuild import predicts
 from finesweep.reproduce.recorded_run import RecordedRun, load_recorded_run
 from finesweep.reproduce.verdict import Verdict
@@ -60,7 +61,7 @@ class Reproduction:
         count = len(self._values_then)
         then = self._values_then[self._evaluations - 1] if self._evaluations <= count else math.nan
         values = f"{self.recorded.metric} {value:.6g}, then {then:.6g}"
-        print(f"{progress:4.0%} trained: {values}", file=sys.stderr, flush=True)
+        show(f"{progress:4.0%} trained: {values}", sys.stderr)
         is_pruned = self.kind == Kind.REPRODUCTION and self.recorded.state == RunState.PRUNED
         if is_pruned and self._evaluations == count:
             raise TrialPruned

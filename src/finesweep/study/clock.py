@@ -13,12 +13,19 @@ from optuna.study import Study
 
 from finesweep.machine.process import UNKNOWN, this_process
 from finesweep.study.records import StudyRecord
+from finesweep.study.storage import PatientStorage
 
 
 def now(study: Study) -> float:
-    engine = _engine(study)
-    if engine is None or engine.dialect.name != "postgresql":
+    """Raises: StoreError if the database is away for longer than the storage's patience."""
+    storage = study._storage
+    backend = storage._backend if isinstance(storage, _CachedStorage) else storage
+    if not isinstance(backend, PatientStorage) or backend.engine.dialect.name != "postgresql":
         return _local(study)
+    return backend.patience.call(_server_time, backend.engine)
+
+
+def _server_time(engine: sqlalchemy.Engine) -> float:
     with engine.connect() as connection:
         return float(connection.scalar(sqlalchemy.text("SELECT extract(epoch FROM clock_timestamp())")))
 
@@ -38,9 +45,3 @@ def _local(study: Study) -> float:
 
 def _since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)  # goes on while the machine sleeps
-
-
-def _engine(study: Study) -> sqlalchemy.Engine | None:
-    """Returns the database of the study; None for a study in memory."""
-    storage = study._storage
-    return storage._backend.engine if isinstance(storage, _CachedStorage) else None

@@ -104,6 +104,8 @@ class TrialRecord(Record):
     owner = Attribute[str]("owner")  # the process that runs it: a `machine.process.ProcessIdentity`
     started = Attribute[float]("started")  # when its owner took it, by the study's clock
     heartbeat = Attribute[float]("beat")  # when its owner was last alive, by the study's clock
+    recoverer = Attribute[str | None]("recoverer")  # the process that ends it in place of its dead owner
+    recovered_since = Attribute[float]("recovered_since")  # by the study's clock
     ordinal = Attribute[int]("ordinal")  # which suggestion of the study it is, from 0; retries keep it
     retry_of = Attribute[int]("retry_of")  # number of the trial that it tries again
     error = Attribute[str]("error")  # why it failed for good
@@ -156,6 +158,7 @@ class StudyRecord(Record):
     history = Attribute[list[dict[str, Any]]]("history")  # of commands: when, where, budgets, sampler, ...
     artifacts = Attribute[list[str]]("artifacts")  # ids of the runs that keep a checkpoint as an artifact
     stopped_commands = Attribute[list[str]]("stop")  # whose workers shall save and end
+    hashed_seeds = Attribute[bool]("hashed_seeds")  # of the sampler; None in studies from before it
     n_trials = Required[int]("n_trials")  # the budget, as the last command set it
     metric = Required[str]("metric")  # the first objective
 

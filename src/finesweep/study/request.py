@@ -20,6 +20,7 @@ class SweepRequest:
     space: Space
     overrides: list[str]
     folder: str
+    models: list[RunConfig]  # a config for each model that the space contains
 
     @property
     def name(self) -> str:

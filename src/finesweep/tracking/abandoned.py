@@ -10,7 +10,7 @@ from finesweep.hooks import RunState
 from finesweep.machine.process import ProcessIdentity, machine_id, this_process
 from finesweep.tags import Kind, Tag
 from finesweep.tracking.store import open_store
-from finesweep.tracking.tracked import RUNNING, TrackedRun
+from finesweep.tracking.tracked import RUNNING, TrackedRun, deliver_spooled
 
 
 def close_trial_runs(config: TrackingConfig, study: str, number: int, state: RunState) -> None:
@@ -33,7 +33,9 @@ def kill_abandoned_runs(config: TrackingConfig) -> None:
 
 
 def _search(config: TrackingConfig, which: str) -> list[Run]:
+    """Finds runs, after delivering what the spool holds of them: it may say how they ended."""
     client = open_store(config)
+    deliver_spooled(client)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(experiments, which))
 

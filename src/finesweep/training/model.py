@@ -1,13 +1,12 @@
-"""Builds a run's model and tokenizer, from a checkpoint or from sizes, with the output layer of the task."""
+"""Builds a run's model, from a checkpoint or from sizes, with the output layer of the task."""
 
-from pathlib import Path
-from typing import Any
+import logging
+from typing import Any, cast
 
 import torch
 import transformers
 from transformers import (
     AutoConfig,
-    AutoTokenizer,
     BertConfig,
     PretrainedConfig,
     PreTrainedModel,
@@ -15,43 +14,19 @@ from transformers import (
     set_seed,
 )
 
-from finesweep.config.run import Architecture, Init, ModelConfig
-from finesweep.data import Splits
+from finesweep.config.run import Init, ModelConfig
 from finesweep.errors import ConfigError, ModelError
-from finesweep.io.hub import LEGAL_MODEL
+from finesweep.io.hub import unusable
 from finesweep.tasks import Task
 from finesweep.training.freezing import freeze
-from finesweep.training.vocabulary import trained_tokenizer
+from finesweep.training.positions import position_limit
 
+log = logging.getLogger(__name__)
+MOST = 0.5  # a larger share of new weights or tokens means that the files do not belong together
+SHOWN = 3  # names of weights in a message
 # The names of dropout rates in the configs of different architectures.
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout",
             "dropout", "attention_dropout", "seq_classif_dropout")  # fmt: skip
-
-
-def load_tokenizer(
-    config: ModelConfig, splits: Splits, text_columns: list[str], cache_dir: Path, pretokenized: bool = False
-) -> PreTrainedTokenizerBase:
-    """Loads the checkpoint's tokenizer, or trains one on the training split if `name_or_path` is null.
-
-    pretokenized: texts are lists of words; byte-level tokenizers then need a space before each word.
-    Raises: ModelError if there is no such checkpoint, or if its tokenizer cannot tell which word a piece
-    belongs to.
-    """
-    if config.name_or_path is None:
-        sizes = _sizes(config)
-        return trained_tokenizer(splits.train, text_columns, sizes.vocab_size, cache_dir)
-    spaced = {"add_prefix_space": True} if pretokenized else {}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(config.name_or_path, revision=config.revision, **spaced)
-    except (OSError, ValueError, KeyError) as error:
-        raise _unusable(config, "tokenizer", error) from error
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    if pretokenized and not tokenizer.is_fast:
-        raise ModelError(
-            f"model.name_or_path: {config.name_or_path}: its tokenizer cannot align pieces with words, which "
-            "data.problem_type=token_classification needs; legal: a model with tokenizer.json"
-        )
-    return tokenizer
 
 
 def load_model(
@@ -66,10 +41,12 @@ def load_model(
     model_class = getattr(transformers, task.model_class)
     set_seed(seed)  # for the new output layer, and for all weights if init is random
     if config.init is Init.random or config.name_or_path is None:
-        model = model_class.from_config(architecture, dtype=torch.float32)
+        model = model_class.from_config(architecture, dtype=torch.float32, trust_remote_code=False)
     else:
         model = _load_weights(config, architecture, model_class)
     assert isinstance(model, PreTrainedModel)
+    _check_length(config, model, tokenizer)
+    _fit_embeddings(config, model, tokenizer)
     freeze(model, config.freeze)
     if config.gradient_checkpointing and not model.supports_gradient_checkpointing:
         legal = f"false: {architecture.model_type} cannot recompute its activations"
@@ -78,40 +55,61 @@ def load_model(
 
 
 def _load_weights(config: ModelConfig, architecture: PretrainedConfig, model_class: Any) -> Any:
+    assert config.name_or_path is not None
     try:
-        return model_class.from_pretrained(
+        model, report = model_class.from_pretrained(
             config.name_or_path,
             config=architecture,
             revision=config.revision,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # an output layer for another task is replaced
+            output_loading_info=True,
+            trust_remote_code=False,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise _unusable(config, "weights", error) from error
+    except Exception as error:  # the libraries have no common class for files that they cannot read
+        raise unusable(config.name_or_path, "weights", error) from error
+    _check_loaded(config, model, report)
+    return model
+
+
+def _check_loaded(config: ModelConfig, model: PreTrainedModel, report: Any) -> None:
+    """Warns of weights of the encoder that the checkpoint lacks. Raises: ModelError if it lacks most."""
+    names = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    encoder = {id(parameter) for parameter in model.base_model.parameters()}
+    sizes = {name: p.numel() for name, p in model.named_parameters() if id(p) in encoder}
+    missing = sorted(names & sizes.keys())
+    share = sum(map(sizes.__getitem__, missing)) / max(1, sum(sizes.values()))
+    if share > MOST:
+        raise ModelError(
+            f"model.name_or_path: {config.name_or_path}: its weights file lacks {share:.0%} of the weights "
+            "that config.json describes; legal: files that belong together, or model.init=random"
+        )
+    if missing:
+        log.warning(
+            "model.name_or_path: %s: %d tensors (%.1f%% of the weights) are not in its weights file, or have "
+            "another size there, and start at random: %s%s", config.name_or_path, len(missing), 100 * share,
+            ", ".join(missing[:SHOWN]), ", ..." if len(missing) > SHOWN else "",
+        )  # fmt: skip
 
 
 def _architecture(
     config: ModelConfig, tokenizer: PreTrainedTokenizerBase, head: dict[str, Any]
 ) -> PretrainedConfig:
     if config.name_or_path is None:
-        architecture: PretrainedConfig = BertConfig(**(vars(_sizes(config)) | head))
+        assert config.architecture is not None  # `check_model` refuses a config with neither of the two
+        architecture: PretrainedConfig = BertConfig(**(vars(config.architecture) | head))
         architecture.vocab_size = len(tokenizer)
     else:
         try:
-            architecture = AutoConfig.from_pretrained(config.name_or_path, revision=config.revision, **head)
-        except (OSError, ValueError, KeyError) as error:
-            raise _unusable(config, "config.json", error) from error
+            architecture = AutoConfig.from_pretrained(
+                config.name_or_path, revision=config.revision, trust_remote_code=False, **head
+            )
+            architecture.update(head)  # `from_pretrained` leaves out the keys that a config class lacks
+        except Exception as error:  # the libraries have no common class for files that they cannot read
+            raise unusable(config.name_or_path, "config.json", error) from error
     _set_dropout(config, architecture)
-    _check_fits(config, architecture, tokenizer)
+    _set_padding(architecture, tokenizer)
     return architecture
-
-
-def _sizes(config: ModelConfig) -> Architecture:
-    if config.architecture is None:
-        raise ConfigError(
-            "model: neither name_or_path nor architecture is set; set model.name_or_path=DIR or a hub id"
-        )
-    return config.architecture
 
 
 def _set_dropout(config: ModelConfig, architecture: PretrainedConfig) -> None:
@@ -126,24 +124,38 @@ def _set_dropout(config: ModelConfig, architecture: PretrainedConfig) -> None:
         setattr(architecture, name, config.dropout)
 
 
-def _check_fits(
-    config: ModelConfig, architecture: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    positions = getattr(architecture, "max_position_embeddings", None)
-    if positions is not None:
-        # RoBERTa's first positions belong to padding, so 514 positions hold 512 tokens.
-        room = min(positions, tokenizer.model_max_length)
-        if config.max_length > room:
-            raise ConfigError.at("model.max_length", config.max_length, f"8 to {room}, the model's limit")
-    if len(tokenizer) > architecture.vocab_size:
+def _set_padding(architecture: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Gives the model the tokenizer's padding token: a decoder classifies by the last token before it."""
+    present = getattr(architecture, "pad_token_id", None)
+    is_decoder = tokenizer.cls_token is None
+    if present is None or present < 0 or (is_decoder and present != tokenizer.pad_token_id):
+        architecture.pad_token_id = tokenizer.pad_token_id
+
+
+def _check_length(config: ModelConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises: ConfigError if `max_length` is more than the model or the tokenizer takes."""
+    limits = [position_limit(model), tokenizer.model_max_length]
+    room = min(limit for limit in limits if limit is not None)
+    if config.max_length > room:
+        raise ConfigError.at("model.max_length", config.max_length, f"8 to {room}, the model's limit")
+
+
+def _fit_embeddings(config: ModelConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Adds embeddings for tokens that the model has none for, as of a tokenizer that was extended.
+
+    Raises: ModelError if most tokens of a pre-trained model would be new.
+    """
+    present = len(cast(torch.Tensor, model.get_input_embeddings().weight))
+    needed = max(len(tokenizer), max(tokenizer.get_vocab().values()) + 1)
+    if needed <= present:
+        return
+    if config.init is Init.pretrained and needed - present > MOST * needed:
         raise ModelError(
-            f"model.name_or_path: {config.name_or_path}: the tokenizer has {len(tokenizer)} tokens, "
-            f"but config.json says vocab_size {architecture.vocab_size}; use files that belong together"
+            f"model.name_or_path: {config.name_or_path}: the tokenizer has {needed} tokens, but config.json "
+            f"says vocab_size {present}; use files that belong together"
         )
-
-
-def _unusable(config: ModelConfig, part: str, error: Exception) -> ModelError:
-    return ModelError(
-        f"model.name_or_path: no usable {part} in {config.name_or_path!r}: {str(error).splitlines()[0]}; "
-        f"{LEGAL_MODEL}"
-    )
+    model.resize_token_embeddings(needed)
+    log.warning(
+        "model.name_or_path: %s: the tokenizer has %d tokens more than the model has embeddings (%d); theirs "
+        "are added, and untrained", config.name_or_path, needed - present, present,
+    )  # fmt: skip

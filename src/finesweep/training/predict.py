@@ -67,7 +67,7 @@ def score_and_predict(
 
 
 def _predictor(config: RunConfig, inputs: Inputs, folder: Path, scratch: Path) -> Trainer:
-    model = getattr(transformers, inputs.task.model_class).from_pretrained(folder)
+    model = getattr(transformers, inputs.task.model_class).from_pretrained(folder, trust_remote_code=False)
     hooks = current_hooks.get()
     trainer = Trainer(
         model=model,

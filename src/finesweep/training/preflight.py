@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from finesweep.config.run import Init, ModelConfig, RunConfig, TrackingConfig
+from finesweep.config.run import Architecture, Init, ModelConfig, RunConfig, TrackingConfig
 from finesweep.data import Splits, read_splits
 from finesweep.data.source import LABEL
 from finesweep.errors import ConfigError, ModelError, SubmissionError
@@ -42,11 +42,12 @@ def check_data(config: RunConfig) -> Splits:
 
 
 def check_model(config: ModelConfig) -> None:
-    """Raises: ModelError if there is no such checkpoint, ConfigError if `max_length` exceeds its limit."""
+    """Raises: ModelError if there is no such checkpoint, ConfigError if sizes or `max_length` cannot be."""
     if config.name_or_path is None:
-        return
+        return _check_architecture(config.architecture)
     positions = check_model_source(config.name_or_path, config.revision).get("max_position_embeddings")
-    if positions is not None and config.max_length > positions:
+    # No number below 1 is a limit: XLNet's config.json may say -1.
+    if isinstance(positions, int) and 0 < positions < config.max_length:
         raise ConfigError.at("model.max_length", config.max_length, f"8 to {positions}, the model's limit")
     folder = Path(config.name_or_path)
     if (
@@ -57,6 +58,16 @@ def check_model(config: ModelConfig) -> None:
         raise ModelError(
             f"model.name_or_path: {folder}: the folder has no {' or '.join(WEIGHTS)}; {LEGAL_MODEL}"
         )
+
+
+def _check_architecture(sizes: Architecture | None) -> None:
+    if sizes is None:
+        raise ConfigError(
+            "model: neither name_or_path nor architecture is set; set model.name_or_path=DIR or a hub id"
+        )
+    if sizes.hidden_size % sizes.num_attention_heads:
+        legal = f"a multiple of model.architecture.num_attention_heads={sizes.num_attention_heads}"
+        raise ConfigError.at("model.architecture.hidden_size", sizes.hidden_size, legal)
 
 
 def check_folders(config: TrackingConfig, output_dir: Path) -> None:

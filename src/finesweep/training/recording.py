@@ -1,12 +1,13 @@
 """Logs a run's provenance in MLflow: before training, with the results, and after a later final score."""
 
+import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, ModelError
 from finesweep.io.atomic import write_text
+from finesweep.io.reading import Unreadable, read_text
 from finesweep.provenance import FILE, Provenance, collect
 from finesweep.provenance.code import find_checkout
 from finesweep.provenance.differences import changes_while_interrupted
@@ -15,6 +16,8 @@ from finesweep.provenance.record import tags, with_metrics
 from finesweep.tracking import TrackedRun, read_history
 from finesweep.training.inputs import Inputs
 from finesweep.training.predict import Predicted
+
+log = logging.getLogger(__name__)
 
 
 def log_provenance(
@@ -40,10 +43,12 @@ def log_results(record: Provenance, tracked: TrackedRun, results: Results) -> No
 def keep_provenance(record: Provenance, folder: Path, resumes: bool) -> None:
     """Writes the record into the training folder. If the run resumes, first notes what has changed since."""
     file = folder / FILE
-    if resumes and file.is_file():
-        with suppress(ConfigError):  # a record of another version cannot be compared
-            earlier = Provenance.from_json(file.read_text(encoding="utf-8"), str(file))
+    if resumes:
+        try:
+            earlier = Provenance.from_json(read_text(file), str(file))
             record.mixed = changes_while_interrupted(earlier, record)
+        except (ConfigError, Unreadable) as error:  # damaged, or of another version
+            log.warning("what has changed since the training was interrupted is not known: %s", error)
     write_text(file, record.to_json())
 
 
@@ -53,8 +58,11 @@ def amend_results(tracked: TrackedRun, tracking: TrackingConfig, predicted: Pred
     If the run's record is of another version and cannot be read, it stays as it is.
     """
     tracked.log_metrics(predicted.metrics, step=0)
-    with suppress(ModelError, ConfigError):
+    try:
         record = Provenance.from_json(tracked.read_text(FILE), f"run {tracked.run_id}: {FILE}")
+    except (ModelError, ConfigError) as error:
+        log.warning("the final score is not in the record of run %s: %s", tracked.run_id, error)
+    else:
         record.results.predictions = (record.results.predictions or {}) | predicted.hashes
         scores = {(name, 0): value for name, value in predicted.metrics.items()}
         history = read_history(tracking, tracked.run_id, record.results.metrics or ())

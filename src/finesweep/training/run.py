@@ -24,7 +24,9 @@ from finesweep.training.inputs import Inputs, load_inputs
 from finesweep.training.model import load_model
 from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.preflight import check_folders
+from finesweep.training.resuming import find_problem
 from finesweep.training.trainer import Trained, build_trainer, steps_per_epoch, train
+from finesweep.training.tryout import try_out
 
 # The parts of the config that determine the weights.
 TRAINED_FROM = ("model", "data", "optimizer", "trainer", "seed")
@@ -64,6 +66,7 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
     check_folders(config.tracking, output_dir)
     device.prepare(config.trainer)
     inputs = load_inputs(config)
+    try_out(config, inputs)
     result = RunResult(metric=config.data.metric)
     with _written(result, output_dir), open_run(config, overrides) as tracked:
         result.run_id = tracked.run_id
@@ -72,6 +75,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             trained = _train(config, inputs, output_dir, tracked, record)
         except TrialPruned:
             recording.log_results(record, tracked, Results(pruned=True))
+            result.status = STATUSES[RunState.PRUNED]
+            _write(result, output_dir)  # before the run is closed, like that of a whole training
             raise
         result.add_training(trained)
         trial = current_hooks.get()
@@ -97,7 +102,7 @@ def _train(
     callback = TrainingCallback(config, scorer, steps_per_epoch(config, len(inputs.train)), tracked, hooks)
     folder = output_dir / "training"
     trainer = build_trainer(config, model, inputs, folder, callback)
-    resume = checkpoint.resumable(folder, _training_identity(config))
+    resume = checkpoint.resumable(folder, _training_identity(config), find_problem)
     recording.keep_provenance(record, folder, resumes=resume is not None)
     trained = train(trainer, callback, folder, resume)
     throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}
@@ -124,14 +129,15 @@ def _training_identity(config: RunConfig) -> str:
 
 @contextmanager
 def _written(result: RunResult, output_dir: Path) -> Iterator[None]:
-    """Writes `result.json` at the end, with the status of a run that failed or was interrupted, too."""
+    """Writes `result.json` at the end of a run that was opened, also if it failed or was interrupted."""
     try:
         yield
     except BaseException as error:
         result.status = STATUSES[state_of(error)]
         raise
     finally:
-        _write(result, output_dir)
+        if result.run_id is not None:
+            _write(result, output_dir)
 
 
 def _write(result: RunResult, output_dir: Path) -> None:

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 
 from finesweep.config.parse import parse_config
 from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.errors import ModelError
 from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.machine import device
@@ -22,7 +23,7 @@ from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 from finesweep.tags import Tag
-from finesweep.tracking import TrackedRun, open_store, restore_deleted
+from finesweep.tracking import TrackedRun, deliver_spooled, open_store, restore_deleted
 from finesweep.training import recording
 from finesweep.training.inputs import load_inputs
 from finesweep.training.predict import Predicted, score_and_predict
@@ -41,6 +42,12 @@ def finish(
 
     keep_checkpoints: how many of the best trials' checkpoints become artifacts.
     """
+    queue.patience.call(_finish, queue, tracking, parent_run_id, keep_checkpoints, compose)
+
+
+def _finish(
+    queue: TrialQueue, tracking: TrackingConfig, parent_run_id: str, keep_checkpoints: int, compose: Compose
+) -> None:
     config = queue.config
     with study_lock(config.storage, f"{queue.name}:finish"):
         best = winner(queue.study, config.confirm)
@@ -52,6 +59,7 @@ def finish(
             return
         restore_deleted(tracking, [parent_run_id])
         parent = TrackedRun(open_store(tracking), parent_run_id)
+        deliver_spooled(parent.client)  # what is read here, of the best trials, must be whole
         _keep_artifacts(queue.study, best, tracking, keep_checkpoints)
         predicted = _submit(best, run_config, Path(str(composed.hydra.sweep.dir)).resolve(), parent)
         conclusion = _conclusion(queue, best, run_config.predict, predicted)
@@ -84,6 +92,10 @@ def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig,
     for run_id in there - earlier:
         folder = checkpoint_of(kept[run_id])
         if folder and folder.is_dir():
+            if reason := checkpoint.find_damage(folder):
+                log.warning("%s is damaged (%s) and becomes no artifact", folder, reason)
+                del kept[run_id]
+                continue
             TrackedRun(client, run_id).log_folder(folder, "checkpoint")
     record.artifacts = sorted(kept)
 
@@ -110,4 +122,10 @@ def _checkpoint(best: FrozenTrial, folder: Path, tracked: TrackedRun) -> Path:
         if not (reason := checkpoint.find_damage(local)):
             return local
         log.warning("%s is damaged (%s); the artifact of its run is used", local, reason)
-    return tracked.download("checkpoint", folder)
+    downloaded = tracked.download("checkpoint", folder)
+    if reason := checkpoint.find_damage(downloaded):
+        raise ModelError(
+            f"trial {best.number}: its checkpoint is damaged, and so is the artifact of its run ({reason}); "
+            f"train it again: finesweep reproduce {tracked.run_id}"
+        )
+    return downloaded

@@ -9,11 +9,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.errors import ConfigError
+from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
+from finesweep.io.reading import Unreadable, read_object
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.storage import best_first, pareto_front
+from finesweep.tracking import STATUSES
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ def _clean_up_after_kill(trial: FrozenTrial) -> None:
         shutil.rmtree(Path(record.folder) / "training", ignore_errors=True)
     if trial.state is TrialState.FAIL:  # published, and then killed: the retry has its own
         shutil.rmtree(Path(record.folder) / "checkpoint", ignore_errors=True)
+        _forget(Path(record.folder) / "result.json", killed=True)
 
 
 def _is_loser(trial: FrozenTrial, kept: set[Path]) -> bool:
@@ -65,9 +69,20 @@ def checkpoint_of(trial: FrozenTrial) -> Path | None:
     return Path(path) if path else None
 
 
-def _forget(result: Path) -> None:
-    if result.is_file():
-        write_text(result, json.dumps(json.loads(result.read_text()) | {"checkpoint": None}, indent=2) + "\n")
+def _forget(result: Path, killed: bool = False) -> None:
+    """Takes a checkpoint out of a `result.json`. killed: whether its status FINISHED becomes KILLED."""
+    if not result.exists():
+        return
+    try:
+        before = read_object(result)
+    except Unreadable as error:
+        log.warning("%s stays as it is, for it is damaged: %s", result, error)
+        return
+    after = before | {"checkpoint": None}
+    if killed and before.get("status") == STATUSES[RunState.COMPLETE]:
+        after["status"] = STATUSES[RunState.INTERRUPTED]
+    if after != before:
+        write_text(result, json.dumps(after, indent=2) + "\n")
 
 
 def check_candidates(study: Study, top_k: int) -> None:

@@ -1,0 +1,18 @@
+"""Prints text that may come from somebody else's record, so that it cannot control the terminal."""
+
+import re
+import sys
+from typing import TextIO
+
+# Control characters but for tab and line feed, and the marks that change the direction of text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    r"""Replaces every character that controls a terminal by its escape, such as ``\x1b``."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def show(text: object, file: TextIO | None = None) -> None:
+    """Prints a text to stdout, or to `file`, without characters that control a terminal."""
+    print(printable(str(text)), file=file or sys.stdout, flush=True)
