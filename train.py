@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from finesweep.cli.entry import exit_on_error, guarded
 from finesweep.config.parse import parse_config, register_schema
+from finesweep.config.places import absolute_places
 from finesweep.io.job_secrets import protect
 from finesweep.training import preflight
 
@@ -26,6 +27,8 @@ def main(cfg: DictConfig) -> object:
     protect(Path(job.runtime.output_dir, job.output_subdir or "."))
     with exit_on_error(job):
         config = parse_config(cfg)
+        if job.job.chdir:
+            config = absolute_places(config, Path(job.runtime.cwd))
         preflight.check(config)  # before torch is imported: what cannot work answers at once
         from finesweep.training.run import run
 

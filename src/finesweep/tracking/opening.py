@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 
 from finesweep.config.parse import flat, to_yaml
 from finesweep.config.run import RunConfig, TrackingConfig
@@ -18,6 +18,7 @@ from finesweep.io.redaction import redact_urls
 from finesweep.machine.process import machine_id, this_process
 from finesweep.tags import Kind, Tag
 from finesweep.tracking.abandoned import kill_abandoned_runs
+from finesweep.tracking.deleted import restore_deleted
 from finesweep.tracking.store import PatientClient, absolute, experiment_id, open_store
 from finesweep.tracking.tracked import RUNNING, TrackedRun, deliver_spooled
 
@@ -132,11 +133,17 @@ def record_run(config: TrackingConfig, experiment: str, name: str, tags: dict[st
 
 
 def open_study_run(config: TrackingConfig, experiment: str, study: str, params: dict[str, Any]) -> TrackedRun:
-    """Finds the study's parent run by its tag and sets it RUNNING again, or creates it."""
+    """Finds the study's parent run by its tag and sets it RUNNING again, or creates it.
+
+    A parent that was deleted in the UI is restored: its trials' runs name it.
+    """
     client = open_store(config)
     text = f"tags.`{Tag.KIND}` = '{Kind.STUDY}' and tags.`{Tag.STUDY}` = '{study}'"
-    runs = client.search_runs([experiment_id(config, experiment)], text, max_results=1)
-    if runs:
+    where = [experiment_id(config, experiment)]
+    runs = client.search_runs(where, text, max_results=1) or client.search_runs(
+        where, text, run_view_type=ViewType.DELETED_ONLY, max_results=1
+    )
+    if runs and restore_deleted(config, [runs[0].info.run_id]):
         client.update_run(runs[0].info.run_id, status=RUNNING)
         return TrackedRun(client, runs[0].info.run_id)
     tracked = start_run(config, experiment, study, {Tag.KIND: Kind.STUDY, Tag.STUDY: study})

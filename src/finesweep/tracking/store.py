@@ -22,7 +22,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import ConfigError, first_line
+from finesweep.errors import ConfigError, OutputError, first_line
 from finesweep.io.patience import Patience, patient, single_attempts
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import create_database, has_table
@@ -65,9 +65,25 @@ class PatientClient(MlflowClient):
 def open_store(config: TrackingConfig) -> PatientClient:
     """Gives a client of the tracking store. One process alone creates a SQLite file; the others wait.
 
-    Raises: ConfigError if the store cannot be opened: only later calls are repeated.
+    Raises: ConfigError if the store cannot be opened; OutputError if its file was deleted or replaced since
+    this process opened it, which would go on writing into a file that nobody can see.
     """
-    return _client(absolute(config.uri), config.patience_s, Path(config.spool).resolve())
+    uri = absolute(config.uri)
+    client = _client(uri, config.patience_s, Path(config.spool).resolve())
+    if uri.startswith(SQLITE) and _inode(uri) != _inodes.setdefault(uri, _inode(uri)):
+        raise OutputError(
+            f"tracking.uri: {uri.removeprefix(SQLITE)} was deleted or replaced while it was in use, and the "
+            "runs in it are lost; put a copy of it back, or start the same command again: it makes a new one"
+        )
+    return client
+
+
+_inodes: dict[str, int | None] = {}  # of SQLite files, when this process opened them
+
+
+def _inode(uri: str) -> int | None:
+    path = Path(uri.removeprefix(SQLITE))
+    return path.stat().st_ino if path.exists() else None
 
 
 def await_store(config: TrackingConfig) -> PatientClient:

@@ -23,7 +23,7 @@ from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 from finesweep.tags import Tag
-from finesweep.tracking import TrackedRun, deliver_spooled, open_store
+from finesweep.tracking import TrackedRun, deliver_spooled, open_store, restore_deleted
 from finesweep.training import recording
 from finesweep.training.inputs import load_inputs
 from finesweep.training.predict import Predicted, score_and_predict
@@ -57,6 +57,7 @@ def _finish(
         run_config = parse_config(composed)
         if queue.is_concluded(run_config.predict):
             return
+        restore_deleted(tracking, [parent_run_id])
         parent = TrackedRun(open_store(tracking), parent_run_id)
         deliver_spooled(parent.client)  # what is read here, of the best trials, must be whole
         _keep_artifacts(queue.study, best, tracking, keep_checkpoints)
@@ -85,9 +86,10 @@ def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig,
     kept = {str(TrialRecord(trial).run_id): trial for trial in best}
     record = StudyRecord(study)
     earlier = set(record.artifacts or [])
+    there = restore_deleted(tracking, sorted(kept))
     for run_id in earlier - kept.keys():
         TrackedRun(client, run_id).delete_artifacts("checkpoint")
-    for run_id in kept.keys() - earlier:
+    for run_id in there - earlier:
         folder = checkpoint_of(kept[run_id])
         if folder and folder.is_dir():
             if reason := checkpoint.find_damage(folder):
@@ -105,7 +107,8 @@ def _submit(best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedR
     tracked = TrackedRun(open_store(config.tracking), run_id)
     chosen = _checkpoint(best, folder, tracked)
     predicted = score_and_predict(config, load_inputs(config), chosen, folder, parent)
-    recording.amend_results(tracked, config.tracking, predicted)
+    if restore_deleted(config.tracking, [run_id]):
+        recording.amend_results(tracked, config.tracking, predicted)
     parent.set_tags({Tag.BEST_TRIAL: str(best.number), Tag.BEST_RUN_ID: run_id})
     parent.log_metrics({"best_value": best.values[0]}, step=best.number)
     parent.set_tags({f"best.{key}": str(value) for key, value in params_of(best).items()})

@@ -1,7 +1,7 @@
 """Prepares a study before its workers start, and prints the summary after they have ended."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,8 @@ class PreparedStudy:
             self.parent.close(RunState.INTERRUPTED)
             raise
         if not works:
+            with suppress(StoreError):
+                tracking.restore_deleted(self.sweep.run.tracking, [self.parent_run_id])
             self.parent.close(state)
         deliver_spooled(self.parent.client)
 

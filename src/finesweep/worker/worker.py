@@ -18,7 +18,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import open_dict
+from omegaconf import open_dict, read_write
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep import tracking
@@ -241,8 +241,11 @@ class Worker:
             self.master_config,
             [*overrides, f"hydra.sweep.subdir=trial-{number:04d}", "hydra.job_logging.root.handlers=[file]"],
         )
-        with open_dict(config):
+        here = self.master_config.hydra.runtime.cwd  # Hydra may have changed this worker's working folder
+        with open_dict(config), read_write(config):
             config.hydra.job.id = config.hydra.job.num = number
+            config.hydra.runtime.cwd = here
+            config.hydra.sweep.dir = str(Path(here, str(config.hydra.sweep.dir)))
         return config
 
     def _clean_up(self, running: RunningTrial, error: BaseException) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -17,6 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from finesweep.config.parse import parse_config
+from finesweep.config.places import absolute_tracking, absolute_url
 from finesweep.config.study import SweepConfig, check_sweep
 from finesweep.errors import SweepFailed
 
@@ -61,6 +63,8 @@ class FinesweepSweeper(Sweeper):
         sweep_config = OmegaConf.to_object(self.sweep_node)
         assert isinstance(sweep_config, SweepConfig)
         check_sweep(sweep_config)
+        here = Path.cwd()  # jobs may have another working folder
+        sweep_config.study.storage = absolute_url(sweep_config.study.storage, here)
         given = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
         fixed, searched = split(given, self.master.hydra.runtime.choices)
         name = sweep_config.study.name = self._name_study(fixed)
@@ -68,10 +72,12 @@ class FinesweepSweeper(Sweeper):
         fixed = [*fixed, f"hydra.sweeper.study.name={encode(name)}"]
         base = self._compose(fixed)
         config = parse_config(base)
+        config.tracking = absolute_tracking(config.tracking, here)
         named = {override.key_or_group for override in given}
         space = Dimensions(self.loader, base, fixed, self._compose).read(sweep_config, searched, named)
         models = model_configs(space, fixed, self._compose)
-        sweep = SweepRequest(config, sweep_config, space, fixed, str(base.hydra.sweep.dir), models)
+        folder = str(here / str(base.hydra.sweep.dir))
+        sweep = SweepRequest(config, sweep_config, space, fixed, folder, models)
         prepared = prepare(sweep, parallel=self._is_parallel(base))
         self._launch(sweep, prepared)
         conclude(sweep, prepared)

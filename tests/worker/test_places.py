@@ -1,0 +1,74 @@
+"""Working folders, deleted databases and deleted runs."""
+
+from pathlib import Path
+
+import pytest
+from mlflow.entities import ViewType
+from sweeping import evaluate, runs, sweep
+
+from finesweep.config.places import absolute_places
+from finesweep.config.run import DataConfig, ModelConfig, RunConfig, TrackingConfig
+from finesweep.errors import OutputError
+from finesweep.hooks import RunHooks
+from finesweep.study.records import TrialRecord
+from finesweep.tracking import open_store
+
+pytestmark = pytest.mark.usefixtures("no_finish")
+POINT = ("optimizer.learning_rate=interval(1e-4,1e-3)", "trainer.num_train_epochs=1",
+         "trainer.per_device_train_batch_size=8", "hydra.sweeper.study.sampler=random")  # fmt: skip
+
+
+def fine(config: RunConfig, trial: RunHooks) -> float:
+    return evaluate(trial, [0.5])
+
+
+def test_a_sweep_whose_jobs_change_the_working_folder_uses_the_same_stores_and_folders(
+    tmp_path: Path,
+) -> None:
+    study = sweep(fine, *POINT, "hydra.sweeper.study.n_trials=1", "hydra.job.chdir=true")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"]
+    assert TrialRecord(study.trials[0]).folder == str(tmp_path / "outputs/studies/quickstart/trial-0000")
+    assert list(tmp_path.rglob("optuna.db")) == [tmp_path / "mlruns/optuna.db"]
+
+
+def test_every_place_of_a_config_becomes_absolute(tmp_path: Path) -> None:
+    (tmp_path / "bert").mkdir()
+    config = RunConfig(model=ModelConfig(name_or_path="bert"), data=DataConfig(path="rows.csv"))
+    placed = absolute_places(config, tmp_path)
+    assert placed.tracking.uri == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert placed.tracking.artifacts == f"{tmp_path}/mlruns/artifacts"
+    assert (placed.cache_dir, placed.data.path) == (f"{tmp_path}/mlruns/cache", f"{tmp_path}/rows.csv")
+    assert placed.model.name_or_path == f"{tmp_path}/bert"
+    hub = RunConfig(model=ModelConfig(name_or_path="org/bert"), tracking=TrackingConfig("http://server"))
+    assert absolute_places(hub, tmp_path).model.name_or_path == "org/bert"
+    assert absolute_places(hub, tmp_path).tracking.uri == "http://server"
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_database_that_is_deleted_while_a_sweep_runs_ends_it_with_an_error(replaced: bool) -> None:
+    def training(config: RunConfig, trial: RunHooks) -> float:
+        file = Path("mlruns/mlflow.db")
+        kept = file.read_bytes()
+        file.unlink()
+        if replaced:
+            Path("mlruns/other.db").write_bytes(kept)
+            Path("mlruns/other.db").rename(file)
+        return 0.5
+
+    with pytest.raises(OutputError, match="mlflow.db was deleted or replaced while it was in use"):
+        sweep(training, *POINT, "hydra.sweeper.study.n_trials=1")
+
+
+def test_runs_deleted_in_the_ui_are_restored_and_no_trial_is_orphaned() -> None:
+    sweep(fine, *POINT, "hydra.sweeper.study.n_trials=1")
+    client, before = open_store(TrackingConfig()), runs()
+    client.delete_run(before["quickstart"].info.run_id)
+    client.delete_run(before["trial-0000"].info.run_id)
+    study = sweep(fine, *POINT, "hydra.sweeper.study.n_trials=2")
+    assert len(study.trials) == 2
+    found = client.search_runs(
+        [e.experiment_id for e in client.search_experiments()], run_view_type=ViewType.ALL
+    )
+    parents = [run for run in found if run.info.run_name == "quickstart"]
+    assert [run.info.run_id for run in parents] == [before["quickstart"].info.run_id]
+    assert runs().keys() == {"quickstart", "trial-0000", "trial-0001"}
