@@ -134,3 +134,14 @@ def test_a_try_out_changes_no_weight(
     untried = run(settings, own_folder / "untried")
     files = [Path(str(result.checkpoint)) / "model.safetensors" for result in (tried, untried)]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_code_that_comes_with_a_model_is_not_run(config: Compose, own_folder: Path) -> None:
+    folder = save_model(own_folder / "model", "Bert")
+    settings = json.loads((folder / "config.json").read_text())
+    own = {"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.TheirConfig"}}
+    (folder / "config.json").write_text(json.dumps(settings | own))
+    (folder / "theirs.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    with pytest.raises(ModelError, match="needs Python code that comes with the model, and finesweep never"):
+        load_and_try_out([of(folder, config)])
+    assert not (own_folder / "ran").exists()
