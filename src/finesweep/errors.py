@@ -5,6 +5,7 @@ FinesweepError                 a person can do something about it: message only,
 ├── DataError                  a file, a line, what was expected
 ├── ModelError                 a model that cannot be found, read or used
 ├── OutputError                a folder that cannot be written, or has no room
+├── StoreError                 a store that stays locked or away for longer than the patience
 ├── StudyError                 a study that is unknown, or does not match the command
 ├── RunError                   a run that is unknown, or cannot be made again
 ├── SubmissionError            predictions that the benchmark's server would refuse
@@ -44,6 +45,10 @@ class ModelError(FinesweepError):
 
 class OutputError(FinesweepError):
     """An output folder that cannot hold what the run will write."""
+
+
+class StoreError(FinesweepError):
+    """A store that stays locked, away or unusable for longer than a person wants to wait."""
 
 
 class StudyError(FinesweepError):

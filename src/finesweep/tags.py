@@ -17,7 +17,8 @@ class Tag:
     ERROR = "finesweep.error"
     # The process that writes the run.
     HOST = "finesweep.host"
-    PROCESS = "finesweep.process"  # pid:start
+    PROCESS = "finesweep.process"  # a `machine.process.ProcessIdentity`
+    MACHINE = "finesweep.machine"  # hash of the id that the operating system keeps over reboots
     # The worker's place on its machine.
     WORKER = "finesweep.worker"  # its index
     GPU = "finesweep.gpu"

@@ -8,7 +8,8 @@ from test_encode import CLS, SEP, tokenizer
 
 from finesweep.config.run import DataConfig, DataSource, ProblemType
 from finesweep.data import encode, load_splits
-from finesweep.data.table_file import read_table
+from finesweep.data.readers import read_table
+from finesweep.data.table_file import Request, TableFile
 from finesweep.errors import DataError
 from finesweep.tasks.tokens import IGNORED
 
@@ -55,9 +56,13 @@ def test_words_and_texts_do_not_share_a_cache_entry(tmp_path: Path) -> None:
     assert len(list((tmp_path / "encoded").iterdir())) == 2
 
 
+def read(path: Path) -> TableFile:
+    return read_table(path, Request(["tokens", "column_2", "tags"], DataConfig()))
+
+
 def test_conll_columns_are_sentences_of_tokens_and_tags(tmp_path: Path) -> None:
     (tmp_path / "train.conll").write_text(CONLL)
-    table = read_table(tmp_path / "train.conll")
+    table = read(tmp_path / "train.conll")
     assert table.columns == {
         "tokens": [["EU", "rejects"], ["Peter", "Blackburn"]],
         "column_2": [["NNP", "VBZ"], ["NNP", "NNP"]],
@@ -68,7 +73,7 @@ def test_conll_columns_are_sentences_of_tokens_and_tags(tmp_path: Path) -> None:
 
 def test_only_spaces_and_tabs_separate_conll_columns(tmp_path: Path) -> None:
     (tmp_path / "train.conll").write_text("10\u00a0000 O\nNew\u2003York\tB-LOC\n\n\u3000  O \n")
-    table = read_table(tmp_path / "train.conll")
+    table = read(tmp_path / "train.conll")
     assert table.columns == {
         "tokens": [["10\u00a0000", "New\u2003York"], ["\u3000"]],
         "tags": [["O", "B-LOC"], ["O"]],

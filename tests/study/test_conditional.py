@@ -21,6 +21,7 @@ from finesweep.hooks import RunHooks
 from finesweep.study.records import TrialRecord
 from finesweep.study.samplers import make_sampler
 from finesweep.study.space import Dimension, check_point, grid, named, params_of, suggest
+from hydra_plugins.finesweep._arguments import split
 from hydra_plugins.finesweep._dimensions import Dimensions
 
 SPACE = (
@@ -91,14 +92,15 @@ def read() -> Iterator[object]:
 
             loader = GlobalHydra.instance().config_loader()
             given = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
-            fixed = [str(override.input_line) for override in given if not override.is_sweep_override()]
+            base = compose("config", [], return_hydra_config=True)
+            fixed, searched = split(given, base.hydra.runtime.choices)
             base = compose("config", fixed, return_hydra_config=True)
             asked = {"params": params, "conditional": OmegaConf.create(conditional)}
             node = OmegaConf.merge(OmegaConf.structured(SweepConfig), asked)
             config = OmegaConf.to_object(node)
             assert isinstance(config, SweepConfig)
             reader = Dimensions(loader, base, fixed, lambda overrides: compose("config", overrides))
-            space = reader.read(config, given)
+            space = reader.read(config, searched, {override.key_or_group for override in given})
             return {dimension.name: dimension.when for dimension in space}
 
         yield reading

@@ -71,3 +71,21 @@ def test_an_objective_that_cannot_score_the_labels_is_refused(own_folder: Path) 
         ConfigError, match="objectives: got 'f1'; known: accuracy, balanced_accuracy, f1_macro"
     ):
         sweep(learning_rate, *table, both)
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_another_table_under_the_same_name_is_told_by_its_path(own_folder: Path) -> None:
+    for name in ("a", "b"):
+        (own_folder / f"{name}.csv").write_text(f"text,label\n{name},fraud\nb,legit\n" * 4)
+    table = (
+        "data=table",
+        "data.text_columns=[text]",
+        "data.eval_split=train",
+        "hydra.sweeper.study.n_trials=1",
+    )
+    named = "hydra.sweeper.study.name=quickstart"
+    sweep(learning_rate, *table, named, "data.path=a.csv")
+    with pytest.raises(StudyError, match=r"\n  data.path: was 'a.csv', is 'b.csv'\n  data.train content"):
+        sweep(learning_rate, *table, named, "data.path=b.csv")
+    (own_folder / "a.csv").rename(own_folder / "moved.csv")
+    assert len(sweep(learning_rate, *table, named, "data.path=moved.csv").trials) == 1

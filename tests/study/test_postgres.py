@@ -4,21 +4,29 @@ import multiprocessing
 import os
 import pwd
 import shutil
-import socket
 import subprocess
+import threading
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from processes import SMALL, train
-from test_study import SPACE, hand_back, hold, run_out
+from optuna.exceptions import StorageInternalError
+from processes import SMALL, start, train
+from serving import free_port
+from test_study import SPACE, hand_back, hold, recover, run_out
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
+from finesweep.errors import StudyError
+from finesweep.hooks import RunState
 from finesweep.study import storage as studies
 from finesweep.study.lock import Busy, study_lock
 from finesweep.study.queue import TrialQueue
+from finesweep.study.records import Outcome, TrialRecord
 
 pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they share
 
@@ -31,10 +39,38 @@ def program(name: str) -> str | None:
     return shutil.which(name) or (str(debian[-1]) if debian else None)
 
 
+@dataclass
+class Server:
+    """A PostgreSQL server that a test may stop and start again."""
+
+    folder: Path
+    port: int
+    user: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://sweeper@127.0.0.1:{self.port}/postgres"
+
+    def initialize(self) -> None:
+        self._run(str(program("initdb")), "-D", f"{self.folder}/data", "-U", "sweeper", "-A", "trust")
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self._control("-w", "-l", f"{self.folder}/log", "-o", options, "start")
+
+    def stop(self) -> None:
+        self._control("-m", "fast", "stop")
+
+    def _control(self, *arguments: str) -> None:
+        self._run(str(program("pg_ctl")), "-D", f"{self.folder}/data", *arguments)
+
+    def _run(self, *command: str) -> None:
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=60, **self.user)  # type: ignore[call-overload]
+
+
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    initdb, pg_ctl = program("initdb"), program("pg_ctl")
-    if initdb is None or pg_ctl is None:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if program("initdb") is None or program("pg_ctl") is None:
         pytest.skip("no PostgreSQL server on this machine")
     folder = Path("/tmp") / f"finesweep-postgres-{os.getpid()}"  # short: a socket's path holds 107 characters
     folder.mkdir(mode=0o700)
@@ -43,19 +79,20 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         name = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
         shutil.chown(folder, name)
         user = {"user": name}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    start = [pg_ctl, "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options, "start"]
+    server = Server(folder, free_port(), user)
     try:
-        for command in ([initdb, "-D", f"{folder}/data", "-U", "sweeper", "-A", "trust"], start):
-            subprocess.run(command, check=True, capture_output=True, cwd=folder, timeout=60, **user)  # type: ignore[call-overload]
-        yield f"postgresql://sweeper@127.0.0.1:{port}/postgres"
+        server.initialize()
+        server.start()
+        yield server
     finally:
-        stop = [pg_ctl, "-D", f"{folder}/data", "-m", "immediate", "stop"]
-        subprocess.run(stop, capture_output=True, cwd=folder, timeout=60, **user)  # type: ignore[call-overload]
+        with suppress(subprocess.CalledProcessError):
+            server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def storage(server: Server) -> str:
+    return server.url
 
 
 def queue(storage: str, name: str, n_trials: int) -> TrialQueue:
@@ -71,6 +108,20 @@ def test_a_study_runs_and_recovers_there(storage: str) -> None:
     hand_back(books, first.number)
     assert run_out(books)[0] == first.params
     assert [trial.state.name for trial in books.trials()] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+@pytest.mark.parametrize("behind", [150, -150])
+def test_a_host_whose_clock_is_wrong_neither_loses_nor_takes_a_trial(
+    storage: str, monkeypatch: pytest.MonkeyPatch, behind: float
+) -> None:
+    books = queue(storage, f"clock{behind}", 1)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() - behind)
+    trial = books.next_trial()
+    assert trial is not None
+    TrialRecord(trial).owner = "elsewhere|1|0.00"  # with the heartbeat that this host wrote
+    monkeypatch.setattr(time, "time", right)
+    assert recover(books) == []
 
 
 def work(storage: str) -> None:
@@ -97,6 +148,45 @@ def test_its_lock_is_free_again_when_the_holder_is_killed(storage: str) -> None:
     holder.kill()
     with study_lock(storage, "s"):
         pass
+
+
+def test_a_restart_is_survived_by_connections_and_locks_from_before(server: Server) -> None:
+    books = queue(server.url, "restarted", 2)
+    trial = books.next_trial()
+    assert trial is not None
+    server.stop()
+    server.start()
+    hand_back(books, trial.number)  # over a connection that the restart has closed
+    server.stop()
+    threading.Timer(0.5, server.start).start()
+    retry = books.patience.call(books.next_trial)
+    assert retry is not None
+    with pytest.raises(StorageInternalError), books.lock():
+        server.stop()
+        threading.Timer(0.5, server.start).start()
+        books.trials()  # not repeated here: nobody holds this lock any more
+    books.sign_off(retry.number, Outcome(RunState.COMPLETE, [0.5]))
+    books.tell(retry.number)
+    assert [trial.state.name for trial in books.trials()] == ["FAIL", "COMPLETE"]
+    assert TrialRecord(books.trials()[1]).worker_deaths == 0
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_when_the_server_was_away(server: Server, tmp_path: Path) -> None:
+    small = [*SMALL, "hydra.sweeper.study.n_trials=2", "predict=false", "trainer.num_train_epochs=2"]
+    sweep = start("-m", *small, f"hydra.sweeper.study.storage={server.url}", cwd=tmp_path)
+    books = None
+    while books is None or not studies.is_running(books.trials()):
+        assert sweep.poll() is None
+        with suppress(StudyError):
+            books = TrialQueue(StudyConfig(name="quickstart", storage=server.url), SPACE)
+    server.stop()
+    time.sleep(3)
+    server.start()
+    stdout, stderr = sweep.communicate(timeout=200)
+    assert sweep.returncode == 0, stderr
+    assert "2 of 2 trials finished (COMPLETE 2)" in stdout
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.slow

@@ -13,10 +13,11 @@ from optuna.trial import TrialState
 
 from finesweep.config.run import Direction
 from finesweep.config.study import Sampler, StudyConfig
-from finesweep.errors import ConfigError, StudyError
+from finesweep.errors import ConfigError, StoreError, StudyError
 from finesweep.hooks import RunState, TrialLost
 from finesweep.study import queue as ledgers
 from finesweep.study import storage as studies
+from finesweep.study import unwritten
 from finesweep.study.liveness import GRACE_S, is_gone, this_owner
 from finesweep.study.lock import Busy, study_lock
 from finesweep.study.queue import GONE, TrialQueue
@@ -179,6 +180,60 @@ def test_max_failures_ends_the_study(tmp_path: Path) -> None:
     assert books.next_trial() is None
 
 
+def test_a_recovery_talks_to_mlflow_without_the_lock_and_its_claim_is_final(tmp_path: Path) -> None:
+    books = queue(tmp_path, n_trials=2)
+    trial = books.next_trial()
+    assert trial is not None
+    TrialRecord(trial).owner = DEAD
+
+    def close_run(number: int, state: RunState) -> None:
+        with study_lock(books.config.storage, "s", wait=False):
+            pass
+        TrialRecord(trial).owner = this_owner()  # its owner was only paused, and wakes up now
+        with pytest.raises(TrialLost):
+            complete(books, number, 1.0)
+
+    assert books.recover(GONE, close_run) == 1
+    assert [trial.state.name for trial in books.trials()] == ["FAIL", "WAITING"]
+
+
+def test_a_recovery_that_fails_or_dies_halfway_leaves_the_trial_to_the_next_one(tmp_path: Path) -> None:
+    books = queue(tmp_path, n_trials=2)
+    trial = books.next_trial()
+    assert trial is not None
+    TrialRecord(trial).owner = DEAD
+
+    def hang(number: int, state: RunState) -> None:
+        raise StoreError("MLflow's store did not answer")
+
+    with pytest.raises(StoreError):
+        books.recover(GONE, hang)
+    assert TrialRecord(books.trials()[0]).recoverer is None
+    TrialRecord(trial).recovered_since = time.time()
+    TrialRecord(trial).recoverer = f"elsewhere|{DEAD.partition('|')[2]}"
+    assert recover(books) == []  # somebody else is at it
+    TrialRecord(trial).recoverer = DEAD
+    assert recover(books) == [(0, "INTERRUPTED")]
+    assert TrialRecord(books.trials()[1]).worker_deaths == 1  # one death, however many recoveries
+
+
+def test_an_outcome_that_its_worker_could_not_write_is_told_by_the_recovery(tmp_path: Path) -> None:
+    books = queue(tmp_path, n_trials=2)
+    for owner in (this_owner(), "another|1|1.00"):  # the second folder holds what another try has left
+        trial = books.next_trial()
+        assert trial is not None
+        folder = tmp_path / str(trial.number)
+        TrialRecord(trial).folder = str(folder)
+        unwritten.keep(folder, Outcome(RunState.COMPLETE, [0.5]))
+        kept = (folder / unwritten.FILE).read_text()
+        (folder / unwritten.FILE).write_text(
+            kept.replace(this_owner(), DEAD if owner == this_owner() else owner)
+        )
+        TrialRecord(trial).owner = DEAD
+    assert recover(books) == [(0, "COMPLETE"), (1, "INTERRUPTED")]
+    assert books.trials()[0].value == 0.5
+
+
 def test_a_worker_that_was_thought_dead_cannot_finish_its_trial(tmp_path: Path) -> None:
     books = queue(tmp_path, n_trials=2)
     trial = books.next_trial()
@@ -205,7 +260,7 @@ def test_a_worker_that_was_thought_dead_cannot_finish_its_trial(tmp_path: Path) 
 def test_an_owner_is_gone_at_once_here_and_after_the_grace_period_elsewhere(
     owner: str | None, beat: float | None, gone: bool
 ) -> None:
-    assert is_gone(owner, None if beat is None else time.time() + beat) is gone
+    assert is_gone(owner, None if beat is None else 1000.0 + beat, 1000.0) is gone
 
 
 def hold(storage: str, held: object, release: object) -> None:

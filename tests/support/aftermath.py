@@ -53,7 +53,7 @@ class SweepAftermath:
         """RUNNING, but their workers are gone."""
         return [
             trial for trial in self.trials
-            if trial.state is TrialState.RUNNING and is_gone(TrialRecord(trial).owner, None)
+            if trial.state is TrialState.RUNNING and is_gone(TrialRecord(trial).owner, None, 0.0)
         ]  # fmt: skip
 
     @property

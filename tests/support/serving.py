@@ -37,9 +37,17 @@ def await_health(url: str, server: Process) -> None:
 def mlflow_server(folder: Path) -> Iterator[str]:
     """Its `host:port`. Store and artifacts lie in `folder`; it takes any user and password."""
     folder.mkdir()
-    address = f"127.0.0.1:{free_port()}"
+    port = free_port()
+    with mlflow_process(folder, port):
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def mlflow_process(folder: Path, port: int) -> Iterator[Process]:
+    """The server itself, the leader of a process group of its own."""
+    address = f"127.0.0.1:{port}"
     store = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
-    where = ["--host", "127.0.0.1", "--port", address.partition(":")[2], "--workers", "1"]
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     server = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", *store, *where],
         cwd=folder,
@@ -51,7 +59,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     )
     try:
         await_health(f"http://{address}", server)
-        yield address
+        yield server
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()

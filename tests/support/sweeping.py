@@ -57,7 +57,7 @@ def sweep(training: Training, *arguments: str) -> Study:
     return studies.load("quickstart", STORAGE)
 
 
-def runs() -> dict[str, Run]:
-    client = open_store(TrackingConfig())
+def runs(tracking: TrackingConfig | None = None) -> dict[str, Run]:
+    client = open_store(tracking or TrackingConfig())
     found = client.search_runs([e.experiment_id for e in client.search_experiments()])
     return {str(run.info.run_name): run for run in found}

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,7 @@ from finesweep.machine import determinism
 
 # Errors of the machine, not of the program.
 ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS, errno.ENOSPC)
+SWEPT_NULL = re.compile(r"(choice|shuffle|sort)\((.*)\)")
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 
 
@@ -107,16 +109,33 @@ def _message(error: Exception) -> str | None:
         where = error.filename or "a file"
         refused = f"{where}: user {user()} cannot write here ({error.strerror}); {REMEDY}"
         return refused if error.errno in ENVIRONMENT else None
+    if _is_of_hydra(error):
+        return str(error)
     if is_output_error(error):
         first = str(error).strip().partition("\n")[0]
         return f"{first}; make room on the disk, and start the same command again"
+    from finesweep.io.patience import describe, is_store_error  # imports SQLAlchemy
+
+    if is_store_error(error):
+        return redact(
+            f"a store cannot be used: {describe(error)}; see to it, and start the same command again"
+        )
     return None
+
+
+def _is_of_hydra(error: Exception) -> bool:
+    """Tells whether Hydra's own code raised the error: it refuses some arguments with built-in exceptions."""
+    if error.__traceback__ is None or not isinstance(error, (ValueError, RuntimeError)):
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("hydra.")
 
 
 def explain(error: Exception) -> str:
     """Returns Hydra's or OmegaConf's message, with the legal keys if a key was misspelt."""
     if isinstance(error, OverrideParseException):
-        return _unparsed(error.override, str(error.message).splitlines()[0])
+        first, *more = str(error.message).splitlines()
+        return _unparsed(error.override, more[0] if more and first.startswith("Error parsing") else first)
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__
@@ -133,6 +152,8 @@ def explain(error: Exception) -> str:
 
 def _unparsed(override: str, message: str) -> str:
     key, _, value = override.partition("=")
+    if "NoneType is incompatible" in message and (inner := SWEPT_NULL.fullmatch(value)):
+        return f"{override}: Hydra's {inner[1]}(...) takes no null; legal: {key}={inner[2]}"
     if not value or '"' in value:
         return f"{override}: not in Hydra's grammar ({message})"
     remedy = f"a value with brackets, spaces or commas is quoted for Hydra too: '{key}=\"{value}\"'"

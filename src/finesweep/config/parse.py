@@ -1,8 +1,10 @@
 """Converts Hydra's configs and recorded ones into dataclasses and back. Nothing else reads `DictConfig`."""
 
 import copy
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf, flag_override
@@ -27,10 +29,38 @@ def parse_config(cfg: DictConfig) -> RunConfig:
     cfg = copy.deepcopy(cfg)
     with flag_override(cfg, ["struct", "readonly"], False):
         cfg.pop("hydra", None)
+    _check_known(OmegaConf.to_container(cfg, resolve=False), RunConfig)
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]}: no value; set it on the command line, {missing[0]}=...")
     return _checked(cfg)
+
+
+def _check_known(plain: Any, type_: Any, prefix: str = "") -> None:
+    """Raises: ConfigError for a key that the schema does not have, which `+key=...` adds."""
+    types = get_type_hints(type_)
+    for key, value in plain.items():
+        if key not in types:
+            raise ConfigError(f"{prefix}{key}: no such key, nothing reads it; legal: {', '.join(types)}")
+        if isinstance(value, dict) and dataclasses.is_dataclass(_not_none(types[key])):
+            _check_known(value, _not_none(types[key]), f"{prefix}{key}.")
+
+
+def type_of(key: str) -> Any:
+    """Returns the type of a key of RunConfig, leaving out None; Any for a key that is not in the schema."""
+    type_: Any = RunConfig
+    for name in key.split("."):
+        types = get_type_hints(type_) if dataclasses.is_dataclass(type_) else {}
+        type_ = _not_none(types.get(name, Any))
+    return type_
+
+
+def _not_none(type_: Any) -> Any:
+    """Returns float for `float | None`."""
+    if not isinstance(type_, UnionType):
+        return type_
+    (left,) = [one for one in get_args(type_) if one is not type(None)]
+    return left
 
 
 def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
@@ -53,8 +83,14 @@ def from_dict(*plain: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfi
 
 
 def _of_today(plain: dict[str, Any]) -> dict[str, Any]:
-    """Adds the keys that configs of version 0.1 lack: `data.source` and `data.positive_label`."""
+    """Adds the keys that older configs lack and whose defaults would give another result.
+
+    Version 0.1 had no `data.source` and `data.positive_label`; early versions standardized no labels.
+    """
     data = plain.get("data", {})
+    if data.get("problem_type") == "regression" and "standardize" not in data:
+        data = {**data, "standardize": False}
+        plain = {**plain, "data": data}
     if not data or "source" in data:
         return plain
     source = "glue" if data.get("glue_task") else "table" if data.get("path") else "demo"

@@ -25,6 +25,7 @@ SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup", "inverse_sq
 GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "ax", "qnli", "rte", "wnli")
 
 
+TAB = "tab"  # the value of data.delimiter that means a tab
 OWN_METRIC = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:function
 
 
@@ -65,6 +66,14 @@ class Direction(Enum):
     minimize = "minimize"
 
 
+class Empty(Enum):
+    """What happens to a row of the user's own table if one of its cells is empty."""
+
+    error = "error"  # the table is refused
+    drop = "drop"  # the row is left out; rows to predict stay, with an empty text
+    keep = "keep"  # an empty text is a text without words; a row without a label is left out
+
+
 class OptimizerName(Enum):
     adamw = "adamw"
     adafactor = "adafactor"
@@ -86,6 +95,20 @@ CLASS_WEIGHTS = Rule(
     lambda value: value == "balanced" or (isinstance(value, dict) and all(map(_is_weight, value.values()))),
     "null, balanced, or a weight above 0 for each label, such as '{fraud: 10, legit: 1}'",
 )
+
+
+DELIMITER = Rule(
+    lambda value: value == TAB or (len(value) == 1 and value not in '"\r\n'), f"null, one character, or {TAB}"
+)
+ENCODING = Rule(lambda value: _is_encoding(value), "null, or a name that Python knows: utf-8, cp1252, utf-16")
+
+
+def _is_encoding(name: str) -> bool:
+    try:
+        "a".encode(name)
+    except LookupError:
+        return False
+    return True
 
 
 def _is_weight(value: Any) -> bool:
@@ -123,6 +146,11 @@ class DataConfig:
     source: DataSource = MISSING
     glue_task: str | None = ruled(None, one_of(*GLUE_TASKS))  # for source=glue
     path: str | None = None  # folder of the official GLUE download; table file, or folder of them
+    # The next four say how source=table reads files.
+    empty: Empty = Empty.error
+    delimiter: str | None = ruled(None, DELIMITER)  # of CSV; null: the one that fits the header
+    encoding: str | None = ruled(None, ENCODING)  # null: UTF-8, or as the byte order mark says
+    decimal: str | None = ruled(None, one_of(".", ","))  # in numbers; null: "," where it is plain
     text_columns: list[str] = MISSING  # one column, or two that are encoded as a pair
     label_column: str = "label"
     label_columns: list[str] = field(default_factory=list)  # multi-label: one 0/1 column per label
@@ -134,6 +162,9 @@ class DataConfig:
     direction: Direction | None = None  # null: the metric's usual one; your own metric needs it
     positive_label: str | None = None  # of two labels, the one that f1, precision, recall score
     threshold: float = ruled(0.5, SHARE)  # multi-label: the lowest probability at which a label is predicted
+    # regression: the model learns (number - mean) / standard deviation of the training rows; scores and
+    # predictions stay in the unit of the data. null: only if the numbers are far from the size of 1
+    standardize: bool | None = None
     class_weights: Any = ruled(None, CLASS_WEIGHTS)  # weights in the loss; balanced: rarer labels weigh more
     train_split: str = "train"
     eval_split: str | None = "validation"
@@ -183,6 +214,10 @@ class TrackingConfig:
         "mlruns/artifacts",
         Rule(lambda value: "://" not in value, "a folder; an MLflow server has its own store"),
     )
+    # seconds for which a run waits while the store is locked or away and nothing can go on without it
+    patience_s: float = ruled(600.0, NOT_NEGATIVE)
+    # a folder for what cannot be written meanwhile; it is delivered later, at the latest by the next start
+    spool: str = ruled("mlruns/spool", Rule(lambda value: "://" not in value, "a folder"))
     system_metrics: bool = True  # log CPU, memory and GPU use
 
     @property

@@ -51,6 +51,8 @@ class ConfirmConfig:
 class StudyConfig:
     name: str | None = ruled(None, NAME)  # null: the sweep's name, plus data= and model= of the command line
     storage: str = "sqlite:///mlruns/optuna.db"
+    # seconds for which workers wait while the storage is locked or away; then they hand their trials back
+    patience_s: float = ruled(600.0, NOT_NEGATIVE)
     # The search's budgets count over the study's whole life. The first that is used up ends the search;
     # trials that are running then still finish.
     n_trials: int = ruled(20, COUNT)  # finished trials: complete or pruned

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from finesweep.data.source import at_line
-from finesweep.data.tsv import read_lines
+from finesweep.data.table_file import Request, TableFile, table_text
+from finesweep.data.text import split_lines
 from finesweep.errors import DataError
 
 Sentence = list[list[str]]  # the columns of each word
@@ -14,29 +15,29 @@ _DOCUMENT = "-DOCSTART-"  # the first column of a line that begins a document
 _COLUMN = re.compile(r"[^ \t]+")
 
 
-def read_conll(path: Path) -> tuple[dict[str, list[list[str]]], list[int]]:
-    """Reads a file's columns, one row for each sentence, and the line on which each sentence starts, from 1.
+def read_conll(path: Path, request: Request) -> TableFile:
+    """Reads a file's columns, one row for each sentence.
 
     The first column is named `tokens`, the last one `tags`, those in between `column_2` and so on; the only
     column of a file is `tokens`. Lines that begin a document are left out.
     Raises: DataError for a line with another number of columns, or if there are no rows.
     """
-    sentences, lines = _read_sentences(path)
+    text, notes = table_text(path, request.config)
+    sentences, lines = _read_sentences(path, text)
     if not sentences:
         raise DataError(f"{path}: no rows")
     width = len(sentences[0][0])
     names = ["tokens", *(f"column_{i}" for i in range(2, width)), *(["tags"] if width > 1 else [])]
-    columns = {
-        name: [[word[i] for word in sentence] for sentence in sentences] for i, name in enumerate(names)
-    }
-    return columns, lines
+    at = {name: names.index(name) for name in request.columns if name in names}
+    columns = {name: [[word[i] for word in sentence] for sentence in sentences] for name, i in at.items()}
+    return TableFile(path, names, columns, lines, notes)
 
 
-def _read_sentences(path: Path) -> tuple[list[Sentence], list[int]]:
+def _read_sentences(path: Path, text: str) -> tuple[list[Sentence], list[int]]:
     sentences: list[Sentence] = []
     lines: list[int] = []
     has_ended = True
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(split_lines(text), start=1):
         word = _COLUMN.findall(line)
         if not word or word[0] == _DOCUMENT:
             has_ended = True

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from datasets import Dataset
 
-from finesweep.data.source import ID, make_dataset
+from finesweep.data.source import ID, Source, make_dataset
 from finesweep.errors import ConfigError
 
 ENTAILMENT, NOT_ENTAILMENT = 0, 1
@@ -51,13 +51,12 @@ _ROWS = {"validation": 1000, "test": 1000}
 _SEEDS = {"train": 1, "validation": 2, "test": 3}
 
 
-class Demo:
+class Demo(Source):
     """The source of the demo's rows. They depend on the split and its size alone, not on the run's seed."""
 
     names = tuple(_SEEDS)
     label_names = ("entailment", "not_entailment")
     text_columns = ("question", "sentence")
-    hint = ""
 
     def __init__(self, train_rows: int) -> None:
         if train_rows < 1:

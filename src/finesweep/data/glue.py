@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from finesweep.data.source import ID, SCORE, at_line, make_dataset
+from finesweep.data.source import ID, SCORE, Source, at_line, make_dataset
 from finesweep.data.tsv import Tsv, read_tsv
 from finesweep.errors import DataError
 
@@ -91,10 +91,8 @@ TASKS = {
 }
 
 
-class GlueFiles:
+class GlueFiles(Source):
     """Reads the official download. `root` holds one folder per task, or is itself the task's folder."""
-
-    hint = ""
 
     def __init__(self, task: Task, root: Path) -> None:
         if not root.is_dir():

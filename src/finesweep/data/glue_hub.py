@@ -4,17 +4,15 @@ import datasets
 from datasets import Dataset, DatasetInfo, Features, Value
 
 from finesweep.data.glue import DIAGNOSTIC, Task, has_labels
-from finesweep.data.source import LABEL
+from finesweep.data.source import LABEL, Source
 from finesweep.errors import DataError
 from finesweep.io.hub import ensure_reachable_or_offline
 
 REPOSITORY = "nyu-mll/glue"
 
 
-class GlueHub:
+class GlueHub(Source):
     """Reads `datasets.load_dataset("nyu-mll/glue", task)`, one split at a time."""
-
-    hint = ""
 
     def __init__(self, task: Task) -> None:
         self._task = task

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from datasets import Dataset
 
@@ -10,6 +11,10 @@ from finesweep.data.source import LABEL, Source, make_dataset
 from finesweep.data.split import Part
 from finesweep.errors import ConfigError, DataError
 from finesweep.tasks.base import Task, in_order
+from finesweep.tasks.cells import is_number
+
+_LISTED = 30  # label names in a message
+_MANY = 20  # so many whole numbers, most of them on one row only, are no labels
 
 
 def label_names(config: DataConfig, source: Source, train: Sequence[Part], task: Task) -> list[str] | None:
@@ -30,11 +35,20 @@ def label_names(config: DataConfig, source: Source, train: Sequence[Part], task:
         return list(config.labels)
     if config.label_columns:
         return list(config.label_columns)
+    declared = [source.declared_names(part.split) for part in train]
+    if declared[0] is not None and len(counts) >= 2 and all(names == declared[0] for names in declared):
+        return list(declared[0])
     if len(counts) < 2:
         only = f"only the label {next(iter(counts))!r}" if counts else "no label"
         raise DataError(
             f"{source.where(train[0].split)}: data.train_split={config.train_split!r} has {only} in column "
             f"{config.label_column!r}; a classifier needs at least two different labels"
+        )
+    if len(counts) >= _MANY and len(counts) > counts.total() / 2 and all(map(is_number, counts)):
+        raise DataError(
+            f"{source.where(train[0].split)}: column {config.label_column!r} holds {len(counts)} different "
+            f"numbers on {counts.total()} rows; to predict numbers, set data.problem_type=regression "
+            "data.metric=pearson; if they are names, list all of them in data.labels"
         )
     return in_order(counts)
 
@@ -47,16 +61,28 @@ def number_labels(part: Part, names: Sequence[str] | None, source: Source, task:
     if names is None or source.label_names is not None:
         return part.rows
     ids = {name: index for index, name in enumerate(names)}
-    encoded = []
-    for offset, label in enumerate(part.rows[LABEL]):
-        if unknown := [name for name in task.names_in(label) if name not in ids]:
-            raise DataError(
-                f"{source.where(part.split)}, row {part.start + offset + 1}: unknown label {unknown[0]!r}; "
-                f"legal: {', '.join(names)} (data.labels, or the labels of data.train_split)"
-            )
-        encoded.append(task.encode(label, ids))
+    labels = list(part.rows[LABEL])
+    _check_known(part, labels, names, source, task)
+    encoded = [task.encode(label, ids) for label in labels]
     text = {name: list(part.rows[name]) for name in part.rows.column_names if name != LABEL}
     return make_dataset(text, encoded, task.id_feature, task.text_feature)
+
+
+def _check_known(part: Part, labels: list[Any], names: Sequence[str], source: Source, task: Task) -> None:
+    """Raises: DataError for labels that are not among the names; it shows the first and counts the rows."""
+    known = set(names)
+    unknown = [(row, name) for row, label in enumerate(labels) for name in task.names_in(label)
+               if name not in known]  # fmt: skip
+    if not unknown:
+        return
+    row, name = unknown[0]
+    rows = len({row for row, _ in unknown})
+    count = f"; {rows} rows of this split have unknown labels" if rows > 1 else ""
+    legal = ", ".join(names) if len(names) <= _LISTED else f"{', '.join(names[:_LISTED])}, ..."
+    raise DataError(
+        f"{source.place(part.split, part.start + row)}: unknown label {name!r}; legal: {legal} "
+        f"(data.labels, or the labels of data.train_split){count}"
+    )
 
 
 def _fixed_names(config: DataConfig, names: list[str]) -> list[str]:

@@ -32,6 +32,7 @@ class Splits:
     final_eval: Dataset | None
     test: dict[str, Dataset]  # split name -> unlabelled rows in file order; empty without data.test_split
     labels: list[str] | None
+    notes: tuple[str, ...] = ()  # what was guessed, replaced or left out when the rows were read
 
 
 def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Splits:
@@ -54,15 +55,24 @@ def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Spli
         numbered = [number_labels(part, names, source, task) for part in selected]
         return _join(numbered, [*config.text_columns, LABEL])
 
-    train, final_split = labelled(train_parts), config.final_eval_split
+    train, final_split, notes = labelled(train_parts), config.final_eval_split, list[str]()
     if config.holdout is not None:
         train, selecting = hold_out(train, config.holdout, seed, stratify=task.stratifies)
-        final_split = final_split or config.eval_split
+        final_split = final_split or _unless_missing(config.eval_split, source, notes)
     else:
         assert config.eval_split is not None  # `_check` refuses a config with neither of the two
         selecting = labelled(parts.of("eval_split", config.eval_split))
     final = labelled(parts.of("final_eval_split", final_split)) if final_split is not None else None
-    return Splits(train, selecting, final, _unlabelled(config, parts) if test else {}, names)
+    unlabelled = _unlabelled(config, parts) if test else {}
+    return Splits(train, selecting, final, unlabelled, names, (*source.notes, *notes))
+
+
+def _unless_missing(split: str | None, source: Source, notes: list[str]) -> str | None:
+    """Returns a split to score once; None, with a note, if it is the default one and the data has none."""
+    if split != DataConfig.eval_split or split in source.names:
+        return split
+    notes.append(f"there is no split {split!r}: nothing is scored once after training (data.eval_split)")
+    return None
 
 
 _read: dict[str, Splits] = {}  # by config; holds the last one only

@@ -1,8 +1,9 @@
 """The contract of a data source: named splits, each read only when it is needed."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from datasets import Dataset, Features, Value
 
@@ -10,24 +11,19 @@ LABEL = "label"
 TEXT, ID, SCORE = Value("string"), Value("int64"), Value("float32")
 
 
-class Source(Protocol):
+class Source(ABC):
     """A source of rows: GLUE's files, GLUE on the hub, a person's tables, or the demo."""
 
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of the splits."""
+    names: Sequence[str]  # of the splits
+    label_names: Sequence[str] | None  # ordered by id; None: labels are numbers, or only the rows tell
+    hint: str = ""  # advice for an error about an unknown split
+    notes: Sequence[str] = ()  # what was guessed, replaced or left out in the splits read so far
 
-    @property
-    def label_names(self) -> Sequence[str] | None:
-        """The label names, ordered by id; None if labels are numbers, or if only the rows tell the names."""
-
-    @property
-    def hint(self) -> str:
-        """Advice for an error about an unknown split; may be empty."""
-
+    @abstractmethod
     def where(self, split: str) -> str:
         """Names the place of a split's rows, for messages."""
 
+    @abstractmethod
     def read(self, split: str, *, labelled: bool) -> Dataset:
         """Reads all rows of a split: its text columns and, if `labelled`, "label".
 
@@ -36,6 +32,14 @@ class Source(Protocol):
         Raises:
             DataError: the rows are missing or cannot be read, or have no label.
         """
+
+    def place(self, split: str, row: int) -> str:
+        """Names the place of a row that `read` returned; `row` counts from 0, messages from 1."""
+        return f"{self.where(split)}, row {row + 1}"
+
+    def declared_names(self, split: str) -> Sequence[str] | None:
+        """Returns the label names that a split's file declares by itself, ordered by id, after `read`."""
+        return None
 
 
 def make_dataset(

@@ -1,5 +1,6 @@
 """Reads split expressions (`validation[:80%]`, `a+b`), and draws the hold-out."""
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -34,20 +35,32 @@ class Parts:
             ConfigError: the value of `key` is no expression, names an unknown split, or selects no rows.
             DataError: a split's rows cannot be read.
         """
-        lengths = _Lengths(self, labelled)
+        pieces = [self._piece(key, expression, text) for text in self._summands(expression)]
+        numbered = "+".join(f"{_alias(self.names.index(name))}{cut}" for name, cut in pieces)
         try:
-            ranges = ReadInstruction.from_spec(expression.replace(" ", "")).to_absolute(lengths)
+            ranges = ReadInstruction.from_spec(numbered).to_absolute(_Lengths(self, labelled))
         except ValueError as error:
-            raise self._illegal(key, expression, str(error)) from error
-        empty = [span.splitname for span in ranges if span.to <= span.from_]
-        if empty:
-            sizes = ", ".join(f"{name} has {lengths[name]}" for name in empty)
-            raise self._illegal(key, expression, f"it selects no rows ({sizes})")
+            raise self._illegal(key, expression, "it is no expression for splits") from error
         parts = []
-        for span in ranges:
-            rows = self.rows(span.splitname, labelled).select(range(span.from_, span.to))
-            parts.append(Part(span.splitname, span.from_, rows))
+        for (name, _), span in zip(pieces, ranges, strict=True):
+            rows = self.rows(name, labelled)
+            if span.to <= span.from_:
+                raise self._illegal(key, expression, f"it selects no rows ({name} has {len(rows)})")
+            parts.append(Part(name, span.from_, rows.select(range(span.from_, span.to))))
         return parts
+
+    def _summands(self, expression: str) -> list[str]:
+        """Splits an expression at each +, unless all of it is the name of a split."""
+        return [expression] if expression in self.names else expression.split("+")
+
+    def _piece(self, key: str, expression: str, text: str) -> tuple[str, str]:
+        """Splits `dev-matched[:80%]` into name and slice. Raises: ConfigError for an unknown name."""
+        name, bracket, cut = text.partition("[")
+        if text in self.names:
+            name, bracket, cut = text, "", ""
+        if name.strip() not in self.names:
+            raise self._illegal(key, expression, f"there is no split {name.strip()!r}")
+        return name.strip(), (bracket + cut).replace(" ", "")
 
     def rows(self, split: str, labelled: bool) -> Dataset:
         if (split, labelled) not in self._read:
@@ -64,20 +77,26 @@ class Parts:
         return ConfigError(f"data.{key}: got {expression!r}: {problem}; legal: {legal}{hint}")
 
 
+def _alias(index: int) -> str:
+    """Returns a name for a split that the expressions of `datasets` can hold; they know no dashes."""
+    return f"split{index}"
+
+
 class _Lengths(Mapping[str, int]):
-    """Row counts by split. Looking up a count reads that split, and no other."""
+    """Row counts by alias of a split. Looking up a count reads that split, and no other."""
 
     def __init__(self, parts: Parts, labelled: bool) -> None:
         self._parts, self._labelled = parts, labelled
 
     def __contains__(self, split: object) -> bool:
-        return split in self._parts.names
+        return split in set(self)
 
     def __getitem__(self, split: str) -> int:
-        return len(self._parts.rows(split, self._labelled))
+        name = self._parts.names[list(self).index(split)]
+        return len(self._parts.rows(name, self._labelled))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._parts.names)
+        return map(_alias, range(len(self)))
 
     def __len__(self) -> int:
         return len(self._parts.names)
@@ -86,23 +105,41 @@ class _Lengths(Mapping[str, int]):
 def hold_out(train: Dataset, share: float, seed: int, *, stratify: bool) -> tuple[Dataset, Dataset]:
     """Holds out a random `share` of `train`. Returns the other rows and the held-out ones, in file order.
 
-    stratify: take the share from each label's rows, not from all rows together.
-    Raises: ConfigError if either side would have no rows.
+    stratify: take the share from each label's rows, not from all rows together. Each label keeps a row in
+    train. Raises: ConfigError if either side would have no rows.
     """
-    groups: dict[object, list[int]] = defaultdict(list)
+    by_label: dict[object, list[int]] = defaultdict(list)
     for index, label in enumerate(train[LABEL]):
-        groups[label if stratify else None].append(index)
+        by_label[label if stratify else None].append(index)
     generator = random.Random(seed)
-    held: list[int] = []
-    for _, rows in sorted(groups.items(), key=str):
+    groups = [rows for _, rows in sorted(by_label.items(), key=str)]
+    for rows in groups:
         generator.shuffle(rows)
-        held += rows[: round(len(rows) * share)]
-    chosen = set(held)
+    counts = held_counts([len(rows) for rows in groups], share, generator)
+    chosen = {index for rows, count in zip(groups, counts, strict=True) for index in rows[:count]}
     rest = [index for index in range(len(train)) if index not in chosen]
-    if not held or not rest:
+    if not chosen or not rest:
         raise ConfigError.at(
             "data.holdout",
             share,
             f"a share that leaves rows both in train and in the hold-out; train has {len(train)}",
         )
-    return train.select(rest), train.select(sorted(held))
+    return train.select(rest), train.select(sorted(chosen))
+
+
+def held_counts(sizes: list[int], share: float, generator: random.Random) -> list[int]:
+    """Returns how many rows of each label are held out; of each, one row at least is not.
+
+    Each label's share is rounded by itself. Where that misses the share of all rows by more than a tenth, as
+    with many labels of few rows, the largest remainders get the rows; `generator` breaks ties.
+    """
+    wanted = round(sum(sizes) * share)
+    counts = [min(round(size * share), size - 1) for size in sizes]
+    if abs(sum(counts) - wanted) <= wanted / 10:
+        return counts
+    counts = [min(math.floor(size * share), size - 1) for size in sizes]
+    order = sorted(range(len(sizes)), key=lambda i: (-(sizes[i] * share % 1), generator.random()))
+    while sum(counts) < wanted and (room := [i for i in order if counts[i] < sizes[i] - 1]):
+        for index in room[: wanted - sum(counts)]:
+            counts[index] += 1
+    return counts

@@ -1,131 +1,93 @@
-"""Reads one table file into columns: CSV (quoted), TSV (not quoted, as in GLUE), JSON, parquet, CoNLL."""
+"""The content of one table file of the user's, the same for every format."""
 
-import csv
-import io
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from finesweep.data.conll import read_conll
+from finesweep.config.run import DataConfig
 from finesweep.data.source import at_line
-from finesweep.data.tsv import read_text, read_tsv
-from finesweep.errors import DataError
-from finesweep.io.reading import decode
+from finesweep.data.text import UTF_8, decoded, marked_encoding, read_bytes
+from finesweep.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to read of a table file: the columns that are used, by the keys of `config`."""
+
+    columns: Sequence[str]
+    config: DataConfig
 
 
 @dataclass(frozen=True)
 class TableFile:
     """The content of a table file.
 
-    `columns[name][row]` is a cell, None if it is missing. `lines[row]` is the line on which a row starts,
-    counted from 1; `lines` is None for files without lines.
+    `columns[name][row]` is a cell, None if it is missing; only columns that are used are there. `lines[row]`
+    is the line on which a row starts, counted from 1; `lines` is None for files without lines.
     """
 
     path: Path
+    names: Sequence[str]  # of all columns, as the file has them
     columns: dict[str, list[Any]]
     lines: list[int] | None
+    notes: list[str] = field(default_factory=list)  # what was guessed, for people
+    class_names: dict[str, list[str]] = field(default_factory=dict)  # column -> names of its ClassLabel
 
     def place(self, row: int) -> str:
         """Names a row's place for messages. `row` counts from 0; messages from 1, without the header."""
         line = f", line {self.lines[row]}" if self.lines else ""
         return f"{self.path}, row {row + 1}{line}"
 
+    def column(self, key: str, name: str) -> list[Any]:
+        """Returns a column that the config key `data.<key>` names.
 
-def read_table(path: Path) -> TableFile:
-    """Reads every column of a file whose suffix is one of `EXTENSIONS`.
+        Raises: ConfigError if the file has no such column, DataError if it has two.
+        """
+        if list(self.names).count(name) > 1:
+            raise DataError(f"{self.path}: the column {name!r} is there more than once; rename one")
+        if name not in self.columns:
+            known = ", ".join(filter(None, dict.fromkeys(self.names)))
+            raise ConfigError(f"data.{key}: no column {name!r} in {self.path}; it has: {known}")
+        return self.columns[name]
 
-    Raises:
-        DataError: the content does not match the suffix, or has no rows. Names the line if there is one.
+    def rows(self) -> int:
+        return max(map(len, self.columns.values()), default=0)
+
+
+def delimited_table(
+    path: Path,
+    request: Request,
+    header: Sequence[str],
+    rows: list[list[str]],
+    lines: list[int],
+    notes: list[str],
+) -> TableFile:
+    """Makes a table of a header and rows of equally many fields. Spaces around column names are removed."""
+    names = [name.strip() for name in header]
+    if not rows:
+        raise DataError(f"{path}: no rows, only a header")
+    at = {name: names.index(name) for name in request.columns if name in names}
+    columns = {name: [row[index] for row in rows] for name, index in at.items()}
+    return TableFile(path, names, columns, lines, notes)
+
+
+def table_text(path: Path, config: DataConfig) -> tuple[str, list[str]]:
+    """Reads the text of a table in the configured encoding, or in that of its byte order mark.
+
+    Also returns what was guessed. Raises: DataError.
     """
-    table = _READERS[path.suffix.lower()](path)
-    if not table.columns or not next(iter(table.columns.values())):
-        raise DataError(f"{path}: no rows")
-    return table
-
-
-def _csv(path: Path) -> TableFile:
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    rows, lines = [], []
+    raw = read_bytes(path)
+    marked = marked_encoding(raw)
+    encoding = config.encoding or marked or UTF_8
+    if encoding == UTF_8 and b"\0" in raw:
+        line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
+        advice = "a table is a text; if it is UTF-16, set data.encoding=utf-16"
+        raise DataError(f"{at_line(path, line)}: a NUL character; {advice}")
     try:
-        header = next(reader)
-        start = reader.line_num + 1
-        for row in reader:
-            if row and len(row) != len(header):
-                problem = f"{len(row)} fields, expected {len(header)}: {row[:3]}"
-                raise DataError(f"{at_line(path, start)}: {problem}")
-            if row:  # the csv module returns an empty line as an empty list
-                rows.append(row)
-                lines.append(start)
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{at_line(path, reader.line_num)}: not valid CSV: {error}") from error
-    _check_unique(path, header)
-    return TableFile(path, {name: [row[i] or None for row in rows] for i, name in enumerate(header)}, lines)
-
-
-def _tsv(path: Path) -> TableFile:
-    tsv = read_tsv(path, None)
-    columns: dict[str, list[Any]] = {name: [c or None for c in cells] for name, cells in tsv.columns.items()}
-    return TableFile(path, columns, tsv.lines)
-
-
-def _json(path: Path) -> TableFile:
-    text = read_text(path)
-    if text.lstrip().startswith("["):
-        return _columns(path, _parsed(path, text, 1), None)
-    numbered = [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    return _columns(path, [_parsed(path, line, n) for n, line in numbered], [n for n, _ in numbered])
-
-
-def _parsed(path: Path, text: str, line: int) -> Any:
-    try:
-        return decode(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{at_line(path, line + error.lineno - 1)}: not valid JSON: {error.msg}") from error
-    except ValueError as error:  # nested too deeply, or a number of thousands of digits
-        raise DataError(f"{at_line(path, line)}: not valid JSON: {error}") from error
-
-
-def _columns(path: Path, rows: list[Any], lines: list[int] | None) -> TableFile:
-    names: dict[str, None] = {}
-    for index, row in enumerate(rows):
-        if not isinstance(row, dict):
-            place = TableFile(path, {}, lines).place(index)
-            raise DataError(f'{place}: got {row!r}; expected an object such as {{"text": "..."}}')
-        names.update(dict.fromkeys(row))
-    return TableFile(path, {name: [row.get(name) for row in rows] for name in names}, lines)
-
-
-def _conll(path: Path) -> TableFile:
-    return TableFile(path, *read_conll(path))
-
-
-def _parquet(path: Path) -> TableFile:
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable parquet file: {error}") from error
-    _check_unique(path, table.column_names)
-    return TableFile(path, table.to_pydict(), None)
-
-
-def _check_unique(path: Path, header: list[str]) -> None:
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise DataError(f"{path}: the column {repeated[0]!r} is there more than once; rename one")
-
-
-_READERS: dict[str, Callable[[Path], TableFile]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
-    ".jsonl": _json,
-    ".json": _json,
-    ".parquet": _parquet,
-    ".conll": _conll,
-}
-EXTENSIONS = tuple(_READERS)
+        text = decoded(path, raw, encoding)
+    except DataError as error:
+        advice = ", or set data.encoding, such as data.encoding=cp1252" if raw.strip() else ""
+        raise DataError(f"{error}{advice}") from error
+    guessed = [f"{path}: read as {marked.upper()}, by its byte order mark"] if marked else []
+    return text, [] if config.encoding else guessed

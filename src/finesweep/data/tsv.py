@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finesweep.data.source import at_line
+from finesweep.data.text import read_text, split_lines
 from finesweep.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -19,49 +20,24 @@ class Tsv:
     lines: list[int]
 
 
-def read_text(path: Path) -> str:
-    """Reads a file's text, without a byte order mark.
-
-    Raises:
-        DataError: the file cannot be opened, is empty, or is not UTF-8.
-    """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{at_line(path, line)}: not UTF-8 ({error.reason}); save it as UTF-8") from error
-    if not text.strip():
-        raise DataError(f"{path}: the file is empty")
-    return text
-
-
-def read_lines(path: Path) -> list[str]:
-    """Reads a file's lines. Only a line feed ends a line: texts may contain U+2028 and similar characters."""
-    return [line.removesuffix("\r") for line in read_text(path).removesuffix("\n").split("\n")]
-
-
 def read_tsv(
     path: Path,
-    columns: Sequence[str] | None,
+    columns: Sequence[str],
     *,
     fixed_header: Sequence[str] | None = None,
     skip_short_lines: bool = False,
 ) -> Tsv:
-    """Reads the named columns, or all if `columns` is None.
+    """Reads the named columns.
 
     fixed_header: the header of a file that has none. skip_short_lines: leave out lines with too few fields.
 
     Raises:
         DataError: a column is missing, a line has too few or too many fields, or there are no rows.
     """
-    lines = read_lines(path)
+    lines = split_lines(read_text(path))
     header = list(fixed_header) if fixed_header is not None else lines[0].split("\t")
     first = 0 if fixed_header is not None else 1
-    wanted = header if columns is None else list(columns)
+    wanted = list(columns)
     _check_header(path, header, wanted)
     rows, numbers = _split_rows(path, lines[first:], first + 1, len(header), skip_short_lines)
     if not rows:

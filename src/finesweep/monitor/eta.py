@@ -7,29 +7,34 @@ from optuna.trial import FrozenTrial
 
 from finesweep.monitor.snapshot import Snapshot
 from finesweep.study import storage as studies
-from finesweep.study.budget import busy_seconds, train_steps
+from finesweep.study.budget import busy_seconds, span, train_steps
+from finesweep.study.liveness import SILENT_S
 from finesweep.study.records import Progress, TrialRecord
-
-FRESH_S = 10.0  # a worker that was heard of in the last five beats is at work, even between two trials
 
 
 def of_trial(snapshot: Snapshot, trial: FrozenTrial) -> float | None:
     """Estimates from the steps left, at the trial's mean speed since it started."""
     record = TrialRecord(trial)
     progress, heartbeat = record.progress or Progress(), record.heartbeat
-    if not progress.trained_steps or heartbeat is None or trial.datetime_start is None:
+    began = _began(trial)
+    if not progress.trained_steps or heartbeat is None or began is None:
         return None
     if progress.step is None or progress.max_steps is None:
         return None
-    per_step = (heartbeat - trial.datetime_start.timestamp()) / progress.trained_steps
+    per_step = (heartbeat - began) / progress.trained_steps
     return max(0.0, (progress.max_steps - progress.step) * per_step - (snapshot.now - heartbeat))
+
+
+def _began(trial: FrozenTrial) -> float | None:
+    times = span(trial)
+    return times[0] if times else None
 
 
 def of_study(snapshot: Snapshot) -> float | None:
     """Estimates from the trials left and the mean duration of those that trained, over live workers."""
     finished = [trial for trial in snapshot.search if trial.state in studies.FINISHED]
     trained = [trial for trial in finished if TrialRecord(trial).reused_of is None]
-    durations = [trial.duration.total_seconds() for trial in trained if trial.duration]
+    durations = [end - start for start, end in filter(None, map(span, trained))]
     if not durations or not (workers := _count_workers(snapshot)):
         return None
     mean = statistics.fmean(durations)
@@ -40,7 +45,7 @@ def of_study(snapshot: Snapshot) -> float | None:
 
 def _count_workers(snapshot: Snapshot) -> int:
     records = map(TrialRecord, snapshot.trials)
-    return len({r.owner for r in records if snapshot.now - (r.heartbeat or 0.0) < FRESH_S})
+    return len({r.owner for r in records if snapshot.now - (r.heartbeat or 0.0) < SILENT_S})
 
 
 def _count_not_begun(snapshot: Snapshot) -> int:
@@ -52,8 +57,8 @@ def _count_not_begun(snapshot: Snapshot) -> int:
 
 def _left(snapshot: Snapshot, trial: FrozenTrial, mean: float) -> float:
     own = of_trial(snapshot, trial)
-    if own is None and trial.datetime_start is not None:
-        return max(0.0, mean - (snapshot.now - trial.datetime_start.timestamp()))
+    if own is None and (began := _began(trial)) is not None:
+        return max(0.0, mean - (snapshot.now - began))
     return mean if own is None else own
 
 

@@ -3,6 +3,7 @@
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.monitor.snapshot import Snapshot
+from finesweep.study.budget import span
 from finesweep.study.records import TrialRecord
 from finesweep.study.space import params_of
 
@@ -16,7 +17,8 @@ def beginning(trial: FrozenTrial) -> str:
 def ending(snapshot: Snapshot, trial: FrozenTrial) -> str:
     record, how = TrialRecord(trial), marks(trial)
     head, how = f"trial {trial.number}", f" ({how})" if how else ""
-    seconds = f"{trial.duration.total_seconds():.0f} s" if trial.duration else "0 s"
+    start, end = span(trial) or (0.0, 0.0)
+    seconds = f"{end - start:.0f} s"
     if trial.state is TrialState.FAIL and record.error is None:
         return (
             f"{head}{how} handed back after {seconds}: {_why_again(snapshot, trial)}; it will be tried again"

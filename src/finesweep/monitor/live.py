@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from finesweep.io.patience import describe, single_attempts
 from finesweep.monitor.events import beginning, ending
 from finesweep.monitor.snapshot import Snapshot, take_snapshot
 from finesweep.monitor.table import live_table
@@ -60,16 +61,16 @@ class Watcher:
     def glance(self, show: Callable[[], None]) -> None:
         """Takes a snapshot and shows it. If the study cannot be read, the last table stays, with a note."""
         try:
-            if stop.requested:
-                self._tell_stop()
-            snapshot = take_snapshot(self.study)
+            with single_attempts():  # the next glance is the next attempt
+                if stop.requested:
+                    self._tell_stop()
+                snapshot = take_snapshot(self.study)
             self._say_events(snapshot)
             self.snapshot = snapshot
             self.notes.pop("storage", None)
             show()
         except Exception as error:
-            first = str(error).partition("\n")[0]
-            self._note("storage", f"the study cannot be read just now: {type(error).__name__}: {first}")
+            self._note("storage", f"the study cannot be read just now: {describe(error)}")
             with suppress(Exception):
                 show()
 

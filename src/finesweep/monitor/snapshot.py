@@ -1,6 +1,5 @@
 """A snapshot of a study: who runs what, how far it is, what is left."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +9,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig, StudyConfig
+from finesweep.study import clock
 from finesweep.study import storage as studies
-from finesweep.study.budget import budgets, busy_seconds, spent
+from finesweep.study.budget import budgets, busy_seconds, span, spent
 from finesweep.study.confirm import missing
 from finesweep.study.liveness import is_gone
 from finesweep.study.records import StudyRecord, TrialRecord
@@ -81,14 +81,14 @@ class Snapshot:
     def is_gone(self, trial: FrozenTrial) -> bool:
         """Tells whether a running trial's worker has died, and nobody has recovered the trial yet."""
         record = TrialRecord(trial)
-        return is_gone(record.owner, record.heartbeat)
+        return is_gone(record.owner, record.heartbeat, self.now)
 
     @property
     def is_starting(self) -> bool:
         """Whether a command has just started, and its workers have not reached their first trial."""
         last = self.record.last_command
         since = datetime.fromisoformat(last.time).timestamp() if last else 0.0
-        begun = any(t.datetime_start and t.datetime_start.timestamp() >= since for t in self.trials)
+        begun = any(start >= since for start, _ in filter(None, map(span, self.trials)))
         return not begun and not self.search_is_over and self.now - since < START_S
 
     @property
@@ -108,7 +108,7 @@ def take_snapshot(study: Study) -> Snapshot:
     ranked = studies.best_first(study)
     front = len(studies.pareto_front(study)) if len(study.directions) > 1 else 0
     unconfirmed = _unconfirmed(study, record, trials, len(ranked))
-    return Snapshot(trials, record, ranked, front, unconfirmed, time.time())
+    return Snapshot(trials, record, ranked, front, unconfirmed, clock.now(study))
 
 
 def _unconfirmed(study: Study, record: StudyRecord, trials: Sequence[FrozenTrial], ranked: int) -> int:

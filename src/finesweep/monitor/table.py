@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from finesweep.machine.process import ProcessIdentity
 from finesweep.monitor import eta
 from finesweep.monitor.events import best_so_far, marks, number, point
 from finesweep.monitor.snapshot import Snapshot, take_snapshot
@@ -88,7 +89,8 @@ def _row(snapshot: Snapshot, trial: FrozenTrial, width: int) -> tuple[str, ...]:
 
 def _worker(owner: str, room: int) -> str:
     """Gives the owner's pid, on another host behind the end of that host's name, which tells hosts apart."""
-    host, pid, _ = owner.split("|")
+    process = ProcessIdentity.parse(owner)
+    host, pid = process.host, process.pid
     return pid if host == socket.gethostname() else f"{host.partition('.')[0][-room:]}:{pid}"
 
 

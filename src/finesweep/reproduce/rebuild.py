@@ -36,7 +36,7 @@ def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingC
     except (TypeError, AttributeError, OverflowError) as error:  # by a value that no version has written
         problem = f"a value of its recorded config, or of an override, cannot be used ({first_line(error)})"
         raise RunError(f"run {recorded.run_id}: {problem}") from error
-    config.tracking.uri = tracking.uri
+    config.tracking.uri, config.tracking.spool = tracking.uri, tracking.spool
     return config
 
 

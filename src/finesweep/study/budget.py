@@ -1,6 +1,5 @@
 """Computes how much of a study's budget is used up. Budgets bound the search; confirmations come on top."""
 
-import time
 from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
@@ -50,7 +49,7 @@ def train_steps(trials: Sequence[FrozenTrial]) -> int:
 
 def busy_seconds(trials: Sequence[FrozenTrial]) -> float:
     """Adds up the seconds in which at least one trial ran; time between two commands is not counted."""
-    spans = sorted(filter(None, map(_span, trials)))
+    spans = sorted(filter(None, map(span, trials)))
     total, until = 0.0, 0.0
     for start, end in spans:
         total += max(0.0, end - max(start, until))
@@ -58,13 +57,23 @@ def busy_seconds(trials: Sequence[FrozenTrial]) -> float:
     return total
 
 
-def _span(trial: FrozenTrial) -> tuple[float, float] | None:
+def span(trial: FrozenTrial) -> tuple[float, float] | None:
+    """Returns when the trial began, and when it ended or was last heard of, by the study's clock.
+
+    Optuna's own times are those of whichever host wrote them; trials of version 0.1 have no others.
+    """
+    record = TrialRecord(trial)
+    if record.started is not None and record.heartbeat is not None:
+        return record.started, max(record.started, record.heartbeat)
+    return _optunas_span(trial, record.heartbeat)
+
+
+def _optunas_span(trial: FrozenTrial, heartbeat: float | None) -> tuple[float, float] | None:
     if trial.datetime_start is None:
         return None
-    start, heartbeat = trial.datetime_start.timestamp(), TrialRecord(trial).heartbeat
-    if trial.datetime_complete is None:
-        end = time.time() if heartbeat is None else heartbeat
-    else:
+    start = trial.datetime_start.timestamp()
+    end = start if heartbeat is None else heartbeat
+    if trial.datetime_complete is not None:
         end = trial.datetime_complete.timestamp()
         if trial.state is TrialState.FAIL and heartbeat is not None:  # found dead, perhaps much later
             end = min(end, heartbeat)

@@ -1,7 +1,6 @@
 """Confirmation: the best few trials are trained again with new seeds, the same for each of them."""
 
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig
+from finesweep.study import clock
 from finesweep.study.liveness import this_owner
 from finesweep.study.records import TrialRecord
 from finesweep.study.space import Space, distributions
@@ -62,10 +62,12 @@ def add_confirmation(
     """
     earlier = last_try(trials, candidate.number, seed)
     last = TrialRecord(earlier) if earlier else None
+    now = clock.now(study)
     attrs = TrialRecord.attributes(
         confirms=candidate.number,
         seed=seed,
-        heartbeat=time.time(),
+        started=now,
+        heartbeat=now,
         owner=this_owner(),
         retry_of=earlier.number if earlier else None,
         worker_deaths=last.worker_deaths if last else None,

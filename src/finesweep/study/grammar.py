@@ -1,14 +1,21 @@
-"""Turns Hydra's sweep grammar into Optuna's distributions, and Optuna's values into Hydra overrides.
+"""Turns Hydra's sweep grammar into Optuna's distributions.
 
 tag(log, interval(1e-5, 1e-3))   a float between, both ends included; whole numbers for a whole-number key
+int(interval(1, 5))              a whole number between, both ends included
 range(1, 6)                      1 2 3 4 5: Python's meaning, the end is left out
 choice(8, 16, 32), or 8,16,32    one of these
 glob(bert-*)                     every option of a config group that matches
 """
 
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
-from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -17,74 +24,120 @@ from optuna.distributions import (
 )
 
 from finesweep.errors import ConfigError
+from finesweep.study.encode import encode_stored, stored
 
+log = logging.getLogger(__name__)
 FIXED = ("data", "tracking", "cache_dir", "predict", "hydra", "sweep")  # the same for every trial of a study
+MAX_VALUES = 100_000  # of a range of floats, whose values Hydra computes one by one
 
 
-def distribution(override: Override, whole: bool) -> BaseDistribution:
-    """Makes the distribution of one dimension. `whole`: its key holds whole numbers.
+def distribution(override: Override, key_type: Any = Any) -> BaseDistribution:
+    """Makes the distribution of one dimension. key_type: the type of its key in the schema.
 
-    Raises: ConfigError for a reversed interval, an empty choice, or a key that all trials share.
+    Raises: ConfigError for a reversed interval, an empty choice, a key that all trials share, and an interval
+    or a range whose values are not of the key's type.
     """
     key = override.key_or_group
     if key.replace("/", ".").split(".")[0] in FIXED:
         raise ConfigError(
             f"{key}: cannot be swept; all trials of a study share it. Start one sweep for each value"
         )
+    if override.is_delete():
+        raise ConfigError(f"~{key}: a deletion cannot be swept; legal: {key}=...")
     if override.is_interval_sweep():
-        return _interval(key, override.value(), whole)
+        return _interval(key, override.value(), key_type)
     if override.is_range_sweep():
-        return _range(key, override.value())
+        return _range(key, override.value(), key_type)
     if not override.is_sweep_override():  # a value: the only choice
-        return CategoricalDistribution([_plain(override.value())])
-    choices = [_plain(value) for value in override.sweep_iterator()]
+        return CategoricalDistribution([stored(override.value())])
+    return _choice(key, _values(override), key_type)
+
+
+def _values(override: Override) -> Iterable[Any]:
+    """Lists the values of a choice in the order given, also under shuffle(...)."""
+    sweep = override.value()
+    if isinstance(sweep, ChoiceSweep) and sweep.shuffle:
+        _say_unshuffled(override.key_or_group)
+        override = replace(override, _value=replace(sweep, shuffle=False))
+    return map(Override._convert_value, override.sweep_iterator())
+
+
+def _say_unshuffled(key: str) -> None:
+    log.warning("%s: shuffle(...) has no effect: the sampler decides which value comes when", key)
+
+
+def _choice(key: str, values: Iterable[Any], key_type: Any) -> BaseDistribution:
+    choices: dict[Any, Any] = {}
+    for value in map(stored, values):
+        known = choices.setdefault(value, value)
+        if key_type not in (bool, int, float) and encode_stored(known) != encode_stored(value):
+            raise ConfigError(
+                f"{key}: {known!r} and {value!r} are one value to Optuna; legal: different ones, or quoted "
+                f"ones, such as '\"{known}\"'"
+            )
     if not choices:
         raise ConfigError(f"{key}: an empty choice; legal: choice(a, b, ...), interval(a, b), range(a, b)")
-    return CategoricalDistribution(list(dict.fromkeys(choices)))
+    return CategoricalDistribution(list(choices))
 
 
-def _interval(key: str, sweep: Any, whole: bool) -> BaseDistribution:
+def _interval(key: str, sweep: Any, key_type: Any) -> BaseDistribution:
     assert isinstance(sweep, IntervalSweep)
-    low, high, log = sweep.start, sweep.end, _is_log(key, sweep.tags)
-    if low is None or high is None or not low < high:
-        raise ConfigError.at(key, f"interval({low}, {high})", "interval(low, high) with low < high")
-    if log and low <= 0:
-        raise ConfigError.at(
-            key, f"tag(log, interval({low}, {high}))", "an interval above 0 under tag(log, ...)"
-        )
-    if whole:
-        return IntDistribution(int(low), int(high), log=log)
-    return FloatDistribution(float(low), float(high), log=log)
+    low, high, is_log = sweep.start, sweep.end, _is_log(key, sweep.tags)
+    text = f"interval({low}, {high})"
+    if low is None or high is None or not -math.inf < low < high < math.inf:
+        raise ConfigError.at(key, text, "interval(low, high) with low < high")
+    if is_log and low <= 0:
+        raise ConfigError.at(key, f"tag(log, {text})", "an interval above 0 under tag(log, ...)")
+    if key_type not in (int, float, Any):
+        raise ConfigError.at(key, text, "choice(a, b, ...): the values of this key are not numbers")
+    if key_type is int and not (float(low).is_integer() and float(high).is_integer()):
+        raise ConfigError.at(key, text, "an interval between whole numbers, for a whole-number key")
+    is_cast = isinstance(low, int) and isinstance(high, int)  # int(interval(...))
+    if is_cast or key_type is int:
+        return IntDistribution(int(low), int(high), log=is_log)
+    return FloatDistribution(float(low), float(high), log=is_log)
 
 
-def _range(key: str, sweep: Any) -> BaseDistribution:
+def _range(key: str, sweep: Any, key_type: Any) -> BaseDistribution:
     assert isinstance(sweep, RangeSweep)
-    values = list(sweep.range())
+    if sweep.shuffle:
+        _say_unshuffled(key)
     text = f"range({sweep.start}, {sweep.stop}, {sweep.step})"
-    if not values:
-        raise ConfigError.at(key, text, "range(start, stop) that holds a value; the stop is left out")
-    low, high, step = min(values), max(values), abs(sweep.step)
-    log = _is_log(key, sweep.tags)
-    if log and (low <= 0 or step != 1):
+    low, high = _ends_of_range(key, sweep, text)
+    step, is_log = abs(sweep.step), _is_log(key, sweep.tags)
+    if is_log and (low <= 0 or step != 1):
         raise ConfigError.at(key, f"tag(log, {text})", "a range above 0 with step 1 under tag(log, ...)")
-    if all(isinstance(value, int) for value in values):
-        return IntDistribution(low, high, step=1 if log else int(step), log=log)
+    if key_type is int and not (float(low).is_integer() and float(step).is_integer()):
+        raise ConfigError.at(key, text, "a range of whole numbers, for a whole-number key")
+    if key_type is int or all(isinstance(value, int) for value in (low, high, step)):
+        return IntDistribution(int(low), int(high), step=1 if is_log else int(step), log=is_log)
     return FloatDistribution(float(low), float(high), step=float(step))
+
+
+def _ends_of_range(key: str, sweep: RangeSweep, text: str) -> tuple[float, float]:
+    """Returns the lowest and the highest value."""
+    try:
+        values = _listed(key, sweep, text)
+        return min(values[0], values[-1]), max(values[0], values[-1])
+    except (HydraException, IndexError, ValueError, ArithmeticError) as error:  # no value; a step of 0; nan
+        legal = "range(start, stop, step) that holds a value; the stop is left out"
+        raise ConfigError.at(key, text, legal) from error
+
+
+def _listed(key: str, sweep: RangeSweep, text: str) -> Sequence[float]:
+    values = sweep.range()
+    if isinstance(values, range):
+        return values
+    listed = list(islice(values, MAX_VALUES + 1))
+    if len(listed) > MAX_VALUES:
+        raise ConfigError.at(key, text, f"at most {MAX_VALUES:,} values; interval(low, high) has all of them")
+    return listed
 
 
 def _is_log(key: str, tags: set[str]) -> bool:
     if tags - {"log"}:
         raise ConfigError.at(key, f"tag({', '.join(sorted(tags))}, ...)", "tag(log, ...)")
     return "log" in tags
-
-
-def _plain(value: Any) -> Any:
-    """Gives a value that Optuna can store; a list, which it cannot, becomes text that Hydra parses back."""
-    if isinstance(value, QuotedString):
-        return value.text
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return Override._get_value_element_as_str(value)
 
 
 def choices(dimension: BaseDistribution) -> list[Any]:
@@ -98,20 +151,3 @@ def ends(dimension: BaseDistribution) -> list[Any]:
         return list(dimension.choices)
     assert isinstance(dimension, (IntDistribution, FloatDistribution))
     return [dimension.low, dimension.high]
-
-
-def as_overrides(params: dict[str, Any]) -> list[str]:
-    """Writes a point, by Hydra's keys, as overrides; a float keeps all its digits."""
-    return [f"{key}={_text(value)}" for key, value in params.items()]
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, str) and not value.startswith(("[", "{")):
-        return QuotedString(text=value, quote=Quote.single).with_quotes() if not _bare(value) else value
-    return str(value)
-
-
-def _bare(value: str) -> bool:
-    return value.replace("-", "").replace("_", "").replace(".", "").isalnum()

@@ -11,7 +11,9 @@ from optuna.study import Study
 from finesweep.config.parse import to_dict
 from finesweep.config.run import RunConfig
 from finesweep.data import Splits, fingerprint
+from finesweep.data.source import LABEL
 from finesweep.errors import StudyError
+from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
@@ -20,8 +22,10 @@ from finesweep.tracking import TrackedRun
 
 # The config groups that the trials of a study share, but for what is searched.
 COMPARABLE = ("data", "model", "optimizer", "trainer")
-# Keys of these that do not change a result: places, and the direction, which the objectives contain.
-PLACES = ("data.path", "data.direction", "trainer.threads", "trainer.device")
+# Keys of these that do not change a result: places, the direction, which the objectives contain, and how
+# tables are read, for the rows as read are compared.
+PLACES = ("data.path", "data.direction", "trainer.threads", "trainer.device",
+          "data.empty", "data.delimiter", "data.encoding", "data.decimal")  # fmt: skip
 
 
 def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
@@ -34,9 +38,11 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
         "objectives": {name: direction.value for name, direction in sweep.objectives.items()},
         "seed": run.seed,
         # Below a group that is searched, only what the command fixes is the same for all trials.
-        "fixed": sorted(text for text in sweep.overrides if text.partition(".")[0] in searched),
+        "fixed": sorted(text for text in sweep.overrides if text.lstrip("+").partition(".")[0] in searched),
         **shared,
         "data.positive_label": _positive_label(sweep, splits),
+        "data.standardize": task_of(run.data).fitted(splits.train[LABEL]).is_standardized,
+        "data.path": run.data.path,  # is not compared, but shown if the rows differ
         "data.train content": fingerprint(splits.train),
         "data.eval content": fingerprint(splits.eval),
     }
@@ -71,10 +77,14 @@ def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any], splits: S
     if stored is None:
         return
     requested = json.loads(json.dumps(requested))
+    path = stored.get("data.path", "not recorded")
     stored = _of_today(stored, requested, splits)
-    changed = [key for key in {**stored, **requested} if stored.get(key) != requested.get(key)]
+    keys = dict.fromkeys([*stored, *requested])
+    changed = [key for key in keys if key not in PLACES and stored.get(key) != requested.get(key)]
     if not changed:
         return
+    if path != requested["data.path"] and any(key.endswith(" content") for key in changed):
+        stored, changed = stored | {"data.path": path}, ["data.path", *changed]
     lines = [f"  {key}: was {stored.get(key)!r}, is {requested.get(key)!r}" for key in changed]
     raise StudyError(
         f"study {sweep.name!r} was started with something else; trials of the two cannot be compared:\n"
@@ -90,6 +100,7 @@ def _of_today(stored: dict[str, Any], requested: dict[str, Any], splits: Splits)
     defaults["data.source"] = "glue" if stored.get("data.glue_task") else "demo" if is_demo else "table"
     if requested["data.positive_label"] is not None:  # version 0.1 scored the second of two labels
         defaults["data.positive_label"] = splits.labels[-1] if splits.labels else None
+    defaults["data.standardize"] = False
     missing = {key: defaults[key] for key in requested if key in defaults and key not in stored}
     known = {key: value for key, value in stored.items() if key not in PLACES}
     return missing | known
@@ -101,7 +112,9 @@ def record(sweep: SweepRequest, workers: int, study: Study, parent: TrackedRun) 
     varies = {
         key: value for key, value in plain.items() if key not in ("name", "storage", "objectives", "seed")
     }
-    command = {"time": datetime.now().isoformat(timespec="seconds"), "host": socket.gethostname(),
+    clock.start(study)
+    time = datetime.fromtimestamp(clock.now(study)).astimezone()
+    command = {"time": time.isoformat(timespec="seconds"), "host": socket.gethostname(),
                "workers": workers, **varies}  # fmt: skip
     known = StudyRecord(study)
     known.history = [*(known.history or []), command]

@@ -1,42 +1,35 @@
 """Liveness: which process owns a trial, and whether that process is alive."""
 
-import os
-import socket
-import time
-from functools import lru_cache
-
-import psutil
+from finesweep.machine.process import ProcessIdentity, this_process
 
 BEAT_EVERY_S = 2.0
-# A worker of another host that has not been heard of for this long is gone: 60 beats missed.
+# The lease of an owner that cannot be seen from here: without a heartbeat for so long, it is gone.
 GRACE_S = 120.0
-CLOCK_S = 5.0
-
-
-@lru_cache
-def _identity(pid: int) -> str:
-    return f"{socket.gethostname()}|{pid}|{psutil.Process(pid).create_time():.2f}"
+SILENT_S = 5 * BEAT_EVERY_S  # a worker that was heard of in the last five beats is at work
 
 
 def this_owner() -> str:
-    """Gives ``host|pid|start``; the start time tells this process from a later one of the same pid."""
-    return _identity(os.getpid())
+    return str(this_process())
 
 
-def is_gone(owner: str | None, beat: float | None) -> bool:
-    """Tells whether a trial's owner has died: at once on this host, after the grace period on another.
+def is_gone(owner: str | None, beat: float | None, now: float) -> bool:
+    """Tells whether a trial's owner has died: at once if it can be seen, else when its lease has run out.
 
     owner: None, read under the study's lock, means that the worker was killed before it wrote its name.
+    now, beat: by the study's clock.
     """
     if owner is None:
         return True
-    host, pid, start = owner.split("|")
-    if host != socket.gethostname():
-        return beat is not None and time.time() - beat > GRACE_S
-    try:
-        process = psutil.Process(int(pid))
-        # Seconds of tolerance: psutil adds the boot time, which moves when the clock is set.
-        other = abs(process.create_time() - float(start)) > CLOCK_S
-        return other or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    if (alive := ProcessIdentity.parse(owner).is_alive()) is not None:
+        return not alive
+    return beat is not None and now - beat > GRACE_S
+
+
+def is_running_out(owner: str | None, beat: float | None, now: float) -> bool:
+    """Tells whether an owner that cannot be seen is silent: it is heard of again, or its lease runs out."""
+    return (
+        owner is not None
+        and beat is not None
+        and SILENT_S < now - beat <= GRACE_S
+        and ProcessIdentity.parse(owner).is_alive() is None
+    )

@@ -5,39 +5,63 @@
 A trial is RUNNING only while its owner lives. The owner is written under the same lock as the trial, so a
 RUNNING trial without an owner, seen under the lock, has lost it between the two. How a run ended is signed
 off before MLflow or Optuna are told: whoever recovers the trial of a worker that died in between tells both
-the same.
+the same. A recovery claims a trial under the lock, closes its MLflow run without it, and then commits.
+
+Locked sections are repeated as a whole while the storage is away: PostgreSQL frees a lock when it restarts.
 """
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import StudyConfig
 from finesweep.hooks import RunState, TrialLost
-from finesweep.study import budget, confirm
+from finesweep.io.patience import single_attempts
+from finesweep.study import budget, clock, confirm, unwritten
 from finesweep.study.ending import end_trial
-from finesweep.study.liveness import is_gone, this_owner
-from finesweep.study.lock import study_lock
+from finesweep.study.liveness import is_gone, is_running_out, this_owner
+from finesweep.study.lock import SQLITE, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.records import Outcome, StudyRecord, TrialRecord
 from finesweep.study.samplers import make_sampler
 from finesweep.study.space import Space, suggest
-from finesweep.study.storage import FINISHED, count_finished, failures, is_running, load, searching
+from finesweep.study.storage import (
+    FINISHED,
+    count_finished,
+    failures,
+    is_running,
+    load,
+    patience_of,
+    searching,
+)
 
 GONE = "its worker is gone"
+LOST = "trial {} was taken over while its worker was out of sight"
 
 
 class TrialQueue:
     def __init__(self, config: StudyConfig, space: Space, run_seed: int = 42) -> None:
         assert config.name is not None
         self.config, self.space, self.name, self.run_seed = config, space, config.name, run_seed
-        self.study = load(config.name, config.storage)
+        self.patience = patience_of(config)
+        self.study = self.patience.call(load, config.name, config.storage, self.patience)
+        self.hashed_seeds = StudyRecord(self.study).hashed_seeds is True
 
-    def lock(self) -> AbstractContextManager[None]:
-        return study_lock(self.config.storage, self.name)
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the study's lock.
+
+        A PostgreSQL that restarts frees it. So calls in the body are made once there: whoever wants them
+        repeated takes the lock again.
+        """
+        freed_by_restart = not self.config.storage.startswith(SQLITE)
+        with study_lock(self.config.storage, self.name), ExitStack() as stack:
+            if freed_by_restart:
+                stack.enter_context(single_attempts())
+            yield
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -57,14 +81,14 @@ class TrialQueue:
         retries = [trial for trial in waiting if TrialRecord(trial).retry_of is not None]
         following = next(iter(retries or waiting), None)
         ordinal = ordinal_of(following, trials) if following else next_ordinal(trials)
-        self.study.sampler = make_sampler(self.config, ordinal, self.space)
+        self.study.sampler = make_sampler(self.config, ordinal, self.space, self.hashed_seeds)
         trial = self._take(retries[0]) if retries else self.study.ask()
         suggest(trial, self.space)
         record = TrialRecord(trial)
         record.ordinal = ordinal
         if twin := self._evaluated_before(trial, trials):
             record.reused_of = twin.number
-        record.heartbeat = time.time()
+        record.started = record.heartbeat = clock.now(self.study)
         record.owner = this_owner()
         return trial
 
@@ -98,8 +122,15 @@ class TrialQueue:
         return confirm.missing(self.study, self.config.confirm, self.run_seed)
 
     def more_may_come(self) -> bool:
-        """Tells whether trials that other workers still run decide which candidates are to be confirmed."""
+        """Tells whether a trial may come later.
+
+        Trials that other workers still run decide which candidates are to be confirmed; and a worker that is
+        out of sight and silent may be dead.
+        """
         trials = self.trials()
+        now = clock.now(self.study)
+        if any(is_running_out(record.owner, record.heartbeat, now) for record in _running(trials)):
+            return len(failures(trials)) < self.config.max_failures
         may_confirm = self.config.confirm.top_k > 0 and len(failures(trials)) < self.config.max_failures
         return may_confirm and is_running(searching(trials))
 
@@ -126,16 +157,24 @@ class TrialQueue:
     def sign_off(self, number: int, outcome: Outcome) -> None:
         """Writes how a run ended into its trial.
 
-        Raises: TrialLost; the caller must then tell neither store.
+        Raises: TrialLost; the caller must then tell neither store. StoreError.
         """
-        with self.lock():
+        self.patience.call(self._sign_off, number, outcome)
+
+    def _sign_off(self, number: int, outcome: Outcome) -> None:
+        with self.lock(), self._lost_if_ended(number):
             TrialRecord.writable(self.study, self._check_mine(number)).outcome = outcome
 
     def tell(self, number: int) -> None:
-        """Tells Optuna the outcome of a trial that was signed off. Raises: TrialLost."""
-        with self.lock():
-            trial = self._check_mine(number)
-            outcome = TrialRecord(trial).outcome
+        """Tells Optuna the outcome of a trial that was signed off. Raises: TrialLost, StoreError."""
+        self.patience.call(self._tell, number)
+
+    def _tell(self, number: int) -> None:
+        with self.lock(), self._lost_if_ended(number):
+            record = TrialRecord(trial := self.trials()[number])
+            if trial.state.is_finished() and record.owner == this_owner() and record.outcome is not None:
+                return  # told by an attempt that got no answer, or by who recovered the signed-off trial
+            outcome = TrialRecord(self._check_mine(number)).outcome
             assert outcome is not None, "signed off before it is told"
             end_trial(self.study, trial, outcome, self.config.max_retries)
 
@@ -143,29 +182,85 @@ class TrialQueue:
         """Ends the RUNNING trials whose owner is gone: as they were signed off, else by enqueueing a retry.
 
         reason: None if they were interrupted on purpose, which costs none of their retries.
-        close_run: closes the MLflow runs of a trial in a state. It is called before Optuna is told, so that
-        the next recovery repairs a kill between the two.
+        close_run: closes the MLflow runs of a trial in a state. It is called without the lock, which a store
+        that hangs would keep from all workers, and before Optuna is told, so that the next recovery repairs
+        a kill between the two.
+        Raises: StoreError, and whatever `close_run` raises; others may then recover the trials.
         """
-        with self.lock():
-            lost = [trial for trial in self.trials() if _is_lost(trial)]
-            for trial in lost:
-                signed = TrialRecord(trial).outcome
+        claimed = self.patience.call(self._claim)
+        ended = 0
+        try:
+            for trial in claimed:
+                record = TrialRecord(trial)
+                signed = record.outcome or unwritten.read(record)
                 outcome = signed or Outcome(RunState.INTERRUPTED)
                 close_run(trial.number, outcome.state)
-                end_trial(self.study, trial, outcome, self.config.max_retries, None if signed else reason)
-            return len(lost)
+                # A trial without an owner had not begun: it cannot be what its worker died of.
+                death = None if signed or record.owner is None else reason
+                ended += self.patience.call(self._end_claimed, trial.number, outcome, death)
+        except BaseException:
+            with suppress(Exception), single_attempts():
+                self._release([trial.number for trial in claimed])
+            raise
+        return ended
+
+    def _claim(self) -> list[FrozenTrial]:
+        """Makes this process the one that recovers the lost trials; their owners can no longer end them."""
+        with self.lock():
+            now = clock.now(self.study)
+            lost = [trial for trial in self.trials() if _is_lost(trial, now)]
+            for trial in lost:
+                record = TrialRecord.writable(self.study, trial)
+                record.recovered_since = now
+                record.recoverer = this_owner()
+            return lost
+
+    def _end_claimed(self, number: int, outcome: Outcome, reason: str | None) -> bool:
+        """Ends a trial that this process has claimed; returns False if somebody else has ended it since."""
+        with self.lock():
+            trial = self.trials()[number]
+            if trial.state is not TrialState.RUNNING or TrialRecord(trial).recoverer != this_owner():
+                return False
+            end_trial(self.study, trial, outcome, self.config.max_retries, reason)
+            return True
+
+    def _release(self, numbers: Sequence[int]) -> None:
+        with self.lock():
+            for trial in map(self.trials().__getitem__, numbers):
+                if trial.state is TrialState.RUNNING and TrialRecord(trial).recoverer == this_owner():
+                    TrialRecord.writable(self.study, trial).recoverer = None
 
     def _check_mine(self, number: int) -> FrozenTrial:
         trial = self.trials()[number]
-        if trial.state is not TrialState.RUNNING or TrialRecord(trial).owner != this_owner():
-            raise TrialLost(f"trial {number} was taken over while its worker was out of sight")
+        record = TrialRecord(trial)
+        mine = record.owner == this_owner() and record.recoverer is None
+        if trial.state is not TrialState.RUNNING or not mine:
+            raise TrialLost(LOST.format(number))
         return trial
+
+    @contextmanager
+    def _lost_if_ended(self, number: int) -> Iterator[None]:
+        """Raises TrialLost if another process ended the trial after the check: the lock can be lost, too."""
+        try:
+            yield
+        except (UpdateFinishedTrialError, ValueError) as error:  # from a write, and from `tell`
+            if not self.trials()[number].state.is_finished():
+                raise
+            raise TrialLost(LOST.format(number)) from error
 
 
 def _trained_as_drawn(record: TrialRecord) -> bool:
     return record.reused_of is None and record.retry_overrides is None
 
 
-def _is_lost(trial: FrozenTrial) -> bool:
+def _running(trials: Sequence[FrozenTrial]) -> list[TrialRecord]:
+    return [TrialRecord(trial) for trial in trials if trial.state is TrialState.RUNNING]
+
+
+def _is_lost(trial: FrozenTrial, now: float) -> bool:
+    if trial.state is not TrialState.RUNNING:
+        return False
     record = TrialRecord(trial)
-    return trial.state is TrialState.RUNNING and is_gone(record.owner, record.heartbeat)
+    if record.recoverer not in (None, this_owner()):
+        return is_gone(record.recoverer, record.recovered_since, now)  # its recoverer died meanwhile
+    return is_gone(record.owner, record.heartbeat, now)

@@ -82,7 +82,7 @@ class Conclusion:
 class Command:
     """One command that worked on the study; its history keeps more of it, for people."""
 
-    time: str = "1970-01-01T00:00:00"  # ISO format, local
+    time: str = "1970-01-01T00:00:00"  # ISO format, with the time zone (local in version 0.1)
     sampler: Sampler = Sampler.tpe
     timeout_s: float | None = None
     max_train_steps: int | None = None
@@ -101,8 +101,11 @@ def _known(cls: type, stored: dict[str, Any]) -> dict[str, Any]:
 class TrialRecord(Record):
     """The attributes of a trial. A frozen trial can only be read: it is a copy."""
 
-    owner = Attribute[str]("owner")  # the process that runs it: host|pid|start
-    heartbeat = Attribute[float]("beat")  # when its owner was last alive: seconds since 1970
+    owner = Attribute[str]("owner")  # the process that runs it: a `machine.process.ProcessIdentity`
+    started = Attribute[float]("started")  # when its owner took it, by the study's clock
+    heartbeat = Attribute[float]("beat")  # when its owner was last alive, by the study's clock
+    recoverer = Attribute[str | None]("recoverer")  # the process that ends it in place of its dead owner
+    recovered_since = Attribute[float]("recovered_since")  # by the study's clock
     ordinal = Attribute[int]("ordinal")  # which suggestion of the study it is, from 0; retries keep it
     retry_of = Attribute[int]("retry_of")  # number of the trial that it tries again
     error = Attribute[str]("error")  # why it failed for good
@@ -151,9 +154,11 @@ class StudyRecord(Record):
     glue_task = Attribute[str]("glue_task")
     score = Attribute[str]("score")  # the metric as a person reads it: f1 of 'fraud'
     conclusion = Attribute[Conclusion]("conclusion", Conclusion.load, Conclusion.dump)
+    boots = Attribute[dict[str, float]]("boots")  # of hosts: id -> seconds since 1970; see `study.clock`
     history = Attribute[list[dict[str, Any]]]("history")  # of commands: when, where, budgets, sampler, ...
     artifacts = Attribute[list[str]]("artifacts")  # ids of the runs that keep a checkpoint as an artifact
     stopped_commands = Attribute[list[str]]("stop")  # whose workers shall save and end
+    hashed_seeds = Attribute[bool]("hashed_seeds")  # of the sampler; None in studies from before it
     n_trials = Required[int]("n_trials")  # the budget, as the last command set it
     metric = Required[str]("metric")  # the first objective
 

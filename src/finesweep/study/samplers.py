@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import optuna
@@ -75,13 +76,17 @@ PRUNERS = {
 }  # fmt: skip
 
 
-def make_sampler(config: StudyConfig, ordinal: int, space: Space = ()) -> BaseSampler:
+def make_sampler(
+    config: StudyConfig, ordinal: int, space: Space = (), hashed_seeds: bool = True
+) -> BaseSampler:
     """Makes the sampler of the study's `ordinal`-th suggestion, counted from 0.
+
+    hashed_seeds: False for a study from before they were hashed, which goes on as it began.
 
     Raises: ConfigError for options that Optuna's class does not take.
     """
     entry = SAMPLERS[config.sampler]
-    seed = (config.seed * 1_000_003 + ordinal) % 2**32 if entry.seed_per_suggestion else config.seed
+    seed = _seed(config.seed, ordinal, hashed_seeds) if entry.seed_per_suggestion else config.seed
     if "seed" in config.sampler_options:
         raise ConfigError("hydra.sweeper.study.sampler_options: seed is set by hydra.sweeper.study.seed")
     options: dict[str, Any] = {"seed": seed}
@@ -89,6 +94,13 @@ def make_sampler(config: StudyConfig, ordinal: int, space: Space = ()) -> BaseSa
         options |= entry.conditional_options
     made: BaseSampler = _made("sampler", config.sampler.value, entry.make(), options, config.sampler_options)
     return made
+
+
+def _seed(study_seed: int, ordinal: int, hashed: bool) -> int:
+    """Returns the seed of one suggestion. It is hashed: the first draws of seeds 0, 1, 2, ... lie close."""
+    if not hashed:
+        return (study_seed * 1_000_003 + ordinal) % 2**32
+    return int.from_bytes(sha256(f"{study_seed} {ordinal}".encode()).digest()[:4])
 
 
 def make_pruner(config: StudyConfig) -> BasePruner:

@@ -17,6 +17,7 @@ from optuna.distributions import (
 )
 
 from finesweep.errors import ConfigError
+from finesweep.study.encode import encode_stored, stored
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Dimension:
     key: str  # Hydra's
     distribution: BaseDistribution
     when: dict[str, Any] = field(default_factory=dict)  # keys of earlier dimensions, and their values
+    override_key: str = ""  # the key with `+` and `@package` as it was given; empty: the plain key
+
+    def override(self, value: Any) -> str:
+        """Writes the override that a trial with this value composes."""
+        return f"{self.override_key or self.key}={encode_stored(value)}"
 
     def exists(self, point: dict[str, Any]) -> bool:
         return all(key in point and point[key] == value for key, value in self.when.items())
@@ -40,6 +46,12 @@ Space = tuple[Dimension, ...]  # a condition stands after the dimension that it 
 def params_of(trial: optuna.trial.FrozenTrial | optuna.Trial) -> dict[str, Any]:
     """Gives the parameters of a trial by Hydra's keys."""
     return {name.partition("|")[0]: value for name, value in trial.params.items()}
+
+
+def overrides_of(trial: optuna.trial.FrozenTrial | optuna.Trial, space: Space) -> list[str]:
+    """Writes the parameters of a trial as Hydra overrides."""
+    dimensions = {dimension.name: dimension for dimension in space}
+    return [dimensions[name].override(value) for name, value in trial.params.items()]
 
 
 def suggest(trial: optuna.Trial, space: Space) -> None:
@@ -75,17 +87,18 @@ def grid(space: Space) -> list[dict[str, Any]]:
     Raises: ConfigError for an interval, which has no grid.
     """
     axes = {dimension.name: _axis(dimension) for dimension in space}
-    return list(_walk(space, axes, {}))
+    return list(walk(space, axes, {}))
 
 
-def _walk(space: Space, axes: dict[str, list[Any]], point: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def walk(space: Space, axes: dict[str, list[Any]], point: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields the points that extend `point`, by Hydra's keys. axes: the values of each dimension, by name."""
     if not space:
         yield point
     elif not space[0].exists(point):
-        yield from _walk(space[1:], axes, point)
+        yield from walk(space[1:], axes, point)
     else:
         for value in axes[space[0].name]:
-            yield from _walk(space[1:], axes, point | {space[0].key: value})
+            yield from walk(space[1:], axes, point | {space[0].key: value})
 
 
 def _axis(dimension: Dimension) -> list[Any]:
@@ -100,6 +113,11 @@ def _axis(dimension: Dimension) -> list[Any]:
     raise ConfigError(
         f"{dimension.key}: an interval has no grid; legal for the grid sampler: choice(...), range(...)"
     )
+
+
+def stored_point(point: dict[str, Any]) -> dict[str, Any]:
+    """Returns a point of a sweep's file with its values as Optuna stores them."""
+    return {key: stored(value) for key, value in point.items()}
 
 
 def check_point(point: dict[str, Any], space: Space) -> None:

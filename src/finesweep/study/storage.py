@@ -14,28 +14,49 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import ConfigError, StudyError, first_line
+from finesweep.io.patience import Patience, patient
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import create_database, has_table
 from finesweep.study.lock import SQLITE, check_storage, study_lock
-from finesweep.study.records import TrialRecord
+from finesweep.study.records import StudyRecord, TrialRecord
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 optuna.logging.disable_default_handler()
 optuna.logging.enable_propagation()
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+STORE = "the studies' database (hydra.sweeper.study.storage)"
+PATIENCE_S = 60.0  # of a process that only looks at a study
+BUSY_S = 5  # that SQLite itself waits for a lock; it cannot be interrupted meanwhile
 
 
-def open_storage(url: str) -> RDBStorage:
+@patient(
+    "create_new_study", "get_study_id_from_name", "get_study_name_from_id", "get_study_directions",
+    "get_study_user_attrs", "get_study_system_attrs", "set_study_user_attr", "set_study_system_attr",
+    "get_all_studies", "get_trial", "set_trial_param", "set_trial_state_values", "set_trial_user_attr",
+    "set_trial_system_attr", "set_trial_intermediate_value", "get_trial_id_from_study_id_trial_number",
+    # The methods that Optuna's cache, which lies above this storage, calls in place of public ones.
+    "_create_new_trial", "_get_trials", "_set_trial_param", "_get_best_trial_id",
+)  # fmt: skip
+class PatientStorage(RDBStorage):
+    """Optuna's storage, whose calls are repeated while the database is locked, away or restarting."""
+
+    def __init__(self, url: str, patience: Patience, **engine_kwargs: Any) -> None:
+        self.patience = patience
+        super().__init__(url, engine_kwargs={"pool_pre_ping": True, **engine_kwargs})
+
+
+def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:
     """Opens the storage of all studies. One process alone creates a SQLite file; the others wait.
 
-    Raises: ConfigError if it cannot be opened.
+    Raises: ConfigError if it cannot be opened: only later calls are repeated, for `patience`.
     """
     check_storage(url)
+    patience = patience or Patience(PATIENCE_S, STORE)
     try:
         if not url.startswith(SQLITE):
             with study_lock(url, "create"):
-                return RDBStorage(url)
+                return PatientStorage(url, patience)
         path = Path(url.removeprefix(SQLITE))
         path.parent.mkdir(parents=True, exist_ok=True)
         with study_lock(url, "create"):
@@ -44,7 +65,7 @@ def open_storage(url: str) -> RDBStorage:
         if not has_table(path, "studies"):  # Optuna would add its own tables to it
             raise ConfigError(f"hydra.sweeper.study.storage: {path} is a database, but not Optuna's; "
                               "legal: another file")  # fmt: skip
-        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+        return PatientStorage(url, patience, connect_args={"timeout": BUSY_S})
     except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
         raise ConfigError(
             f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {first_line(error)}"
@@ -58,6 +79,10 @@ def _create_sqlite(path: Path) -> None:
     engine.dispose()
 
 
+def patience_of(config: StudyConfig) -> Patience:
+    return Patience(config.patience_s, STORE)
+
+
 def create(
     config: StudyConfig,
     objectives: Mapping[str, Direction],
@@ -67,11 +92,13 @@ def create(
     """Finds the study, or makes it with its enqueued points and attributes; under the study's lock."""
     assert config.name is not None
     study = optuna.create_study(
-        storage=open_storage(config.storage),
+        storage=open_storage(config.storage, patience_of(config)),
         study_name=config.name,
         directions=[direction.value for direction in objectives.values()],
         load_if_exists=True,
     )
+    if not study.user_attrs:  # it is new
+        StudyRecord(study).hashed_seeds = True
     for point in points:
         study.enqueue_trial(point, skip_if_exists=True)
     for key, value in attrs.items():
@@ -79,11 +106,11 @@ def create(
     return study
 
 
-def load(name: str, storage: str) -> Study:
-    """Loads a study. Raises: StudyError, which lists the existing studies."""
+def load(name: str, storage: str, patience: Patience | None = None) -> Study:
+    """Loads a study; its calls are repeated for `patience`. Raises: StudyError, which lists the studies."""
     if storage.startswith(SQLITE) and not Path(storage.removeprefix(SQLITE)).exists():
         raise StudyError(f"study {name!r}: there is no {storage} here; start a study with python train.py -m")
-    opened = open_storage(storage)
+    opened = open_storage(storage, patience)
     try:
         return optuna.load_study(study_name=name, storage=opened)
     except KeyError:

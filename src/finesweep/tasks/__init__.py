@@ -33,6 +33,9 @@ def task_of(config: DataConfig) -> Task:
     if config.positive_label is not None and not isinstance(task, Classification):
         legal = f"null for data.problem_type={task.problem_type.value}"
         raise ConfigError.at("data.positive_label", config.positive_label, legal)
+    if config.standardize and not isinstance(task, Regression):
+        legal = f"null or false for data.problem_type={task.problem_type.value}"
+        raise ConfigError.at("data.standardize", config.standardize, legal)
     return task
 
 

@@ -38,6 +38,7 @@ class Task(ABC):
     is_pretokenized: ClassVar[bool] = False  # whether a row's text is a list of words
     has_names: ClassVar[bool] = True  # whether labels are names, not numbers
     stratifies: ClassVar[bool] = False  # whether a hold-out takes its share from each label's rows
+    blank_text: Any = ""  # a text without words
     text_feature: Any = Value("string")  # the `datasets` feature of a text
     label_feature: Any  # the feature of a label as read: names, or a number
     id_feature: Any  # the feature of a label as the model learns it: ids, or a number
@@ -88,6 +89,19 @@ class Task(ABC):
             "id2label": dict(enumerate(names)),
             "label2id": {name: index for index, name in enumerate(names)},
         }
+
+    @property
+    def is_standardized(self) -> bool:
+        """Whether the model learns numbers in another unit than that of the data."""
+        return False
+
+    def fitted(self, labels: Any) -> Task:
+        """Returns the task with what it takes from the encoded labels of the training rows."""
+        return self
+
+    def learned(self, rows: Dataset) -> Dataset:
+        """Returns encoded rows with "labels" as the model learns them."""
+        return rows
 
     def collator(self, tokenizer: PreTrainedTokenizerBase) -> Any:
         """Returns the data collator, which pads rows to a batch."""

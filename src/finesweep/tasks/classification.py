@@ -59,7 +59,7 @@ class Classification(Task):
     }
 
     def read_label(self, cells: Sequence[object]) -> str:
-        return as_name(cells[0])
+        return as_name(cells[0], self.config.labels or ())
 
     def names_in(self, label: str) -> Iterable[str]:
         return (label,)

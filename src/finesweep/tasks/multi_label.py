@@ -13,7 +13,7 @@ from datasets import Dataset, List, Value
 from finesweep.config.run import Direction, ProblemType
 from finesweep.errors import ConfigError
 from finesweep.tasks.base import Array, Task
-from finesweep.tasks.cells import CellError, as_flag, as_list, is_empty
+from finesweep.tasks.cells import CellError, as_flag, as_list, is_empty, shown, written_name
 from finesweep.tasks.metrics import Judged, Metric, averaged, of_predictions, scikit_learn
 
 if TYPE_CHECKING:
@@ -72,16 +72,19 @@ class MultiLabel(Task):
         if is_empty(cells[0]):
             return []
         if not isinstance(cells[0], str):
-            raise CellError(f"the label is {cells[0]!r}; legal: names with {separator!r} between them")
-        return _distinct(name.strip() for name in cells[0].split(separator) if name.strip())
+            raise CellError(f"the label is {shown(cells[0])}; legal: names with {separator!r} between them")
+        return _distinct(written_name(name) for name in cells[0].split(separator) if name.strip())
 
     def _listed(self, cell: object) -> list[str]:
         if isinstance(cell, str):
             raise CellError(
-                f"the label is the text {cell!r}, expected a list of names; for a text with several names "
+                f"the label is the text {shown(cell)}, expected a list of names; for a text of several names "
                 "set data.label_separator, for a 0/1 column for each label data.label_columns"
             )
-        return _distinct(as_list([] if cell is None else cell, "label names"))
+        names = as_list([] if cell is None else cell, "label names")
+        if any(map(is_empty, names)):
+            raise CellError("the label is a list with an empty name; legal: names, or an empty list")
+        return _distinct(map(written_name, names))
 
     def names_in(self, label: list[str]) -> Iterable[str]:
         return label

@@ -12,9 +12,14 @@ from finesweep.tasks.base import Array, Task
 from finesweep.tasks.cells import as_number
 from finesweep.tasks.metrics import Metric, correlation, of_predictions
 
+# A new output layer predicts numbers near 0, and its steps are of about the learning rate: numbers whose root
+# mean square is above LARGE, or that differ by less than SMALL, are hardly learned. STS-B's are 3.1 and 1.5.
+LARGE, SMALL = 10.0, 0.1
+
 
 class Regression(Task):
     problem_type = ProblemType.regression
+    mean, std = 0.0, 1.0  # of the training rows if the model learns standardized numbers
     has_names = False
     label_feature = id_feature = Value("float32")
     metrics = {
@@ -40,11 +45,42 @@ class Regression(Task):
     def encode(self, label: float, ids: Mapping[str, int]) -> float:
         return label
 
+    @property
+    def is_standardized(self) -> bool:
+        return (self.mean, self.std) != (0.0, 1.0)
+
+    def fitted(self, labels: Any) -> "Regression":
+        """Returns a task with mean and standard deviation of the training labels, if it needs them."""
+        task, wanted = Regression(self.config), self.config.standardize
+        numbers = np.asarray(labels, np.float64)
+        is_far = np.sqrt((numbers**2).mean()) > LARGE or 0 < numbers.std() < SMALL
+        if wanted or (wanted is None and is_far):
+            task.mean, task.std = float(numbers.mean()), float(numbers.std()) or 1.0
+        return task
+
+    def learned(self, rows: Dataset) -> Dataset:
+        if not self.is_standardized:
+            return rows
+        scaled = (np.asarray(rows["labels"], np.float64) - self.mean) / self.std
+        column = scaled.astype(np.float32)
+        return rows.remove_columns("labels").add_column("labels", column, feature=Value("float32"))
+
     def head(self, names: Sequence[str]) -> dict[str, Any]:
-        return {**super().head(names), "problem_type": "regression"}
+        """Returns also `target_mean` and `target_std`: a prediction is the output * std + mean."""
+        scale = {"target_mean": self.mean, "target_std": self.std}
+        return {**super().head(names), "problem_type": "regression", **scale}
+
+    def references(self, label_ids: Array) -> Array:
+        return self._in_unit(label_ids)
 
     def scores(self, logits: Array, label_ids: Array | None = None) -> Array:
-        return logits.reshape(-1)
+        return self._in_unit(logits.reshape(-1))
+
+    def _in_unit(self, numbers: Array) -> Array:
+        """Converts what the model learns and gives to the unit of the data."""
+        if not self.is_standardized:
+            return numbers
+        return np.asarray(numbers.astype(np.float64) * self.std + self.mean, np.float32)
 
     def decide(self, scores: Array) -> Array:
         return np.asarray(scores)
@@ -58,7 +94,7 @@ class Regression(Task):
     def answers(
         self, logits: Array, rows: Dataset, names: Sequence[str]
     ) -> tuple[list[str], Iterator[list[str]]]:
-        numbers = logits.reshape(-1)
+        numbers = self.scores(logits)
         for row in np.flatnonzero(~np.isfinite(numbers))[:1]:
             raise SubmissionError(f"row {row}: predicted {numbers[row]}; expected a number")
         return ["prediction"], ([f"{number:.6f}"] for number in numbers)

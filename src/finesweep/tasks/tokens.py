@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from datasets import Dataset, List, Value
 
-from finesweep.config.run import ProblemType
+from finesweep.config.run import Empty, ProblemType
 from finesweep.errors import ConfigError
 from finesweep.tasks.base import Array, Task
-from finesweep.tasks.cells import CellError, as_list
+from finesweep.tasks.cells import CellError, EmptyCell, as_list
 from finesweep.tasks.metrics import Judged, Metric, scikit_learn
 from finesweep.tasks.spans import entity_scores, is_span_tag, span_score
 
@@ -39,6 +39,7 @@ class Tokens(Task):
     problem_type = ProblemType.token_classification
     model_class = "AutoModelForTokenClassification"
     is_pretokenized = True
+    blank_text: Any = []  # noqa: RUF012  (is copied into rows, never changed)
     text_feature = label_feature = List(Value("string"))
     id_feature = List(Value("int64"))
     metrics = {
@@ -57,11 +58,13 @@ class Tokens(Task):
             raise ConfigError.at(
                 "data.text_columns", list(self.config.text_columns), "one column, with lists of words"
             )
+        if self.config.empty is Empty.keep:
+            raise ConfigError.at("data.empty", "keep", "error or drop, for words have tags")
 
     def read_text(self, cell: object) -> list[str]:
         words = as_list(cell, "words")
         if not words:
-            raise CellError("is empty, expected a list of words")
+            raise EmptyCell("is empty, expected a list of words")
         return words
 
     def read_label(self, cells: Sequence[object]) -> list[str]:

@@ -1,6 +1,5 @@
 """Abandoned runs: a process that notices a run of a killed process closes it."""
 
-import os
 import socket
 
 import psutil
@@ -8,14 +7,10 @@ from mlflow.entities import Run
 
 from finesweep.config.run import TrackingConfig
 from finesweep.hooks import RunState
+from finesweep.machine.process import ProcessIdentity, machine_id, this_process
 from finesweep.tags import Kind, Tag
 from finesweep.tracking.store import open_store
-from finesweep.tracking.tracked import RUNNING, TrackedRun
-
-
-def process_identity() -> str:
-    """Gives ``pid:start`` of this process; the start time tells it from a later one of the same pid."""
-    return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
+from finesweep.tracking.tracked import RUNNING, TrackedRun, deliver_spooled
 
 
 def close_trial_runs(config: TrackingConfig, study: str, number: int, state: RunState) -> None:
@@ -27,22 +22,32 @@ def close_trial_runs(config: TrackingConfig, study: str, number: int, state: Run
 
 
 def kill_abandoned_runs(config: TrackingConfig) -> None:
-    """Closes the runs and trials of this host whose process was killed and could not do it itself."""
+    """Closes the runs and trials of this host whose process was killed and could not do it itself.
+
+    Runs of another PID namespace stay as they are: nobody here can see whether their process lives.
+    """
     here = f"tags.`{Tag.HOST}` = '{socket.gethostname()}'"
     for run in _search(config, f"{here} and attributes.status = '{RUNNING}'"):
-        pid, _, start = run.data.tags.get(Tag.PROCESS, "0:0").partition(":")
-        if run.data.tags.get(Tag.KIND) != Kind.STUDY and not _lives(int(pid), float(start)):
+        if run.data.tags.get(Tag.KIND) != Kind.STUDY and _is_abandoned(run.data.tags):
             TrackedRun(open_store(config), run.info.run_id).end(RunState.INTERRUPTED)
 
 
 def _search(config: TrackingConfig, which: str) -> list[Run]:
+    """Finds runs, after delivering what the spool holds of them: it may say how they ended."""
     client = open_store(config)
+    deliver_spooled(client)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(experiments, which))
 
 
-def _lives(pid: int, start: float) -> bool:
-    try:
-        return abs(psutil.Process(pid).create_time() - start) < 5.0  # the clock may have been set since
-    except psutil.NoSuchProcess:
-        return False
+def _is_abandoned(tags: dict[str, str]) -> bool:
+    text = tags.get(Tag.PROCESS, "")
+    if "|" not in text:  # version 0.1: pid:start, whose start moves with the clock
+        pid = text.partition(":")[0]
+        return not (pid.isdecimal() and psutil.pid_exists(int(pid)))
+    process = ProcessIdentity.parse(text)
+    if (alive := process.is_alive()) is not None:
+        return not alive
+    machine = machine_id()
+    was_booted_since = machine is not None and tags.get(Tag.MACHINE) == machine
+    return was_booted_since and process.boot != this_process().boot

@@ -6,16 +6,20 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
+
+from mlflow.entities import Run
 
 from finesweep.config.parse import flat, to_yaml
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.hooks import RunHooks, RunState, TrialLost, TrialPruned, current_hooks
 from finesweep.io.redaction import redact_urls
+from finesweep.machine.process import machine_id, this_process
 from finesweep.tags import Kind, Tag
-from finesweep.tracking.abandoned import kill_abandoned_runs, process_identity
-from finesweep.tracking.store import absolute, experiment_id, open_store
-from finesweep.tracking.tracked import RUNNING, TrackedRun
+from finesweep.tracking.abandoned import kill_abandoned_runs
+from finesweep.tracking.store import PatientClient, absolute, experiment_id, open_store
+from finesweep.tracking.tracked import RUNNING, TrackedRun, deliver_spooled
 
 # Params of every run, so that runs can be compared; whatever was overridden comes on top.
 COMPARED = ("model.name", "optimizer.name", "optimizer.learning_rate", "trainer.num_train_epochs",
@@ -24,7 +28,10 @@ COMPARED = ("model.name", "optimizer.name", "optimizer.learning_rate", "trainer.
 
 @contextmanager
 def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun]:
-    """Opens a run with the current hooks, or a plain one; closes it in the state that the body ends in."""
+    """Opens a run with the current hooks, or a plain one; closes it in the state that the body ends in.
+
+    What the store could not take is delivered at the end; a sweep does that later, so that no trial waits.
+    """
     hooks = current_hooks.get()
     name = hooks.run_name if hooks else f"{config.model.name}-{time.strftime('%m%d-%H%M%S')}"
     tags = {Tag.KIND: Kind.RUN} if hooks is None else {Tag.KIND: Kind.TRIAL} | hooks.tags
@@ -46,6 +53,8 @@ def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun
         raise
     else:
         _end(tracked, hooks, RunState.COMPLETE, None)
+        if tags[Tag.KIND] != Kind.TRIAL:
+            deliver_spooled(tracked.client)
     finally:
         if monitor:
             monitor.finish()
@@ -66,15 +75,27 @@ def _end(tracked: TrackedRun, hooks: RunHooks | None, state: RunState, error: Ba
 
 
 def start_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str, str]) -> TrackedRun:
-    client = open_store(config)
-    process = {
-        Tag.USER: _user(),
-        Tag.SOURCE_NAME: "train.py",
-        Tag.HOST: socket.gethostname(),
-        Tag.PROCESS: process_identity(),
-    }
-    run = client.create_run(experiment_id(config, experiment), run_name=name, tags=process | tags)
-    return TrackedRun(client, run.info.run_id)
+    """Creates a run; waits for the store. Raises: StoreError."""
+    client, experiment = open_store(config), experiment_id(config, experiment)
+    tags = tags | {Tag.HOST: socket.gethostname(), Tag.PROCESS: str(this_process())}
+    if machine := machine_id():
+        tags[Tag.MACHINE] = machine
+    more = {Tag.USER: _user(), Tag.SOURCE_NAME: "train.py"}
+    attempts = count()
+
+    def create() -> Run:
+        # A server may have made the run of an attempt that it did not answer any more.
+        made = _same_run(client, experiment, name, tags) if next(attempts) else None
+        return made or client.create_run(experiment, run_name=name, tags=more | tags)
+
+    return TrackedRun(client, client.patience.call(create).info.run_id)
+
+
+def _same_run(client: PatientClient, experiment: str, name: str, tags: dict[str, str]) -> Run | None:
+    which = {f"tags.`{key}`": value for key, value in tags.items()}
+    which |= {"attributes.run_name": name, "attributes.status": RUNNING}
+    text = " and ".join(f"{key} = '{value}'" for key, value in which.items())
+    return next(iter(client.search_runs([experiment], text, max_results=1)), None)
 
 
 def _user() -> str:

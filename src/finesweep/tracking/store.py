@@ -3,6 +3,8 @@
 import logging
 import os
 import sqlite3
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
@@ -11,32 +13,66 @@ from pathlib import Path
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no word to anybody about a person's runs
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # which belongs to --json
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # `Patience` repeats calls, and says so
 
 from filelock import FileLock
-from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError, first_line
+from finesweep.io.patience import Patience, patient, single_attempts
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import create_database, has_table
 from finesweep.tags import Tag
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for each locked database
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 EXPERIMENT_TAGS = {Tag.EXPERIMENT_KIND: "custom_model_development"}  # the UI's side for training runs
 SQLITE = "sqlite:///"
+STORE = "MLflow's store (tracking.uri)"
+RETRY_S = 30.0  # between two attempts to write into a store that is away, so that a training goes on
+QUICK_S = 5  # that a server may take to answer a small write, before the write goes into the spool
 
 
-def open_store(config: TrackingConfig) -> MlflowClient:
+@patient(
+    "search_experiments", "get_experiment_by_name", "restore_experiment", "create_experiment", "search_runs",
+    "get_run", "update_run", "get_metric_history", "download_artifacts", "list_artifacts",
+    "log_batch", "log_text", "log_artifact", "log_artifacts", "set_terminated",
+)  # fmt: skip
+class PatientClient(MlflowClient):
+    """MLflow's client, whose calls are repeated while the store is locked, away or restarting."""
+
+    def __init__(self, uri: str, patience: Patience, spool: Path) -> None:
+        """spool: the folder of what could not be written yet."""
+        self.patience, self.spool = patience, spool
+        self._next_attempt = 0.0
+        super().__init__(uri)
+
+    @property
+    def may_be_tried(self) -> bool:
+        """Whether a write may be tried now: it is some time ago that one failed."""
+        return time.monotonic() >= self._next_attempt
+
+    def note_absence(self) -> None:
+        self._next_attempt = time.monotonic() + RETRY_S
+
+
+def open_store(config: TrackingConfig) -> PatientClient:
     """Gives a client of the tracking store. One process alone creates a SQLite file; the others wait.
 
-    Raises: ConfigError if the store cannot be opened.
+    Raises: ConfigError if the store cannot be opened: only later calls are repeated.
     """
-    return _client(absolute(config.uri))
+    return _client(absolute(config.uri), config.patience_s, Path(config.spool).resolve())
+
+
+def await_store(config: TrackingConfig) -> PatientClient:
+    """Opens a store that is known to exist, and waits while it is away. Raises: StoreError, ConfigError."""
+    return Patience(config.patience_s, STORE).call(open_store, config)
 
 
 def absolute(uri: str) -> str:
@@ -45,7 +81,7 @@ def absolute(uri: str) -> str:
 
 
 @lru_cache
-def _client(uri: str) -> MlflowClient:
+def _client(uri: str, patience_s: float, spool: Path) -> PatientClient:
     try:
         if uri.startswith(SQLITE):
             path = Path(uri.removeprefix(SQLITE))
@@ -57,8 +93,10 @@ def _client(uri: str) -> MlflowClient:
                 raise ConfigError(
                     f"tracking.uri: {path} is a database, but not MLflow's; legal: another file"
                 )
-        client = MlflowClient(uri)
-        with _few_retries():
+        # One folder for each store; its name must not tell a password.
+        folder = spool / f"{zlib.crc32(redact_urls(uri).encode()):08x}"
+        client = PatientClient(uri, Patience(patience_s, STORE), folder)
+        with single_attempts(), _environment({MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1"}):
             client.search_experiments(max_results=1)
         return client
     except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError) as error:
@@ -69,19 +107,24 @@ def _client(uri: str) -> MlflowClient:
 
 
 @contextmanager
-def _few_retries() -> Iterator[None]:
-    """Reports a server that does not answer within seconds, not after MLflow's seven retries (four minutes).
+def quick_answers() -> Iterator[None]:
+    """Lets requests to a server fail within seconds in the body: for small writes, which a spool takes."""
+    quick = {MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "0", MLFLOW_HTTP_REQUEST_TIMEOUT.name: str(QUICK_S)}
+    with _environment(quick):
+        yield
 
-    Later requests keep those: a server may be restarted while a sweep runs.
-    """
-    name = MLFLOW_HTTP_REQUEST_MAX_RETRIES.name
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Sets environment variables, which MLflow reads at each request, while the body runs."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        os.environ.pop(name)
-        os.environ.update({} if before is None else {name: before})
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ.update({} if value is None else {name: value})
 
 
 def _create_sqlite(path: Path) -> None:

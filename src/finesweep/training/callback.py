@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -11,6 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from finesweep.config.run import Direction, RunConfig, metric_key
 from finesweep.hooks import RunHooks
 from finesweep.io import checkpoint
+from finesweep.io.patience import working_time
 from finesweep.tasks import Scorer, direction_of
 
 # The file in each checkpoint that holds the callback's state. It keeps its name of version 0.1, so that
@@ -45,7 +45,7 @@ class TrainingCallback(TrainerCallback):
         self.history: list[Evaluation] = []
         self.predictions: dict[int, str] = {}  # step of an evaluation -> hash of its predictions
         self._loss, self._loss_steps = 0.0, 0  # summed, and counted, since the last evaluation
-        self._started = time.monotonic()
+        self._started = working_time()
         self._seconds_before = 0.0  # spent in the interrupted tries that this one resumes
         self.steps = 0  # optimizer steps, in all tries together
 
@@ -57,7 +57,7 @@ class TrainingCallback(TrainerCallback):
     @property
     def seconds(self) -> float:
         """Seconds spent on training, evaluating and saving, in all tries together."""
-        return self._seconds_before + time.monotonic() - self._started
+        return self._seconds_before + working_time() - self._started
 
     @property
     def epochs(self) -> float:
@@ -110,7 +110,7 @@ class TrainingCallback(TrainerCallback):
         evaluations = range(1, math.ceil(state.max_steps / self.steps_per_epoch * per_epoch) + 1)
         due = (max(1, round(i * self.steps_per_epoch / per_epoch)) for i in evaluations)
         self.due = {step for step in due if step < state.max_steps} | {state.max_steps}
-        self._started = time.monotonic()
+        self._started = working_time()
         self._first_step = self.steps = state.global_step
 
     def on_step_end(
@@ -129,7 +129,7 @@ class TrainingCallback(TrainerCallback):
                 step=state.global_step,
                 max_steps=state.max_steps,
                 epoch=round(state.epoch or 0, 2),
-                examples_per_s=round(rows / (time.monotonic() - self._started), 1),
+                examples_per_s=round(rows / (working_time() - self._started), 1),
                 trained_steps=steps,
             )
 

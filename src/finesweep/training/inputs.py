@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset
 from filelock import FileLock
 from transformers import PreTrainedTokenizerBase
@@ -12,6 +13,8 @@ from transformers.utils import logging as transformers_logging
 
 from finesweep.config.run import RunConfig
 from finesweep.data import Splits, encode
+from finesweep.data.overview import overview, suspicions
+from finesweep.data.source import LABEL
 from finesweep.errors import DataError
 from finesweep.provenance.content import all_splits
 from finesweep.provenance.fields import Split
@@ -71,8 +74,8 @@ def _load(config: RunConfig) -> Inputs:
     transformers_logging.disable_progress_bar()  # it would show a bar for every saved checkpoint
     transformers_logging.set_verbosity_error()  # it would warn that the new classifier's weights are new
     check_model(config.model)
-    task = task_of(config.data)
     splits = check_data(config)
+    task = task_of(config.data).fitted(splits.train[LABEL])
     cache_dir = Path(config.cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(cache_dir / "inputs.lock"):  # the first worker encodes, the others then read the cache
@@ -81,7 +84,26 @@ def _load(config: RunConfig) -> Inputs:
         train = encoded(config, task, tokenizer, splits.train, "train")
         evaluation = encoded(config, task, tokenizer, splits.eval, "eval")
     check_known(config.model, tokenizer, train, pair=len(columns) == 2)
+    _describe(config, task, splits, train)
     return Inputs(splits, task, tokenizer, train, evaluation)
+
+
+def _describe(config: RunConfig, task: Task, splits: Splits, train: Dataset) -> None:
+    """Logs what the run is about to train on."""
+    for line in overview(config.data, splits, task):
+        log.info("%s", line)
+    lengths, limit = np.asarray(train["length"]), config.model.max_length
+    log.info(
+        "tokens of train: mean %.0f, 95%% at most %.0f, longest %d; %d of %d rows reach model.max_length=%d",
+        lengths.mean(), np.quantile(lengths, 0.95), lengths.max(), (lengths >= limit).sum(), len(lengths),
+        limit,
+    )  # fmt: skip
+    if task.is_standardized:
+        log.info(
+            "numbers are standardized in training: losses are in that unit; scores and predictions in yours"
+        )
+    for line in suspicions(config.data, splits, task):
+        log.warning("suspicious: %s", line)
 
 
 def encoded(
@@ -97,7 +119,7 @@ def encoded(
         _warn_of_cut_words(dataset, split, config.model.max_length)
         if "labels" in dataset.column_names:
             return _with_tokens(dataset, split)
-    return dataset
+    return task.learned(dataset) if "labels" in dataset.column_names else dataset
 
 
 def _warn_of_cut_words(rows: Dataset, split: str, max_length: int) -> None:

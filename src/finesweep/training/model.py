@@ -104,6 +104,7 @@ def _architecture(
             architecture = AutoConfig.from_pretrained(
                 config.name_or_path, revision=config.revision, trust_remote_code=False, **head
             )
+            architecture.update(head)  # `from_pretrained` leaves out the keys that a config class lacks
         except Exception as error:  # the libraries have no common class for files that they cannot read
             raise unusable(config.name_or_path, "config.json", error) from error
     _set_dropout(config, architecture)

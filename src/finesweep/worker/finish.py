@@ -23,7 +23,7 @@ from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 from finesweep.tags import Tag
-from finesweep.tracking import TrackedRun, open_store
+from finesweep.tracking import TrackedRun, deliver_spooled, open_store
 from finesweep.training import recording
 from finesweep.training.inputs import load_inputs
 from finesweep.training.predict import Predicted, score_and_predict
@@ -42,6 +42,12 @@ def finish(
 
     keep_checkpoints: how many of the best trials' checkpoints become artifacts.
     """
+    queue.patience.call(_finish, queue, tracking, parent_run_id, keep_checkpoints, compose)
+
+
+def _finish(
+    queue: TrialQueue, tracking: TrackingConfig, parent_run_id: str, keep_checkpoints: int, compose: Compose
+) -> None:
     config = queue.config
     with study_lock(config.storage, f"{queue.name}:finish"):
         best = winner(queue.study, config.confirm)
@@ -52,6 +58,7 @@ def finish(
         if queue.is_concluded(run_config.predict):
             return
         parent = TrackedRun(open_store(tracking), parent_run_id)
+        deliver_spooled(parent.client)  # what is read here, of the best trials, must be whole
         _keep_artifacts(queue.study, best, tracking, keep_checkpoints)
         predicted = _submit(best, run_config, Path(str(composed.hydra.sweep.dir)).resolve(), parent)
         conclusion = _conclusion(queue, best, run_config.predict, predicted)

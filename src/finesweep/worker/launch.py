@@ -10,8 +10,9 @@ from optuna.study import Study
 
 from finesweep import tracking
 from finesweep.data import Splits
+from finesweep.data.overview import show
 from finesweep.data.source import LABEL
-from finesweep.errors import SweepFailed
+from finesweep.errors import StoreError, SweepFailed
 from finesweep.hooks import RunState
 from finesweep.machine import device
 from finesweep.machine.capacity import plan_workers
@@ -24,9 +25,9 @@ from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import SAMPLERS, try_out
 from finesweep.study.signals import stop, this_command
-from finesweep.study.space import check_point, grid, named
+from finesweep.study.space import check_point, grid, named, stored_point
 from finesweep.tasks import score_name, task_of
-from finesweep.tracking import TrackedRun, open_store, open_study_run
+from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run
 from finesweep.training.preflight import check_data, check_folders
 from finesweep.worker.models import check_models
 from finesweep.worker.recovery import recover
@@ -64,10 +65,24 @@ class PreparedStudy:
         except KeyboardInterrupt:
             state, reason = RunState.INTERRUPTED, None  # on purpose: it costs no retry
             raise
+        except StoreError:
+            state, reason = RunState.INTERRUPTED, None
+            self.queue.patience.is_over = self.parent.client.patience.is_over = True  # workers have waited
+            raise
         finally:
+            self._close(state, reason)
+
+    def _close(self, state: RunState, reason: str | None) -> None:
+        """Raises: StoreError if a store is away; the next start then does the rest."""
+        try:
             self.recover(reason)
-            if not studies.is_running(self.queue.trials()):
-                self.parent.close(state)
+            works = studies.is_running(self.queue.trials())
+        except StoreError:
+            self.parent.close(RunState.INTERRUPTED)
+            raise
+        if not works:
+            self.parent.close(state)
+        deliver_spooled(self.parent.client)
 
     def recover(self, reason: str | None = GONE) -> int:
         return recover(self.queue, self.sweep.run.tracking, reason)
@@ -92,9 +107,12 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     device.check(sweep.run.trainer)
     studies.open_storage(study_config.storage)
     open_store(sweep.run.tracking)
-    study, parent = _create(sweep, points, splits, workers)
+    patience = studies.patience_of(study_config)
+    study, parent = patience.call(_create, sweep, points, splits, workers)
     tracking.kill_abandoned_runs(sweep.run.tracking)
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
+    if not queue.is_over():
+        show(sweep.run.data, splits)
     overrides = [*sweep.overrides, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep)
 
@@ -105,7 +123,7 @@ def _points(sweep: SweepRequest) -> list[dict[str, Any]]:
     Side effect: lowers n_trials to their number for a sampler that enqueues all its points.
     Raises: ConfigError for a point outside of the space.
     """
-    config, points = sweep.config.study, list(sweep.config.enqueue)
+    config, points = sweep.config.study, list(map(stored_point, sweep.config.enqueue))
     for point in points:
         check_point(point, sweep.space)
     if SAMPLERS[config.sampler].enqueues_all_points:
@@ -122,10 +140,13 @@ def _create(
     Raises: StudyError if the study is another one, OutputError.
     """
     config, requested = sweep.config.study, identity(sweep, splits)
-    with study_lock(config.storage, sweep.name):  # two commands at once make one study, with one parent
+    # Two commands at once make one study, with one parent. Workers do not wait for this lock.
+    with study_lock(config.storage, f"{sweep.name}:start"):
         refuse_other_study(sweep, requested, splits)
         check_folders(sweep.run.tracking, Path(sweep.folder))
-        study = studies.create(config, sweep.objectives, points, _attributes(sweep, requested, splits))
+        attributes = _attributes(sweep, requested, splits)
+        with study_lock(config.storage, sweep.name):
+            study = studies.create(config, sweep.objectives, points, attributes)
         check_candidates(study, config.confirm.top_k)
         parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
         record(sweep, workers, study, parent)

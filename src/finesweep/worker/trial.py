@@ -3,18 +3,21 @@
 import logging
 import math
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep.config.study import StudyConfig
+from finesweep.errors import FinesweepError, OutputError, StoreError
 from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, current_hooks
 from finesweep.io.output import causes, is_output_error
+from finesweep.io.patience import describe, is_store_error, single_attempts, working_time
 from finesweep.io.redaction import redact
+from finesweep.study import clock, unwritten
 from finesweep.study.liveness import BEAT_EVERY_S
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, Progress, TrialRecord
@@ -48,13 +51,15 @@ class RunningTrial:
         self.smaller_batch: list[str] | None = None  # overrides for another try when a GPU's memory runs out
         self.outcome: Outcome | None = None  # once it is signed off
         self.out_of_memory = False
-        self.no_room: str | None = None  # what a full disk, or a folder that cannot be written, said
+        self.trouble: FinesweepError | None = None  # of a disk or of a store, which ends the worker
+        self.folder: Path | None = None  # of its outputs
+        self.is_kept = False  # the outcome is in the folder, because the storage could not take it
         self._pruner = make_pruner(self.config)
         self._lost = False
         self._progress = Progress()
         self._last: tuple[float, float] | None = None  # progress and value of the last evaluation
         self._result: tuple[list[float], str] | None = None
-        self._started = time.monotonic()
+        self._started = working_time()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
@@ -88,7 +93,7 @@ class RunningTrial:
         if self._lost:
             raise TrialLost(f"trial {self.trial.number} was taken over while its worker was out of sight")
         limit = self.config.trial_timeout_s
-        if limit is not None and time.monotonic() - self._started > limit:
+        if limit is not None and working_time() - self._started > limit:
             raise TrialTimeout(f"ran longer than hydra.sweeper.study.trial_timeout_s={limit:g}")
 
     def started(self, run_id: str) -> None:
@@ -126,19 +131,53 @@ class RunningTrial:
             outcome.values, outcome.checkpoint = self._result
         if error is not None and state is RunState.FAIL:
             outcome.error = redact(f"{type(error).__name__}: {error}")
-            if is_output_error(error):
-                # The machine's fault, not the trial's: it goes on from here once there is room.
-                self.no_room, outcome = str(error), Outcome(RunState.INTERRUPTED)
+            self.trouble = self._trouble(error)
+            if self.trouble:  # the machine's or the store's fault, not the trial's: it goes on from here
+                outcome = Outcome(RunState.INTERRUPTED)
             self.out_of_memory = _is_cuda_out_of_memory(error)
             if self.out_of_memory and self.config.retry_oom and self.record.retry_overrides is None:
                 outcome.retry_overrides = self.smaller_batch
         self.sign_off(outcome)
         return outcome.state
 
+    def _trouble(self, error: BaseException) -> FinesweepError | None:
+        """Returns the error of a worker whose trial ended by a fault of the machine or of a store."""
+        number = self.trial.number
+        if is_output_error(error):
+            return OutputError(
+                f"trial {number}: {error}. It was handed back: make room, and the same command goes on from "
+                "its last checkpoint"
+            )
+        if is_store_error(error):
+            cause = str(error) if isinstance(error, StoreError) else describe(error)
+            return StoreError(
+                f"trial {number}: {cause}. It was handed back: once the store answers again, the same "
+                "command goes on from its last checkpoint"
+            )
+        return None
+
+    def hand_back(self, error: BaseException) -> None:
+        """Signs the trial off as interrupted by a store's trouble, which costs none of its retries."""
+        self.trouble = self._trouble(error)
+        self.sign_off(Outcome(RunState.INTERRUPTED))
+
     def sign_off(self, outcome: Outcome) -> None:
-        """Writes how the run ended into the trial. Raises: TrialLost."""
+        """Writes how the run ended into the trial; into its folder if the storage does not answer.
+
+        Raises: TrialLost; StoreError if the trial has no folder yet.
+        """
         self._write_heartbeat()
-        self.queue.sign_off(self.trial.number, outcome)
+        try:
+            self.queue.sign_off(self.trial.number, outcome)
+        except StoreError as error:
+            if self.folder is None:
+                raise
+            unwritten.keep(self.folder, outcome)
+            self.is_kept = True
+            self.trouble = StoreError(
+                f"trial {self.trial.number}: {error}. That it is {outcome.state} is kept in its folder, "
+                f"{self.folder}: once the store answers again, the same command goes on from there"
+            )
         self.outcome = outcome
 
     def __enter__(self) -> "RunningTrial":
@@ -157,14 +196,15 @@ class RunningTrial:
 
     def _write_heartbeat(self) -> None:
         try:
-            record = TrialRecord(self.trial)
-            record.progress = self._progress
-            record.heartbeat = time.time()
-            stop.read_from(self.trial.study)
+            with single_attempts():  # the next heartbeat is the next attempt
+                record = TrialRecord(self.trial)
+                record.progress = self._progress
+                record.heartbeat = clock.now(self.trial.study)
+                stop.read_from(self.trial.study)
         except UpdateFinishedTrialError:
             self._lost = True  # ended by somebody else, who thought this worker dead
-        except Exception:  # the storage is away for a moment
-            log.warning("heartbeat of trial %d failed", self.trial.number, exc_info=True)
+        except Exception as error:  # the storage is away for a moment
+            log.warning("heartbeat of trial %d failed: %s", self.trial.number, describe(error))
 
 
 def _on_grid(last: tuple[float, float] | None, now: tuple[float, float]) -> Iterator[tuple[int, float]]:

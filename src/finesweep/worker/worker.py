@@ -23,16 +23,15 @@ from optuna.trial import Trial as OptunaTrial
 from finesweep import tracking
 from finesweep.config.run import TrackingConfig
 from finesweep.config.study import SweepConfig
-from finesweep.errors import OutputError
 from finesweep.hooks import RunState, TrialLost
 from finesweep.io.job_secrets import protect
+from finesweep.io.patience import is_store_error
 from finesweep.io.redaction import redact_urls
 from finesweep.machine.placement import Placement
-from finesweep.study.grammar import as_overrides
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
-from finesweep.study.space import Space, params_of
+from finesweep.study.space import Space, overrides_of
 from finesweep.tags import Tag
 from finesweep.worker.isolation import in_fresh_process
 from finesweep.worker.recovery import adopt_checkpoints, recover
@@ -68,6 +67,7 @@ class Worker:
         job = HydraConfig.get()
         protect(Path(job.runtime.output_dir, job.output_subdir or "."))
         self.tags = self.placement.take(int(job.job.num))
+        tracking.await_store(self.tracking)
         with stop.listening(self.command):
             ended, out_of_memory = self.work()
             # Only a new process surely has the GPU's memory free.
@@ -114,35 +114,39 @@ class Worker:
             stop.read_from(queue.study)
             if stop.requested:
                 return None
-            recover(queue, self.tracking)
-            if trial := queue.next_trial():
+            if trial := queue.patience.call(self._take, queue):
                 return trial
             if not queue.more_may_come():
                 return None
             time.sleep(POLL_S)
 
+    def _take(self, queue: TrialQueue) -> OptunaTrial | None:
+        """Recovers lost trials, among them what an earlier attempt left half made; then takes the next."""
+        recover(queue, self.tracking)
+        return queue.next_trial()
+
     def run_trial(self, queue: TrialQueue, trial: OptunaTrial) -> bool:
         """Runs a trial and tells the study how it ended. Returns whether a GPU's memory ran out.
 
-        Raises: KeyboardInterrupt, after handing it back; OutputError, likewise, for a full disk.
+        Raises: KeyboardInterrupt, after handing it back; OutputError, likewise, for a full disk; StoreError,
+        likewise, for a store that stays locked or away.
         """
         with RunningTrial(queue, trial, {Tag.PARENT_RUN_ID: self.parent_run_id} | self.tags) as running:
             try:
                 self._run(queue, running)
-                queue.tell(trial.number)
+                if not running.is_kept:
+                    queue.tell(trial.number)
             except TrialLost as lost:
                 log.warning("%s", lost)
             except KeyboardInterrupt:
                 if running.outcome is None:  # its run was not open yet
                     running.sign_off(Outcome(RunState.INTERRUPTED))
-                queue.tell(trial.number)
+                if not running.is_kept:
+                    queue.tell(trial.number)
                 if not stop.requested:  # a requested stop ends the loop of `work` instead
                     raise
-        if running.no_room:
-            raise OutputError(
-                f"trial {trial.number}: {running.no_room}. It was handed back: make room, and the same "
-                "command goes on from its last checkpoint"
-            )
+        if running.trouble:
+            raise running.trouble
         if running.outcome and running.outcome.state is RunState.COMPLETE:
             drop_losers(queue, self.sweep.keep_checkpoints)
         return running.out_of_memory
@@ -152,10 +156,9 @@ class Worker:
 
         Raises: KeyboardInterrupt, TrialLost.
         """
-        if running.record.reused_of is not None:
-            reuse(queue, running, self.tracking, self.experiment)
-            return
         try:
+            if running.record.reused_of is not None:
+                return reuse(queue, running, self.tracking, self.experiment)
             job = self.run_job(queue, running)
             error = job._return_value if job.status is JobStatus.FAILED else None
         except Exception as problem:  # values that do not compose together, Hydra's own files
@@ -164,16 +167,27 @@ class Worker:
             raise error
         if running.outcome is None:
             cause = error or RuntimeError("the run ended without a result")
-            record_failure(running, cause, self.tracking, self.experiment)
+            self._end_unopened(running, cause)
         if error is not None:
             self._clean_up(running, error)
+
+    def _end_unopened(self, running: RunningTrial, error: Exception) -> None:
+        """Ends a trial whose run was never open: as failed, or as interrupted if a store is the cause."""
+        try:
+            if is_store_error(error):
+                raise error
+            record_failure(running, error, self.tracking, self.experiment)
+        except Exception as problem:
+            if running.outcome is not None or not is_store_error(problem):
+                raise
+            running.hand_back(problem)
 
     def run_job(self, queue: TrialQueue, running: RunningTrial) -> JobReturn:
         trial = running.trial
         own = [*self.overrides, *self.own_overrides(trial)]
         config = self.compose(trial.number, own)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
-        running.record.folder = str(folder)
+        running.folder, running.record.folder = folder, str(folder)
         running.record.overrides = [redact_urls(text) for text in own if not text.startswith("hydra.")]
         batch, accumulation = (
             config.trainer.per_device_train_batch_size,
@@ -190,12 +204,11 @@ class Worker:
             job_subdir_key="hydra.sweep.subdir",
         )
 
-    @staticmethod
-    def own_overrides(trial: Any) -> list[str]:
+    def own_overrides(self, trial: Any) -> list[str]:
         """Returns the overrides of one trial alone: its point, a smaller batch, another seed."""
         record = TrialRecord(trial)
         seed = [] if record.seed is None else [f"seed={record.seed}"]
-        return [*as_overrides(params_of(trial)), *(record.retry_overrides or []), *seed]
+        return [*overrides_of(trial, self.space), *(record.retry_overrides or []), *seed]
 
     def compose(self, number: int, overrides: list[str]) -> Any:
         """Composes a trial's Hydra config.

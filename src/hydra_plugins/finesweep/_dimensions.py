@@ -1,24 +1,26 @@
 """Reads a search space from a sweep's file and the command line, and checks both ends of each dimension."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from finesweep.config.parse import parse_config
+from finesweep.config.parse import parse_config, type_of
+from finesweep.config.run import RunConfig
 from finesweep.config.study import Branch, SweepConfig
 from finesweep.errors import ConfigError
+from finesweep.study.encode import encode_stored, stored
 from finesweep.study.grammar import choices, distribution, ends
 from finesweep.study.space import Dimension, Space
-from finesweep.training.preflight import check_model
 
-GRAMMAR = "interval(a, b), tag(log, interval(a, b)), range(a, b), choice(a, b, ...)"
+GRAMMAR = "interval(a, b), tag(log, interval(a, b)), range(a, b), choice(a, b, ...); with null: null, a, b"
 
 
 @dataclass
@@ -30,15 +32,16 @@ class Dimensions:
     fixed: list[str]  # the overrides that it was composed from
     compose: Callable[[list[str]], DictConfig]
 
-    def read(self, config: SweepConfig, given: list[Override]) -> Space:
+    def read(self, config: SweepConfig, searched: list[Override], named: Collection[str]) -> Space:
         """Reads the space. The command line wins: a key that it names is no dimension of the sweep's file.
 
+        searched: the sweeps of the command line. named: its keys, searched or not.
         Raises: ConfigError for what cannot be searched.
         """
-        self.named = {override.key_or_group for override in given}
+        self.named = named
         space: list[Dimension] = [
             *self._from_file("params", config.params, {}),
-            *(self._dimension(override, {}) for override in given if override.is_sweep_override()),
+            *(self._dimension(override, {}) for override in searched),
         ]
         for index, branch in enumerate(config.conditional):
             when = self._condition(f"conditional[{index}].when", branch, space)
@@ -52,34 +55,40 @@ class Dimensions:
         return tuple(space)
 
     def _from_file(self, where: str, params: dict[str, str], when: dict[str, Any]) -> Iterator[Dimension]:
-        parser = OverridesParser.create(config_loader=self.loader)
         for key, text in params.items():
             if key in self.named:
                 continue
             try:
-                (override,) = parser.parse_overrides([f"{key}={text}"])
+                (override,) = self._parse([f"{key}={text}"])
             except HydraException as error:
                 raise ConfigError.at(f"hydra.sweeper.{where}.{key}", text, GRAMMAR) from error
             yield self._dimension(override, when)
 
+    def _parse(self, texts: list[str]) -> list[Override]:
+        return OverridesParser.create(config_loader=self.loader).parse_overrides(texts)
+
     def _dimension(self, override: Override, when: dict[str, Any]) -> Dimension:
         key = override.key_or_group
-        is_group = key in self.base.hydra.runtime.choices
-        value = None if is_group else OmegaConf.select(self.base, key)
-        found = distribution(override, whole=isinstance(value, int) and not isinstance(value, bool))
-        for end in ends(found):
-            self._check_value(key, end, is_group)
         suffix = "".join(f"|{name}={value}" for name, value in when.items())
-        return Dimension(key + suffix, key, found, when)
+        dimension = Dimension(
+            key + suffix, key, distribution(override, type_of(key)), when, override.get_key_element()
+        )
+        conditions = [f"{name}={encode_stored(value)}" for name, value in when.items()]
+        for end in ends(dimension.distribution):
+            self._compose_trial([*conditions, dimension.override(end)])
+        return dimension
 
-    def _check_value(self, key: str, value: Any, is_group: bool) -> None:
-        """Raises what a trial with this value would raise."""
-        if is_group:
-            check_model(parse_config(self.compose([*self.fixed, f"{key}={value}"])).model)
-            return
-        config = copy.deepcopy(self.base)
-        OmegaConf.update(config, key, value, force_add=False)
-        parse_config(config)
+    def _compose_trial(self, overrides: list[str]) -> RunConfig:
+        """Composes the config of a trial with these overrides. Raises what the trial would raise."""
+        parsed = self._parse(overrides)
+        if any(self._is_group(override) for override in parsed):
+            return parse_config(self.compose([*self.fixed, *overrides]))
+        config = copy.deepcopy(self.base)  # a tenth of the time of composing it again
+        ConfigLoaderImpl._apply_overrides_to_config(parsed, config)
+        return parse_config(config)
+
+    def _is_group(self, override: Override) -> bool:
+        return override.package is not None or override.key_or_group in self.base.hydra.runtime.choices
 
     def _condition(self, where: str, branch: Branch, space: list[Dimension]) -> dict[str, Any] | None:
         """Gives the part of `when` that a trial decides; None if a shared value rules it out."""
@@ -89,8 +98,8 @@ class Dimensions:
         for key, value in branch.when.items():
             dimensions = [dimension for dimension in space if dimension.key == key]
             if dimensions:
-                self._check_choice(f"hydra.sweeper.{where}.{key}", value, dimensions)
-                left[key] = value
+                self._check_choice(f"hydra.sweeper.{where}.{key}", stored(value), dimensions)
+                left[key] = stored(value)
             elif self._shared(f"hydra.sweeper.{where}.{key}", key) != value:
                 return None
         return left

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from finesweep.config.parse import parse_config
 from finesweep.config.run import RunConfig
-from finesweep.study.grammar import as_overrides, ends
+from finesweep.study.grammar import ends
 from finesweep.study.space import Dimension, Space
 
 GROUP = "model"
@@ -21,16 +21,24 @@ def model_configs(
     Of numbers, only the highest is taken: the longest rows, and the most layers that are frozen.
     Raises: ConfigError for a combination that no run can have.
     """
+    of_model = [d for d in space if d.key == GROUP or d.key.startswith(f"{GROUP}.")]
     points: list[dict[str, Any]] = [{}]
-    for dimension in space:
-        if dimension.key == GROUP or dimension.key.startswith(f"{GROUP}."):
-            points = [longer for point in points for longer in _with_values(point, dimension)]
-    return [parse_config(compose([*fixed, *as_overrides(point)])) for point in points]
+    for dimension in of_model:
+        points = [longer for point in points for longer in _with_values(point, dimension)]
+    return [
+        parse_config(compose([*fixed, *(d.override(point[d.key]) for d in of_model if _exists(d, point))]))
+        for point in points
+    ]
+
+
+def _exists(dimension: Dimension, point: dict[str, Any]) -> bool:
+    """Whether a point has the dimension, whatever the keys are that the point lacks."""
+    return all(point.get(key, value) == value for key, value in dimension.when.items())
 
 
 def _with_values(point: dict[str, Any], dimension: Dimension) -> list[dict[str, Any]]:
-    if any(key in point and point[key] != value for key, value in dimension.when.items()):
-        return [point]  # the dimension does not exist there
+    if not _exists(dimension, point):
+        return [point]
     values = ends(dimension.distribution)
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         values = [max(values)]

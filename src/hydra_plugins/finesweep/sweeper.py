@@ -9,7 +9,6 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -21,7 +20,20 @@ from finesweep.config.parse import parse_config
 from finesweep.config.study import SweepConfig, check_sweep
 from finesweep.errors import SweepFailed
 
-ConfigStore.instance().store(group="hydra/sweeper", name="finesweep", node=SweepConfig, provider="finesweep")
+# Dictionaries of the sweep, where any key is legal.
+OPEN = ("params", "study.objectives", "study.sampler_options", "study.pruner_options")
+
+
+def _schema() -> DictConfig:
+    """Builds the schema of `hydra.sweeper`, whose dictionaries take new keys without a `+`."""
+    schema = OmegaConf.structured(SweepConfig)
+    for key in OPEN:
+        OmegaConf.set_struct(OmegaConf.select(schema, key), False)
+    assert isinstance(schema, DictConfig)
+    return schema
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="finesweep", node=_schema(), provider="finesweep")
 
 MAX_RESTARTS = 10  # of the workers in one command
 NAMING = ("data", "model")  # config groups that, given on the command line, become part of the study's name
@@ -39,31 +51,30 @@ class FinesweepSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Checks the request, runs the workers, and prints the summary. Raises: FinesweepError."""
+        from finesweep.study.encode import encode
         from finesweep.study.request import SweepRequest
         from finesweep.worker.launch import conclude, prepare
+        from hydra_plugins.finesweep._arguments import split
         from hydra_plugins.finesweep._dimensions import Dimensions
         from hydra_plugins.finesweep._models import model_configs
 
         sweep_config = OmegaConf.to_object(self.sweep_node)
         assert isinstance(sweep_config, SweepConfig)
         check_sweep(sweep_config)
-        fixed, given = self._split(arguments)
+        given = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
+        fixed, searched = split(given, self.master.hydra.runtime.choices)
         name = sweep_config.study.name = self._name_study(fixed)
         # One study, one folder; and what the trials share must be said to every job that Hydra composes anew.
-        fixed = [*fixed, f"hydra.sweeper.study.name={name}"]
+        fixed = [*fixed, f"hydra.sweeper.study.name={encode(name)}"]
         base = self._compose(fixed)
         config = parse_config(base)
-        space = Dimensions(self.loader, base, fixed, self._compose).read(sweep_config, given)
+        named = {override.key_or_group for override in given}
+        space = Dimensions(self.loader, base, fixed, self._compose).read(sweep_config, searched, named)
         models = model_configs(space, fixed, self._compose)
         sweep = SweepRequest(config, sweep_config, space, fixed, str(base.hydra.sweep.dir), models)
         prepared = prepare(sweep, parallel=self._is_parallel(base))
         self._launch(sweep, prepared)
         conclude(sweep, prepared)
-
-    def _split(self, arguments: list[str]) -> tuple[list[str], list[Override]]:
-        """Gives the overrides that all trials share, and all overrides parsed."""
-        given = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
-        return [str(override.input_line) for override in given if not override.is_sweep_override()], given
 
     def _name_study(self, fixed: list[str]) -> str:
         """Gives `study.name`, or the sweep's name with the config groups that the command line chose."""

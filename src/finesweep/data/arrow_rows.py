@@ -1,0 +1,75 @@
+"""Reads Arrow tables: parquet and arrow files, and folders that `Dataset.save_to_disk` wrote."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Dataset, Features, List, load_from_disk
+
+from finesweep.data.table_file import Request, TableFile
+from finesweep.errors import DataError
+
+SAVED_SPLIT, SAVED_SPLITS = "dataset_info.json", "dataset_dict.json"  # files of `save_to_disk`
+NO_LABEL = -1  # the id that `datasets` gives to a row without a label
+
+
+def read_parquet(path: Path, request: Request) -> TableFile:
+    """Reads a parquet file. Raises: DataError if it is none."""
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable parquet file: {error}") from error
+    return _table(path, table, request)
+
+
+def read_arrow(path: Path, request: Request) -> TableFile:
+    """Reads an Arrow file, in the file or the stream format. Raises: DataError if it is neither."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            try:
+                table = pa.ipc.open_file(source).read_all()
+            except pa.ArrowInvalid:
+                source.seek(0)
+                table = pa.ipc.open_stream(source).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable Arrow file: {error}") from error
+    return _table(path, table, request)
+
+
+def read_saved(path: Path, request: Request) -> TableFile:
+    """Reads one dataset that `save_to_disk` wrote. Raises: DataError if files are damaged or missing."""
+    try:
+        rows = load_from_disk(str(path))
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"{path}: not a whole folder of Dataset.save_to_disk: {error}") from error
+    assert isinstance(rows, Dataset)
+    table = rows.with_format("arrow")[:]
+    return _table(path, table.replace_schema_metadata(rows.features.arrow_schema.metadata), request)
+
+
+def _table(path: Path, table: pa.Table, request: Request) -> TableFile:
+    features: dict[str, Any] = {}
+    with suppress(ValueError, KeyError, TypeError, AttributeError):  # the note of another `datasets` version
+        features = dict(Features.from_arrow_schema(table.schema))
+    wanted = [name for name in request.columns if table.column_names.count(name) == 1]
+    columns, class_names = table.select(wanted).to_pydict(), {}
+    for name in wanted:
+        feature = features.get(name)
+        kind = feature.feature if isinstance(feature, List) else feature
+        if isinstance(kind, ClassLabel) and kind.names:
+            class_names[name] = list(kind.names)
+            columns[name] = [_named(path, cell, kind.names) for cell in columns[name]]
+    return TableFile(path, table.column_names, columns, None, class_names=class_names)
+
+
+def _named(path: Path, cell: Any, names: list[str]) -> Any:
+    """Returns the name of a class id, or of each id of a list; None for a row without a label."""
+    if isinstance(cell, list):
+        return [_named(path, item, names) for item in cell]
+    if cell is None or cell == NO_LABEL:
+        return None
+    if not 0 <= cell < len(names):
+        raise DataError(f"{path}: a class id is {cell}, but its column has {len(names)} class names")
+    return names[cell]

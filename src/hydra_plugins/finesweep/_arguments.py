@@ -1,0 +1,45 @@
+"""Sorts the overrides of a command line into those that all trials share and those that are searched."""
+
+from collections.abc import Container, Sequence
+
+from hydra.core.override_parser.types import Override
+
+from finesweep.errors import ConfigError
+
+
+def split(given: Sequence[Override], groups: Container[str]) -> tuple[list[str], list[Override]]:
+    """Returns the shared overrides and the searched ones. As in Hydra, the last override of a key wins.
+
+    Raises: ConfigError where a later override sets a part of what an earlier one searches, or all around it.
+    """
+    fixed, searched = [], []
+    for index, override in enumerate(given):
+        later = given[index + 1 :]
+        if any(_is_replaced(override, other) for other in later):
+            continue
+        if not override.is_sweep_override():
+            fixed.append(str(override.input_line))
+            continue
+        for other in later:
+            if not other.is_sweep_override() and _overlaps(override, other, groups):
+                raise ConfigError(
+                    f"{override.key_or_group}: is searched, and {other.key_or_group}, given after it, would "
+                    f"change what is searched; give {other.key_or_group} before it"
+                )
+        searched.append(override)
+    return fixed, searched
+
+
+def _is_replaced(override: Override, later: Override) -> bool:
+    """Tells whether a later override of the same key makes this one void; dictionaries would be merged."""
+    same = (override.key_or_group, override.package) == (later.key_or_group, later.package)
+    return same and (override.is_sweep_override() or later.is_sweep_override())
+
+
+def _overlaps(searched: Override, fixed: Override, groups: Container[str]) -> bool:
+    """Tells whether one key lies within the other; not of a config group, which is always chosen first."""
+    keys = [searched.key_or_group, fixed.key_or_group]
+    if any(key in groups for key in keys):
+        return False
+    short, long = sorted(keys, key=len)
+    return long.startswith(f"{short}.")
