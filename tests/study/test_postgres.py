@@ -185,7 +185,8 @@ def test_a_sweep_goes_on_when_the_server_was_away(server: Server, tmp_path: Path
     server.start()
     stdout, stderr = sweep.communicate(timeout=200)
     assert sweep.returncode == 0, stderr
-    assert "2 of 2 trials finished (COMPLETE 2)" in stdout
+    # A trial that was taken while the server stopped, and has no owner yet, is handed on.
+    assert "2 of 2 trials finished (COMPLETE 2" in stdout
     assert "Traceback" not in stderr
 
 

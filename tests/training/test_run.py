@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from finesweep.config.run import RunConfig
 from finesweep.data import load_splits
 from finesweep.io import checkpoint
+from finesweep.machine.process import this_process
 from finesweep.tasks import Scorer
 from finesweep.tracking import open_store, start_run
 from finesweep.training import trainer
@@ -178,10 +180,16 @@ def test_another_config_in_the_same_folder_does_not_go_on_from_its_checkpoints(
     assert not saved.exists()
 
 
-def test_a_run_whose_process_was_killed_is_closed_by_the_next_one(config: Compose, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "process", [str(replace(this_process(), start="1")), "999999999:1.00"], ids=["reused", "0.1"]
+)
+def test_a_run_whose_process_was_killed_is_closed_by_the_next_one(
+    config: Compose, tmp_path: Path, process: str
+) -> None:
+    """Its process id is that of a later process, or, as version 0.1 wrote it, that of none."""
     settings = config("predict=false")
     dead = start_run(
-        settings.tracking, "demo", "dead", {"finesweep.kind": "run", "finesweep.process": "1:1.00"}
+        settings.tracking, "demo", "dead", {"finesweep.kind": "run", "finesweep.process": process}
     )
     run(settings, tmp_path / "out")
     found = {tracked.info.run_id: tracked.info.status for tracked in runs(settings)}

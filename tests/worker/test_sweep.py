@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import StudyError
+from finesweep.machine.process import ProcessIdentity
 from finesweep.study import storage as studies
 from finesweep.study.records import TrialRecord
 from finesweep.tracking import open_store
@@ -138,7 +139,7 @@ def test_a_sweep_survives_the_death_of_a_worker(tmp_path: Path) -> None:
     """As the kernel does to it when memory runs out."""
     process = start(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=600"), cwd=tmp_path)
     victim = running(tmp_path, process)
-    os.kill(int(TrialRecord(victim).owner.split("|")[1]), signal.SIGKILL)
+    os.kill(int(ProcessIdentity.parse(str(TrialRecord(victim).owner)).pid), signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=200)
     assert process.returncode == 0, stderr
     assert "a worker died" in stderr
