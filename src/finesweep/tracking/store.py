@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -131,17 +132,24 @@ def quick_answers() -> Iterator[None]:
         yield
 
 
+_changes = threading.RLock()
+
+
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Sets environment variables, which MLflow reads at each request, while the body runs."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            os.environ.update({} if value is None else {name: value})
+    """Sets environment variables, which MLflow reads at each request, while the body runs.
+
+    One thread at a time: two that overlap would restore each other's values.
+    """
+    with _changes:
+        before = {name: os.environ.get(name) for name in values}
+        os.environ.update(values)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                os.environ.update({} if value is None else {name: value})
 
 
 def _create_sqlite(path: Path) -> None:
