@@ -16,4 +16,4 @@ def test_nothing_is_lost_silent_or_wrong(tmp_path: Path, name: str) -> None:
 
 def test_faults_are_counted_without_those_that_this_machine_cannot_cause() -> None:
     results: dict[str, Came | str] = {"a": Came(0, True, True), "b": Came(1, False, False), "c": "skipped"}
-    assert faults.count(results) == "2 faults, 1 finished results lost, 1 silent, 1/2 right values"
+    assert faults.count(results) == "2 faults, 1 finished results lost, 1 of 2 silent, 1/2 right values"

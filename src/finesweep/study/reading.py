@@ -7,15 +7,15 @@ from pathlib import Path
 from tempfile import mkdtemp
 from urllib.parse import quote
 
-import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
-from finesweep.errors import ConfigError, StudyError
+from finesweep.errors import ConfigError, first_line
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import has_table
 from finesweep.study.lock import SQLITE, check_storage
+from finesweep.study.storage import check_exists, find
 
 
 def read_study(name: str, storage: str) -> Study:
@@ -24,20 +24,12 @@ def read_study(name: str, storage: str) -> Study:
     Raises: StudyError, which lists the existing studies; ConfigError if the storage cannot be read.
     """
     check_storage(storage)
-    if storage.startswith(SQLITE) and not Path(storage.removeprefix(SQLITE)).exists():
-        raise StudyError(f"study {name!r}: there is no {storage} here; start a study with python train.py -m")
+    check_exists(name, storage)
     try:
-        opened = RDBStorage(_read_only(storage), skip_table_creation=True)
-        return optuna.load_study(study_name=name, storage=opened)
-    except KeyError:
-        names = sorted(optuna.get_all_study_names(opened))
-        raise StudyError(
-            f"study {name!r}: not in {redact_urls(storage)}; there: {', '.join(names) or 'none'}; "
-            "start one with python train.py -m"
-        ) from None
+        return find(name, RDBStorage(_read_only(storage), skip_table_creation=True), storage)
     except (OSError, RuntimeError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         raise ConfigError(
-            f"hydra.sweeper.study.storage: cannot read {redact_urls(storage)!r}: {str(error).splitlines()[0]}"
+            f"hydra.sweeper.study.storage: cannot read {redact_urls(storage)!r}: {first_line(error)}"
         ) from error
 
 

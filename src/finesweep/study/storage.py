@@ -108,15 +108,27 @@ def create(
 
 def load(name: str, storage: str, patience: Patience | None = None) -> Study:
     """Loads a study; its calls are repeated for `patience`. Raises: StudyError, which lists the studies."""
+    check_exists(name, storage)
+    return find(name, open_storage(storage, patience), storage)
+
+
+def check_exists(name: str, storage: str) -> None:
+    """Raises: StudyError if the SQLite file of a storage is not there."""
     if storage.startswith(SQLITE) and not Path(storage.removeprefix(SQLITE)).exists():
         raise StudyError(f"study {name!r}: there is no {storage} here; start a study with python train.py -m")
-    opened = open_storage(storage, patience)
+
+
+def find(name: str, opened: RDBStorage, storage: str) -> Study:
+    """Finds a study in an opened storage; the address is for messages.
+
+    Raises: StudyError, which lists the studies that are there.
+    """
     try:
         return optuna.load_study(study_name=name, storage=opened)
     except KeyError:
         names = sorted(optuna.get_all_study_names(opened))
         raise StudyError(
-            f"study {name!r}: not in {storage}; there: {', '.join(names) or 'none'}; "
+            f"study {name!r}: not in {redact_urls(storage)}; there: {', '.join(names) or 'none'}; "
             "start one with python train.py -m"
         ) from None
 
