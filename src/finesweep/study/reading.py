@@ -16,6 +16,7 @@ from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import has_table
 from finesweep.study.lock import SQLITE, check_storage
 from finesweep.study.storage import check_exists, find
+from finesweep.study.tables import check_tables
 
 
 def read_study(name: str, storage: str) -> Study:
@@ -26,7 +27,9 @@ def read_study(name: str, storage: str) -> Study:
     check_storage(storage)
     check_exists(name, storage)
     try:
-        return find(name, RDBStorage(_read_only(storage), skip_table_creation=True), storage)
+        opened = RDBStorage(_read_only(storage), skip_table_creation=True)
+        check_tables(opened, storage)
+        return find(name, opened, storage)
     except (OSError, RuntimeError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         raise ConfigError(
             f"hydra.sweeper.study.storage: cannot read {redact_urls(storage)!r}: {first_line(error)}"

@@ -19,13 +19,14 @@ from finesweep.machine.capacity import plan_workers
 from finesweep.machine.placement import Placement
 from finesweep.study import storage as studies
 from finesweep.study.identity import identity, record, refuse_other_study
-from finesweep.study.lock import study_lock
+from finesweep.study.lock import check_storage, study_lock
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import SAMPLERS, try_out
 from finesweep.study.signals import stop, this_command
 from finesweep.study.space import check_point, grid, named, stored_point
+from finesweep.study.tables import check_tables
 from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run
 from finesweep.training.preflight import check_data, check_folders
@@ -107,8 +108,9 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     check_models(sweep.models, splits.labels)
     workers, placement = plan_workers(sweep.run.trainer, sweep.config, parallel)
     device.check(sweep.run.trainer)
-    studies.open_storage(study_config.storage)
-    open_store(sweep.run.tracking)
+    check_storage(study_config.storage)
+    open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
+    check_tables(studies.open_storage(study_config.storage), study_config.storage)
     patience = studies.patience_of(study_config)
     study, parent = patience.call(_create, sweep, points, splits, workers)
     tracking.kill_abandoned_runs(sweep.run.tracking)
