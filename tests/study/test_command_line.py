@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from processes import ROOT
 
+from finesweep.cli.entry import explain
 from finesweep.config.parse import parse_config, register_schema, type_of
 from finesweep.config.run import OptimizerConfig, RunConfig
 from finesweep.config.study import StudyConfig, SweepConfig
@@ -188,3 +189,29 @@ def test_a_dictionary_of_the_sweep_is_given_whole() -> None:
         assert plain["params"]["optimizer.weight_decay"] == "interval(0, 1)"
         with pytest.raises(HydraException, match="stud"):
             compose("config", ["hydra.sweeper.stud.seed=1"], return_hydra_config=True)
+
+
+OBJECTIVES = "hydra.sweeper.study.objectives"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [f"{OBJECTIVES}={{accuracy: maximize, train_runtime: minimize}}"],
+        [f"{OBJECTIVES}={{accuracy:maximize,train_runtime:minimize}}"],
+        [f"{OBJECTIVES}={{accuracy: 'maximize', train_runtime: \"minimize\"}}"],
+        [f"++{OBJECTIVES}={{accuracy: maximize, train_runtime: minimize}}"],
+        [f"{OBJECTIVES}.accuracy=maximize", f"+{OBJECTIVES}.train_runtime=minimize"],
+    ],
+)
+def test_objectives_are_given_in_each_form_a_person_would_try(command: CommandLine, given: list[str]) -> None:
+    study = compose("config", given, return_hydra_config=True).hydra.sweeper.study
+    plain = OmegaConf.to_container(study.objectives, enum_to_str=True)
+    assert plain == {"accuracy": "maximize", "train_runtime": "minimize"}
+
+
+@pytest.mark.parametrize("value", ["{'accuracy': maximize}", "'{accuracy: maximize}'", "{accuracy:"])
+def test_a_dictionary_that_is_quoted_wrongly_is_told_how(command: CommandLine, value: str) -> None:
+    with pytest.raises(HydraException) as refused:
+        compose("config", [f"{OBJECTIVES}={value}"], return_hydra_config=True)
+    assert f"'{OBJECTIVES}={{name: value, name: value}}'" in explain(refused.value)
