@@ -10,7 +10,7 @@ from finesweep.cli import options
 from finesweep.cli.output import print_json
 from finesweep.errors import NotValid, OutputError, StudyError, SubmissionError
 from finesweep.io.output import can_write, user
-from finesweep.io.terminal import show
+from finesweep.io.terminal import argument, show
 
 
 @dataclass
@@ -123,7 +123,7 @@ def _submissions(name: str, address: str) -> tuple[str, list[Path]]:
     if not paths or not all(path.is_file() for path in paths):
         raise StudyError(
             f"study {name!r}: no submission; it is not finished, has no test split, or its folder "
-            f"is gone; see: finesweep status {name}"
+            f"is gone; see: finesweep status {argument(name)}"
         )
     return best.run_id, paths
 

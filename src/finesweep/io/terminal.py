@@ -1,6 +1,7 @@
-"""Prints text that may come from somebody else's record, so that it cannot control the terminal."""
+"""Prints text that may come from somebody else's record, so that it controls neither terminal nor shell."""
 
 import re
+import shlex
 import sys
 from typing import TextIO
 
@@ -11,6 +12,16 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 def printable(text: str) -> str:
     r"""Replaces every character that controls a terminal by its escape, such as ``\x1b``."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """Returns the text as one line that also ends no code in Markdown."""
+    return printable(text).replace("\n", " ").replace("`", "'")
+
+
+def argument(text: str) -> str:
+    """Writes an argument for a shell, into which a person copies it; behind `--` if it begins with a dash."""
+    return f"-- {shlex.quote(text)}" if text.startswith("-") else shlex.quote(text)
 
 
 def show(text: object, file: TextIO | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,8 @@ def _check_trained(run_id: str, tags: dict[str, str]) -> None:
     study = tags.get(Tag.STUDY)
     if tags.get(Tag.KIND) == Kind.STUDY:
         raise RunError(
-            f"run {run_id}: the parent of study {study!r}, which did not train; legal: --best {study}"
+            f"run {run_id}: the parent of study {study!r}, which did not train; "
+            f"legal: --best {shlex.quote(str(study))}"
         )
     if Tag.REUSED_OF in tags:
         twin = tags[Tag.REUSED_OF]
