@@ -11,6 +11,9 @@ from finesweep.io.terminal import argument, one_line, printable, show
 
 def test_control_characters_are_shown_as_escapes() -> None:
     assert printable("a\x1b[2Jb\x07\x9b\r\u202ec") == r"a\x1b[2Jb\x07\x9b\r\u202ec"
+    assert printable("\x1b]8;;http://x\x07\x1b]52;c;eA==\x9d\u061c\u2028\u2066") == (
+        r"\x1b]8;;http://x\x07\x1b]52;c;eA==\x9d\u061c\u2028\u2066"
+    )
     assert printable("Größe\tü\n表 🙂") == "Größe\tü\n表 🙂"
 
 
