@@ -13,7 +13,7 @@ from optuna.exceptions import StorageInternalError
 from sweeping import STORAGE
 
 from finesweep.errors import ConfigError, StudyError
-from finesweep.study import reading
+from finesweep.io import sqlite
 from finesweep.study.reading import read_study
 from finesweep.study.storage import open_storage
 
@@ -39,14 +39,14 @@ def test_a_reader_takes_no_lock_and_writes_nothing(folder: Path) -> None:
 def test_a_study_on_a_read_only_mount_is_read_with_its_newest_rows(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has_table = reading.has_table
+    has_table = sqlite.has_table
 
     def refused(path: Path, table: str) -> bool:
         if path.parent == folder.resolve():
             raise sqlite3.OperationalError("unable to open database file")
         return has_table(path, table)
 
-    monkeypatch.setattr(reading, "has_table", refused)
+    monkeypatch.setattr(sqlite, "has_table", refused)
     assert [trial.value for trial in read_study("a", STORAGE).trials] == [0.5]
 
 

@@ -14,6 +14,7 @@ from datasets import Dataset
 from finesweep.config.run import DataConfig
 from finesweep.data.load import Splits
 from finesweep.data.source import LABEL
+from finesweep.io import terminal
 from finesweep.tasks import Task, task_of
 
 _LISTED = 10  # labels in one line
@@ -42,7 +43,7 @@ def show(config: DataConfig, splits: Splits) -> None:
     task = task_of(config)
     suspicious = (f"suspicious: {text}" for text in suspicions(config, splits, task))
     for line in (*overview(config, splits, task), *suspicious):
-        print(line, file=sys.stderr)
+        terminal.show(line, sys.stderr)  # names of labels and columns come from the data
 
 
 def _labels(rows: Dataset, splits: Splits, task: Task) -> str:

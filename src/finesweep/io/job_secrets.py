@@ -79,12 +79,21 @@ def _holds_secret(key: str, value: str) -> bool:
 
 
 def by_reference(key: str, value: str) -> str:
-    """Returns ``${oc.env:NAME}`` for the address of a store with a password, any other address as it is.
+    """Returns ``${oc.env:NAME}`` for the address of a store with a password, any other address as it is."""
+    return value if redact_urls(value) == value else _reference(key, value)
 
-    Side effect: sets the variable, which processes that are started later inherit, if none has the value.
+
+def refer(key: str, value: str) -> str:
+    """Returns ``${oc.env:NAME}`` for a secret value of Hydra's config, any other value as it is."""
+    is_one = value and "${" not in value and _holds_secret(key, value)
+    return _reference(key, value) if is_one else value
+
+
+def _reference(key: str, value: str) -> str:
+    """Names the variable that has the value.
+
+    Side effect: sets one, which processes that are started later inherit, if none has.
     """
-    if redact_urls(value) == value:
-        return value
     name = VARIABLE_PREFIX + re.sub(r"\W+", "_", key).upper()
     name = next((known for known, held in os.environ.items() if held == value), name)
     os.environ[name] = value

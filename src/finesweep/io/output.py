@@ -14,7 +14,7 @@ from finesweep.io.atomic import remove
 
 REMEDY = (
     "make it writable (chmod, chown), or choose another folder: hydra.run.dir=DIR, for a sweep "
-    "hydra.sweep.dir=DIR, for artifacts tracking.artifacts=DIR"
+    "hydra.sweep.dir=DIR, for artifacts tracking.artifacts=DIR, for the cache cache_dir=DIR"
 )
 # Messages of libraries that hide the error number: safetensors, SQLite, torch.
 DISK_FULL = ("No space left on device", "disk is full", "PytorchStreamWriter failed")
@@ -40,6 +40,12 @@ def check_writable(folder: Path, needed_bytes: int = 0) -> None:
             f"{folder}: {free:,} bytes free, {needed_bytes:,} needed for checkpoints; free some, or "
             "choose another folder: hydra.run.dir=DIR, or hydra.sweep.dir=DIR for a sweep"
         )
+
+
+def can_write(folder: Path) -> bool:
+    """Tells whether files can be made in a folder, or the folder itself if it is not there yet."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return os.access(there, os.W_OK | os.X_OK)
 
 
 def remove_refused(folder: Path, hydra: str, project: Path) -> None:

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig
 from finesweep.errors import StudyError
+from finesweep.io.terminal import argument
 from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, winner
@@ -104,7 +105,8 @@ def best(study: Study) -> Best:
     first = winner(study, config)
     if first is None:
         raise StudyError(
-            f"study {study.study_name!r}: no trial is complete yet; see: finesweep status {study.study_name}"
+            f"study {study.study_name!r}: no trial is complete yet; "
+            f"see: finesweep status {argument(study.study_name)}"
         )
     # The submission belongs to the finish step's winner; a later, better trial has none yet.
     concluded = record.conclusion if record.conclusion and record.conclusion.best == first.number else None

@@ -1,7 +1,9 @@
 """Writes the README.md of an exported run."""
 
+import re
 import shlex
 
+from finesweep.io.terminal import one_line, printable
 from finesweep.provenance.fields import Machine
 from finesweep.reproduce.recorded_run import CONFIG, RecordedRun
 from finesweep.tags import Tag
@@ -38,30 +40,34 @@ DIFFERENT.
 {missing}"""
 
 
+COMMIT = re.compile("[0-9a-f]{7,64}")
+OUTSIDE = "COMMIT  # it ran outside of a git checkout: any commit of that time"
+
+
 def readme(recorded: RecordedRun, missing: list[str]) -> str:
     """Returns the README of an exported run; `missing` are the files that the run has not kept."""
     record = recorded.record
     has_patch = record.code.patch_sha256 is not None and "git.diff" not in missing
     return README.format(
         run_id=recorded.run_id,
-        name=recorded.name,
+        name=one_line(recorded.name),
         origin=_origin(recorded),
-        value=_value(recorded),
-        command=shlex.join(["python", "train.py", *record.overrides]),
-        machine=_machine(record.machine),
-        python=record.machine.python,
-        torch=record.packages["torch"],
-        version=record.packages.get("finesweep", ""),
-        commit=record.code.commit or "COMMIT  # it ran outside of a git checkout: any commit of that time",
+        value=one_line(_value(recorded)),
+        command=printable(shlex.join(["python", "train.py", *record.overrides])).replace("\n", " "),
+        machine=one_line(_machine(record.machine)),
+        python=one_line(record.machine.python),
+        torch=one_line(record.packages["torch"]),
+        version=one_line(record.packages.get("finesweep", "")),
+        commit=commit if COMMIT.fullmatch(commit := record.code.commit or "") else OUTSIDE,
         apply_patch="git apply DIR/git.diff\n" if has_patch else "",
-        arguments=shlex.join(["DIR", *_needed_overrides(recorded)]),
+        arguments=shlex.join(["DIR", *map(printable, _needed_overrides(recorded))]),
         config=CONFIG,
         missing="".join(f"- `{part}`: the run has not kept it\n" for part in missing),
     )
 
 
 def _origin(recorded: RecordedRun) -> str:
-    tags = recorded.tags
+    tags = {key: one_line(value) for key, value in recorded.tags.items()}
     if Tag.REPRODUCES in tags:
         return f"{tags[Tag.KIND]} of run {tags[Tag.REPRODUCES]}"
     if Tag.STUDY in tags:

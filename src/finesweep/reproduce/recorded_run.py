@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,13 +91,14 @@ def store_differences(recorded: RecordedRun) -> list[Change]:
 
 
 def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
-    from finesweep.tracking import TrackedRun, find_run, open_store, read_history
+    from finesweep.tracking import TrackedRun, find_run, open_reader, read_history
 
     run = find_run(tracking, run_id)
     tags = {key: value for key, value in run.data.tags.items() if key.startswith(OWN_PREFIX)}
     _check_trained(run_id, tags)
+    tracked = TrackedRun(open_reader(tracking), run_id)
     try:
-        text = TrackedRun(open_store(tracking), run_id).read_text(FILE)
+        text = tracked.read_text(FILE)
     except ModelError as error:
         raise RunError(
             f"run {run_id}: it has no {FILE}: it failed before it trained, or is of an older finesweep"
@@ -106,7 +108,7 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
     names = record.results.metrics  # other metrics in the store were logged later, by others
     if names is None:  # the run failed
         names = list(filter(is_result, run.data.metrics))
-    history = read_history(tracking, run_id, names)
+    history = read_history(tracked.client, run_id, names)
     return RecordedRun(run_id, str(run.info.run_name), state, tags, record, history)
 
 
@@ -115,7 +117,8 @@ def _check_trained(run_id: str, tags: dict[str, str]) -> None:
     study = tags.get(Tag.STUDY)
     if tags.get(Tag.KIND) == Kind.STUDY:
         raise RunError(
-            f"run {run_id}: the parent of study {study!r}, which did not train; legal: --best {study}"
+            f"run {run_id}: the parent of study {study!r}, which did not train; "
+            f"legal: --best {shlex.quote(str(study))}"
         )
     if Tag.REUSED_OF in tags:
         twin = tags[Tag.REUSED_OF]

@@ -26,7 +26,7 @@ from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError, OutputError, first_line
 from finesweep.io.patience import Patience, patient, single_attempts
 from finesweep.io.redaction import redact_urls
-from finesweep.io.sqlite import create_database, has_table
+from finesweep.io.sqlite import create_database, has_table, read_only_url, readable
 from finesweep.tags import Tag
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -97,26 +97,55 @@ def absolute(uri: str) -> str:
     return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).resolve()}" if uri.startswith(SQLITE) else uri
 
 
+def open_reader(config: TrackingConfig) -> PatientClient:
+    """Gives a client that only reads: it takes no lock, and needs no right to write a SQLite file.
+
+    Raises: ConfigError if the store cannot be opened.
+    """
+    uri = absolute(config.uri)
+    if not uri.startswith(SQLITE):
+        return open_store(config)
+    with _clear_errors(uri):
+        path = readable(Path(uri.removeprefix(SQLITE)))
+        _check_owner(path, uri)
+        return _connected(read_only_url(path), config.patience_s, Path(config.spool))
+
+
 @lru_cache
 def _client(uri: str, patience_s: float, spool: Path) -> PatientClient:
-    try:
+    with _clear_errors(uri):
         if uri.startswith(SQLITE):
             path = Path(uri.removeprefix(SQLITE))
-            if not path.exists():  # who only reads takes no lock
+            if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with FileLock(f"{path}.lock"):
                     if not path.exists():
                         create_database(path, _create_sqlite)
-            if not has_table(path, "experiments"):
-                raise ConfigError(
-                    f"tracking.uri: {path} is a database, but not MLflow's; legal: another file"
-                )
-        # One folder for each store; its name must not tell a password.
-        folder = spool / f"{zlib.crc32(redact_urls(uri).encode()):08x}"
-        client = PatientClient(uri, Patience(patience_s, STORE), folder)
-        with single_attempts(), _environment({MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1"}):
-            client.search_experiments(max_results=1)
-        return client
+            _check_owner(path, uri)
+        return _connected(uri, patience_s, spool)
+
+
+def _check_owner(path: Path, uri: str) -> None:
+    """Raises: ConfigError for a database of somebody else, to which MLflow would add its tables."""
+    if not has_table(path, "experiments"):
+        raise ConfigError(
+            f"tracking.uri: {uri.removeprefix(SQLITE)} is a database, but not MLflow's; legal: another file"
+        )
+
+
+def _connected(uri: str, patience_s: float, spool: Path) -> PatientClient:
+    # One folder for each store; its name must not tell a password.
+    folder = spool / f"{zlib.crc32(redact_urls(uri).encode()):08x}"
+    client = PatientClient(uri, Patience(patience_s, STORE), folder)
+    with single_attempts(), _environment({MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1"}):
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def _clear_errors(uri: str) -> Iterator[None]:
+    try:
+        yield
     except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise ConfigError(
             f"tracking.uri: cannot open {redact_urls(uri)!r}: {first_line(error)}; legal: "

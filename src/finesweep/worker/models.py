@@ -7,6 +7,7 @@ from functools import partial
 
 from finesweep.config.run import RunConfig
 from finesweep.errors import ModelError
+from finesweep.io.terminal import show
 from finesweep.training.preflight import check_model
 from finesweep.training.tried import marker
 from finesweep.worker.isolation import in_fresh_process
@@ -24,7 +25,7 @@ def check_models(configs: Sequence[RunConfig], labels: list[str] | None) -> None
     if not untried:
         return
     names = ", ".join(dict.fromkeys(str(config.model.name_or_path) for config in untried))
-    print(f"trying out one batch with {names}", file=sys.stderr, flush=True)
+    show(f"trying out one batch with {names}", sys.stderr)
     try:
         in_fresh_process(partial(_try_out, untried))  # this process does without torch
     except BrokenProcessPool as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
@@ -144,6 +145,11 @@ class FinesweepSweeper(Sweeper):
         raise SweepFailed(f"workers died {MAX_RESTARTS} times; is there memory for hydra.sweeper.workers?")
 
     def _launcher(self, worker: TaskFunction, folder: str, workers: int) -> Launcher:
+        from hydra_plugins.finesweep._references import without_secrets
+
+        for config in (self.master, HydraConfig.instance().cfg):  # launchers write both into files
+            if isinstance(config, DictConfig):
+                without_secrets(config)
         with read_write(self.master), open_dict(self.master):
             self.master.hydra.sweep.dir = folder
             if "n_jobs" in self.master.hydra.launcher:
