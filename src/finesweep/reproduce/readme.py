@@ -2,6 +2,7 @@
 
 import shlex
 
+from finesweep.config.run import is_own_metric
 from finesweep.provenance.fields import Machine
 from finesweep.reproduce.recorded_run import CONFIG, RecordedRun
 from finesweep.tags import Tag
@@ -22,9 +23,9 @@ git checkout {commit}
 finesweep reproduce {arguments}
 ```
 
-Paths in the last command are those of the machine where the run was made: put yours there. finesweep
-checks that data and model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERANCE or
-DIFFERENT.
+Paths in the last command are those of the machine where the run was made: put yours there. A function in
+it, `data.metric=module:function`, is imported and run: read it before. finesweep checks that data and
+model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERANCE or DIFFERENT.
 
 ## Contents
 
@@ -81,10 +82,12 @@ def _machine(machine: Machine) -> str:
 
 
 def _needed_overrides(recorded: RecordedRun) -> list[str]:
-    """Returns the overrides that name files, which lie elsewhere on another machine."""
+    """Returns the overrides that name files, which lie elsewhere on another machine, and a metric's code."""
     config = recorded.record.config
     path, model = config["data"].get("path"), config["model"].get("name_or_path")
     overrides = [f"data.path={path}"] if path else []
     if recorded.record.model.source == "folder":
         overrides.append(f"model.name_or_path={model}")
+    if is_own_metric(metric := config["data"]["metric"]):
+        overrides.append(f"data.metric={metric}")
     return overrides
