@@ -145,7 +145,8 @@ class DataConfig:
     name: str = ruled(MISSING, NAME)  # freely chosen; also the name of the MLflow experiment
     source: DataSource = MISSING
     glue_task: str | None = ruled(None, one_of(*GLUE_TASKS))  # for source=glue
-    path: str | None = None  # folder of the official GLUE download; table file, or folder of them
+    # folder of the official GLUE download; table file, or folder of them
+    path: str | None = ruled(None, Rule(str.strip, "null, a file or a folder"))
     # The next four say how source=table reads files.
     empty: Empty = Empty.error
     delimiter: str | None = ruled(None, DELIMITER)  # of CSV; null: the one that fits the header

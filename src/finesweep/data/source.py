@@ -19,6 +19,10 @@ class Source(ABC):
     hint: str = ""  # advice for an error about an unknown split
     notes: Sequence[str] = ()  # what was guessed, replaced or left out in the splits read so far
 
+    def find(self, name: str) -> str | None:
+        """Returns the split of this name, also if the source has it under a similar name; None if not."""
+        return name if name in self.names else None
+
     @abstractmethod
     def where(self, split: str) -> str:
         """Names the place of a split's rows, for messages."""
