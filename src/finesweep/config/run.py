@@ -74,6 +74,13 @@ class Empty(Enum):
     keep = "keep"  # an empty text is a text without words; a row without a label is left out
 
 
+class Values(Enum):
+    """What the columns of a submission hold."""
+
+    labels = "labels"  # names or numbers; 0 or 1 if there is a column for each label
+    probabilities = "probabilities"
+
+
 class OptimizerName(Enum):
     adamw = "adamw"
     adafactor = "adafactor"
@@ -141,6 +148,15 @@ class ModelConfig:
 
 
 @dataclass
+class SubmissionConfig:
+    """How the predictions of `test_split` are written, if not one line for each row, in order."""
+
+    # a sample of the file to hand in (CSV or TSV), whose columns, ids and order are followed
+    template: str | None = ruled(None, Rule(str.strip, "null, or a file"))
+    values: Values | None = None  # of its columns; null: what the sample's own values show
+
+
+@dataclass
 class DataConfig:
     name: str = ruled(MISSING, NAME)  # freely chosen; also the name of the MLflow experiment
     source: DataSource = MISSING
@@ -171,6 +187,7 @@ class DataConfig:
     eval_split: str | None = "validation"
     final_eval_split: str | None = None  # scored once, by the best checkpoint, after training
     test_split: str | None = None  # predicted by the best checkpoint; its labels are not read
+    submission: SubmissionConfig = field(default_factory=SubmissionConfig)
     # share of train that selects the best checkpoint instead of eval_split, which is then scored once
     holdout: float | None = ruled(None, SHARE)
     # number of training rows that source=demo generates

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from finesweep.config.run import TAB
@@ -42,7 +43,7 @@ def read_csv(path: Path, request: Request) -> TableFile:
             "a text must be doubled, and the text quoted"
         ) from error
     _check_widths(path, rows, lines)
-    return delimited_table(path, request, rows[0], rows[1:], lines[1:], notes)
+    return replace(delimited_table(path, request, rows[0], rows[1:], lines[1:], notes), delimiter=delimiter)
 
 
 def read_tsv_table(path: Path, request: Request) -> TableFile:

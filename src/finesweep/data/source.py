@@ -41,6 +41,10 @@ class Source(ABC):
         """Names the place of a row that `read` returned; `row` counts from 0, messages from 1."""
         return f"{self.where(split)}, row {row + 1}"
 
+    def cells(self, split: str, column: str) -> Sequence[Any] | None:
+        """Returns the cells of any column of a split, after `read`; None if there is no such column."""
+        return None
+
     def declared_names(self, split: str) -> Sequence[str] | None:
         """Returns the label names that a split's file declares by itself, ordered by id, after `read`."""
         return None

@@ -11,7 +11,7 @@ from finesweep.config.run import DataConfig
 from finesweep.data.readers import read_table
 from finesweep.data.rows import Column, decimal_points, read_column, settle_empty, whole_characters
 from finesweep.data.source import Source, make_dataset
-from finesweep.data.table_file import Request, TableFile
+from finesweep.data.table_file import Request, TableFile, places_of
 from finesweep.data.table_files import TableFiles
 from finesweep.errors import ConfigError, DataError
 from finesweep.tasks.base import Task
@@ -68,6 +68,16 @@ class Tables(Source):
     def declared_names(self, split: str) -> Sequence[str] | None:
         first, *others = [part.declared for part in self._read[split]]
         return first if all(names == first for names in others) else None
+
+    def cells(self, split: str, column: str) -> list[Any] | None:
+        found: list[Any] = []
+        for part in self._read[split]:
+            table = read_table(part.path, Request([column], self._config))
+            if not places_of(column, table.names):
+                return None
+            cells = table.column("submission.template", column)
+            found += [cells[row] for row in part.indices]
+        return found
 
     def read(self, split: str, *, labelled: bool) -> Dataset:
         parts = [self._read_file(file, labelled) for file in self._files.of(split)]

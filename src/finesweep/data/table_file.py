@@ -32,6 +32,7 @@ class TableFile:
     columns: dict[str, list[Any]]
     lines: list[int] | None
     notes: list[str] = field(default_factory=list)  # what was guessed, for people
+    delimiter: str = "\t"  # of a text with delimiters
     class_names: dict[str, list[str]] = field(default_factory=dict)  # column -> names of its ClassLabel
 
     def place(self, row: int) -> str:

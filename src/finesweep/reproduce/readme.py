@@ -1,6 +1,7 @@
 """Writes the README.md of an exported run."""
 
 import shlex
+from pathlib import Path
 
 from finesweep.config.run import is_own_metric
 from finesweep.provenance.fields import Machine
@@ -88,6 +89,9 @@ def _needed_overrides(recorded: RecordedRun) -> list[str]:
     overrides = [f"data.path={path}"] if path else []
     if recorded.record.model.source == "folder":
         overrides.append(f"model.name_or_path={model}")
+    template = config["data"].get("submission", {}).get("template")
+    if template and Path(template).is_absolute():
+        overrides.append(f"data.submission.template={template}")
     if is_own_metric(metric := config["data"]["metric"]):
         overrides.append(f"data.metric={metric}")
     return overrides
