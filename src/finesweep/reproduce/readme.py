@@ -89,8 +89,9 @@ def _needed_overrides(recorded: RecordedRun) -> list[str]:
     overrides = [f"data.path={path}"] if path else []
     if recorded.record.model.source == "folder":
         overrides.append(f"model.name_or_path={model}")
-    template = config["data"].get("submission", {}).get("template")
-    if template and Path(template).is_absolute():
+    submission = config["data"].get("submission")
+    template = submission.get("template") if isinstance(submission, dict) else None
+    if isinstance(template, str) and Path(template).is_absolute():
         overrides.append(f"data.submission.template={template}")
     if is_own_metric(metric := config["data"]["metric"]):
         overrides.append(f"data.metric={metric}")
