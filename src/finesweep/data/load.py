@@ -68,11 +68,20 @@ def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Spli
     final = labelled(parts.of("final_eval_split", final_split)) if final_split is not None else None
     tests = _test_parts(config, parts) if test else []
     unlabelled = {part.split: _join([part.rows], config.text_columns) for part in tests}
-    submission = None
-    if tests and config.submission.template is not None:
-        submission = submission_of(config, source, tests, task, names or ["value"])
-        notes.append(submission.describe(names or ["value"], task))
+    submission = _submission(config, source, tests, names or ["value"], notes)
     return Splits(train, selecting, final, unlabelled, names, submission, (*source.notes, *notes))
+
+
+def _submission(
+    config: DataConfig, source: Source, tests: Sequence[Part], names: Sequence[str], notes: list[str]
+) -> Submission | None:
+    """Plans the submission by its sample, with a note; None without a sample, or without rows to predict."""
+    if not tests or config.submission.template is None:
+        return None
+    task = task_of(config)
+    submission = submission_of(config, source, tests, task, names)
+    notes.append(submission.describe(names, task))
+    return submission
 
 
 def _unless_missing(split: str | None, source: Source, notes: list[str]) -> str | None:
