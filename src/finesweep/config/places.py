@@ -27,13 +27,15 @@ def absolute_places(config: RunConfig, base: Path) -> RunConfig:
 
     A model is a folder only if there is one of that name; else it is an id on the hub.
     """
-    path, name = config.data.path, config.model.name_or_path
+    path, name, submission = config.data.path, config.model.name_or_path, config.data.submission
+    if submission.template and (base / submission.template).is_file():  # else it is in `path`
+        submission = replace(submission, template=str(base / submission.template))
     if name and (base / name).is_dir():
         name = str(base / name)
     return replace(
         config,
         tracking=absolute_tracking(config.tracking, base),
         cache_dir=str(base / config.cache_dir),
-        data=replace(config.data, path=path and str(base / Path(path).expanduser())),
+        data=replace(config.data, path=path and str(base / Path(path).expanduser()), submission=submission),
         model=replace(config.model, name_or_path=name),
     )

@@ -4,6 +4,7 @@ No text of a row is shown, only counts, column names and label names.
 """
 
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -91,8 +92,18 @@ def _of_names(splits: Splits, names: Sequence[str], task: Task) -> Iterator[str]
     folded = Counter(name.casefold() for name in names)
     if alike := sorted(name for name in names if folded[name.casefold()] > 1):
         yield f"labels differ in upper and lower case alone: {', '.join(alike[:_LISTED])}"
+    seen = Counter(map(_seen, names))
+    if alike := sorted(name for name in names if seen[_seen(name)] > 1):
+        shown = ", ".join(map(ascii, alike[:_LISTED]))
+        yield f"labels look the same, but consist of other characters: {shown}"
     if missing := [name for name in names if name.casefold() in _MISSING]:
         yield f"the label {missing[0]!r} is a name here; in other programs it marks an empty cell"
+
+
+def _seen(name: str) -> str:
+    """Returns what a person sees of a name: composed characters, and none without width."""
+    visible = "".join(character for character in name if unicodedata.category(character) != "Cf")
+    return unicodedata.normalize("NFC", visible)
 
 
 def _of_texts(config: DataConfig, splits: Splits) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 import re
 import shlex
+from pathlib import Path
 
+from finesweep.config.run import is_own_metric
 from finesweep.io.terminal import one_line, printable
 from finesweep.provenance.fields import Machine
 from finesweep.reproduce.recorded_run import CONFIG, RecordedRun
@@ -24,9 +26,9 @@ git checkout {commit}
 finesweep reproduce {arguments}
 ```
 
-Paths in the last command are those of the machine where the run was made: put yours there. finesweep
-checks that data and model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERANCE or
-DIFFERENT.
+Paths in the last command are those of the machine where the run was made: put yours there. A function in
+it, `data.metric=module:function`, is imported and run: read it before. finesweep checks that data and
+model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERANCE or DIFFERENT.
 
 ## Contents
 
@@ -87,10 +89,16 @@ def _machine(machine: Machine) -> str:
 
 
 def _needed_overrides(recorded: RecordedRun) -> list[str]:
-    """Returns the overrides that name files, which lie elsewhere on another machine."""
+    """Returns the overrides that name files, which lie elsewhere on another machine, and a metric's code."""
     config = recorded.record.config
     path, model = config["data"].get("path"), config["model"].get("name_or_path")
     overrides = [f"data.path={path}"] if path else []
     if recorded.record.model.source == "folder":
         overrides.append(f"model.name_or_path={model}")
+    submission = config["data"].get("submission")
+    template = submission.get("template") if isinstance(submission, dict) else None
+    if isinstance(template, str) and Path(template).is_absolute():
+        overrides.append(f"data.submission.template={template}")
+    if is_own_metric(metric := config["data"]["metric"]):
+        overrides.append(f"data.metric={metric}")
     return overrides

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finesweep.config.parse import from_dict
-from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.config.run import RunConfig, TrackingConfig, is_own_metric
 from finesweep.errors import ConfigError, RunError, first_line
 from finesweep.machine import determinism
 from finesweep.provenance.fields import Machine
@@ -21,9 +21,11 @@ def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingC
     """Rebuilds the recorded config with the threads, precision, device and model commit that were in use.
 
     `overrides`, ``key=value``, win over both.
-    Raises: ConfigError for an override that cannot be applied, RunError for a recorded config that cannot.
+    Raises: ConfigError for an override that cannot be applied, RunError for a recorded config that cannot,
+    and for an exported one that names code to run.
     """
     _check_overrides(overrides)
+    _check_code(recorded, overrides)
     record, machine = recorded.record, recorded.record.machine
     trainer = {"threads": machine.threads, "precision": machine.precision, "device": machine.device}
     pinned: dict[str, Any] = {"trainer": trainer, "predict": predicts(record)}
@@ -47,6 +49,18 @@ def _check_overrides(overrides: Sequence[str]) -> None:
         )
     if stores := [text for text in overrides if text.startswith("tracking.uri=")]:
         raise ConfigError(f"{stores[0]}: the new run goes to the store of --tracking-uri; give that instead")
+
+
+def _check_code(recorded: RecordedRun, overrides: Sequence[str]) -> None:
+    """Raises: RunError if a folder, perhaps a stranger's, names a function that the command does not name."""
+    metric = recorded.record.config["data"]["metric"]
+    is_named = any(text.startswith("data.metric=") for text in overrides)
+    if recorded.folder and is_own_metric(metric) and not is_named:
+        raise RunError(
+            f"{recorded.folder}: its record asks for code to be imported and run, data.metric={metric}. A "
+            "folder may be a stranger's, so nothing is imported that the command does not name: read the "
+            f"function, then add data.metric={metric}, or another metric"
+        )
 
 
 def is_override(text: str) -> bool:

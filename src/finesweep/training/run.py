@@ -124,6 +124,7 @@ def _report(trained: Trained, tracked: TrackedRun, trial: RunHooks | None) -> No
 def _training_identity(config: RunConfig) -> str:
     """Hashes the config that an interrupted training and the run that resumes it must share."""
     parts = {key: value for key, value in to_dict(config).items() if key in TRAINED_FROM}
+    del parts["data"]["submission"]  # how predictions are written; earlier versions had no such key
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -105,7 +105,7 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     try_out(study_config, sweep.space)
     splits = check_data(sweep.run)
     sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL])
-    check_models(sweep.models, splits.labels)
+    check_models(sweep.models, splits)
     workers, placement = plan_workers(sweep.run.trainer, sweep.config, parallel)
     device.check(sweep.run.trainer)
     check_storage(study_config.storage)
