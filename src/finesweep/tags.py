@@ -50,6 +50,7 @@ class Tag:
     GIT_COMMIT = "mlflow.source.git.commit"
     NOTE = "mlflow.note.content"
     EXPERIMENT_KIND = "mlflow.experimentKind"  # of an experiment
+    STORE = "finesweep.store"  # of an experiment: the folder of the store's SQLite file
 
 
 OWN_PREFIX = "finesweep."

@@ -10,6 +10,7 @@ from finesweep.config.places import absolute_places
 from finesweep.config.run import DataConfig, ModelConfig, RunConfig, TrackingConfig
 from finesweep.errors import OutputError
 from finesweep.hooks import RunHooks
+from finesweep.study.places import places_of
 from finesweep.study.records import TrialRecord
 from finesweep.tracking import open_store
 
@@ -27,7 +28,9 @@ def test_a_sweep_whose_jobs_change_the_working_folder_uses_the_same_stores_and_f
 ) -> None:
     study = sweep(fine, *POINT, "hydra.sweeper.study.n_trials=1", "hydra.job.chdir=true")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"]
-    assert TrialRecord(study.trials[0]).folder == str(tmp_path / "outputs/studies/quickstart/trial-0000")
+    folder = TrialRecord(study.trials[0]).folder
+    assert folder == "../outputs/studies/quickstart/trial-0000"
+    assert places_of(study).find(folder) == tmp_path / "outputs/studies/quickstart/trial-0000"
     assert list(tmp_path.rglob("optuna.db")) == [tmp_path / "mlruns/optuna.db"]
 
 

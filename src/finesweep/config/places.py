@@ -1,5 +1,6 @@
-"""Makes the places in a config absolute: with `hydra.job.chdir=true` a job has its own folder."""
+"""Makes the places in a config absolute, and finds places that were recorded before a project moved."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,3 +38,15 @@ def absolute_places(config: RunConfig, base: Path) -> RunConfig:
         data=replace(config.data, path=path and str(base / Path(path).expanduser())),
         model=replace(config.model, name_or_path=name),
     )
+
+
+def relocated(path: Path, bases: Sequence[Path], least: int) -> Path:
+    """Returns where a path of another place now is: the longest end of it that is there in one of `bases`.
+
+    It stays as it is if it lies in one of them, or none has as much of it as `least` parts.
+    """
+    if any(path.is_relative_to(base) for base in bases):
+        return path
+    ends = (path.parts[start:] for start in range(1, len(path.parts) - least + 1))
+    found = (base.joinpath(*end) for end in ends for base in bases)
+    return next((place for place in found if place.exists()), path)

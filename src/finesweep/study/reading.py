@@ -8,14 +8,13 @@ from tempfile import mkdtemp
 from urllib.parse import quote
 
 import sqlalchemy
-from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from finesweep.errors import ConfigError, first_line
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import has_table
 from finesweep.study.lock import SQLITE, check_storage
-from finesweep.study.storage import check_exists, find
+from finesweep.study.storage import ReadOnlyStorage, check_exists, find
 
 
 def read_study(name: str, storage: str) -> Study:
@@ -26,7 +25,7 @@ def read_study(name: str, storage: str) -> Study:
     check_storage(storage)
     check_exists(name, storage)
     try:
-        return find(name, RDBStorage(_read_only(storage), skip_table_creation=True), storage)
+        return find(name, ReadOnlyStorage(_read_only(storage), storage), storage)
     except (OSError, RuntimeError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         raise ConfigError(
             f"hydra.sweeper.study.storage: cannot read {redact_urls(storage)!r}: {first_line(error)}"

@@ -7,7 +7,8 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -42,8 +43,28 @@ class PatientStorage(RDBStorage):
     """Optuna's storage, whose calls are repeated while the database is locked, away or restarting."""
 
     def __init__(self, url: str, patience: Patience, **engine_kwargs: Any) -> None:
-        self.patience = patience
+        self.patience, self.address = patience, url
         super().__init__(url, engine_kwargs={"pool_pre_ping": True, **engine_kwargs})
+
+
+class ReadOnlyStorage(RDBStorage):
+    """Optuna's storage, opened by a URL that lets nobody write; `address` is what a person calls it."""
+
+    def __init__(self, url: str, address: str) -> None:
+        self.address = address
+        super().__init__(url, skip_table_creation=True)
+
+
+def backend_of(study: Study) -> BaseStorage:
+    """Returns the storage of a study without Optuna's cache above it."""
+    storage = study._storage
+    return storage._backend if isinstance(storage, _CachedStorage) else storage
+
+
+def address_of(study: Study) -> str:
+    """Returns the storage's address; an empty text for a study in memory."""
+    backend = backend_of(study)
+    return backend.address if isinstance(backend, (PatientStorage, ReadOnlyStorage)) else ""
 
 
 def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:

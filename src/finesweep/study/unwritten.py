@@ -6,6 +6,7 @@ from pathlib import Path
 
 from finesweep.io.atomic import write_text
 from finesweep.study.liveness import this_owner
+from finesweep.study.places import Places
 from finesweep.study.records import Outcome, TrialRecord
 
 FILE = "outcome.json"
@@ -17,12 +18,12 @@ def keep(folder: Path, outcome: Outcome) -> None:
     write_text(folder / FILE, json.dumps({"owner": this_owner(), "outcome": outcome.dump()}) + "\n")
 
 
-def read(record: TrialRecord) -> Outcome | None:
+def read(record: TrialRecord, places: Places) -> Outcome | None:
     """Returns what the trial's owner has kept; None if that is nothing, or cannot be read."""
     if record.folder is None:
         return None
     with suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads((Path(record.folder) / FILE).read_text(encoding="utf-8"))
+        kept = json.loads((places.find(record.folder) / FILE).read_text(encoding="utf-8"))
         if kept["owner"] == record.owner:
             return Outcome.load(kept["outcome"])
     return None

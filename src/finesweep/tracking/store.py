@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no word to anybody about a person's runs
@@ -28,6 +28,8 @@ from finesweep.io.patience import Patience, patient, single_attempts
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import create_database, has_table
 from finesweep.tags import Tag
+from finesweep.tracking.moved import Move, adopt
+from finesweep.tracking.spool import carry
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for each locked database
@@ -111,17 +113,28 @@ def _client(uri: str, patience_s: float, spool: Path) -> PatientClient:
                 raise ConfigError(
                     f"tracking.uri: {path} is a database, but not MLflow's; legal: another file"
                 )
-        # One folder for each store; its name must not tell a password.
-        folder = spool / f"{zlib.crc32(redact_urls(uri).encode()):08x}"
-        client = PatientClient(uri, Patience(patience_s, STORE), folder)
+        client = PatientClient(uri, Patience(patience_s, STORE), _spool_of(uri, spool))
         with single_attempts(), _environment({MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1"}):
             client.search_experiments(max_results=1)
+        if uri.startswith(SQLITE):
+            adopt(Path(uri.removeprefix(SQLITE)), partial(_carry_spool, spool, client.spool))
         return client
     except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise ConfigError(
             f"tracking.uri: cannot open {redact_urls(uri)!r}: {first_line(error)}; legal: "
             "sqlite:///FILE in a writable folder, the http(s) address of an MLflow server, or a database"
         ) from error
+
+
+def _spool_of(uri: str, spool: Path) -> Path:
+    """Returns the folder of one store; its name must not tell a password."""
+    return spool / f"{zlib.crc32(redact_urls(uri).encode()):08x}"
+
+
+def _carry_spool(spool: Path, new: Path, move: Move) -> None:
+    """Takes over what could not be written before the store was moved; a copy has a spool of its own."""
+    if not move.is_copy or spool.is_relative_to(move.projects[1]):
+        carry(_spool_of(f"{SQLITE}{move.was}", spool), new, move.place)
 
 
 @contextmanager
@@ -168,8 +181,11 @@ def experiment_id(config: TrackingConfig, name: str) -> str:
             client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
     location = None if config.is_server else (Path(config.artifacts).resolve() / name).as_uri()
+    uri, tags = absolute(config.uri), EXPERIMENT_TAGS
+    if uri.startswith(SQLITE):  # a store that is found elsewhere was moved
+        tags = tags | {Tag.STORE: str(Path(uri.removeprefix(SQLITE)).parent)}
     try:
-        return str(client.create_experiment(name, location, tags=EXPERIMENT_TAGS))
+        return str(client.create_experiment(name, location, tags=tags))
     except MlflowException:  # another process was faster
         if experiment := client.get_experiment_by_name(name):
             return str(experiment.experiment_id)

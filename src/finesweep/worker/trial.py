@@ -123,7 +123,7 @@ class RunningTrial:
             values = [_metric(metrics, name) for name in self.config.objectives]
         if not all(map(math.isfinite, values)):
             raise ArithmeticError(f"objective is {values}")
-        self._result = values, checkpoint
+        self._result = values, self.queue.places.write(Path(checkpoint))
 
     def ending(self, state: RunState, error: BaseException | None) -> RunState:
         outcome = Outcome(state)

@@ -114,8 +114,13 @@ class Worker:
             lambda trial: self.compose(trial.number, [*self.overrides, *self.own_overrides(trial)]),
         )
 
+    @property
+    def project(self) -> Path:
+        """The folder that the command was started in; Hydra may have changed this worker's working folder."""
+        return Path(self.master_config.hydra.runtime.cwd)
+
     def queue(self) -> TrialQueue:
-        return TrialQueue(self.sweep.study, self.space, self.run_seed)
+        return TrialQueue(self.sweep.study, self.space, self.run_seed, self.project)
 
     def work(self) -> tuple[int, bool]:
         """Runs trials until none is left.
@@ -209,7 +214,7 @@ class Worker:
         own = [*self.overrides, *self.own_overrides(trial)]
         config = self.compose(trial.number, own)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
-        running.folder, running.record.folder = folder, str(folder)
+        running.folder, running.record.folder = folder, queue.places.write(folder)
         running.record.overrides = [redact_urls(text) for text in own if not text.startswith("hydra.")]
         batch, accumulation = (
             config.trainer.per_device_train_batch_size,
@@ -241,17 +246,16 @@ class Worker:
             self.master_config,
             [*overrides, f"hydra.sweep.subdir=trial-{number:04d}", "hydra.job_logging.root.handlers=[file]"],
         )
-        here = self.master_config.hydra.runtime.cwd  # Hydra may have changed this worker's working folder
         with open_dict(config), read_write(config):
             config.hydra.job.id = config.hydra.job.num = number
-            config.hydra.runtime.cwd = here
-            config.hydra.sweep.dir = str(Path(here, str(config.hydra.sweep.dir)))
+            config.hydra.runtime.cwd = str(self.project)
+            config.hydra.sweep.dir = str(self.project / str(config.hydra.sweep.dir))
         return config
 
     def _clean_up(self, running: RunningTrial, error: BaseException) -> None:
         """Logs a failed trial's log as an artifact; removes checkpoints that nobody will resume."""
         record, state = running.record, running.outcome.state if running.outcome else RunState.FAIL
-        folder = Path(record.folder) if record.folder else None
+        folder = running.folder
         if folder and state is not RunState.INTERRUPTED:
             shutil.rmtree(folder / "training", ignore_errors=True)
         if folder and state is RunState.FAIL:
