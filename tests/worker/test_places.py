@@ -8,7 +8,7 @@ from sweeping import evaluate, runs, sweep
 
 from finesweep.config.places import absolute_places
 from finesweep.config.run import DataConfig, ModelConfig, RunConfig, TrackingConfig
-from finesweep.errors import OutputError
+from finesweep.errors import DatabaseGone
 from finesweep.hooks import RunHooks
 from finesweep.study.places import places_of
 from finesweep.study.records import TrialRecord
@@ -58,7 +58,7 @@ def test_a_database_that_is_deleted_while_a_sweep_runs_ends_it_with_an_error(rep
             Path("mlruns/other.db").rename(file)
         return 0.5
 
-    with pytest.raises(OutputError, match="mlflow.db was deleted or replaced while it was in use"):
+    with pytest.raises(DatabaseGone, match="mlflow.db was deleted or replaced while it was in use"):
         sweep(training, *POINT, "hydra.sweeper.study.n_trials=1")
 
 

@@ -1,4 +1,4 @@
-"""Creates SQLite files whole, and checks whose tables a file has."""
+"""Creates SQLite files whole, checks whose tables a file has, and notices that one was deleted."""
 
 import sqlite3
 from collections.abc import Callable
@@ -16,6 +16,24 @@ def create_database(path: Path, create: Callable[[Path], object]) -> None:
     remove_unfinished(path)
     with staged(path) as staging:
         create(staging)
+
+
+class FileInUse:
+    """The file of a database that this process has opened.
+
+    Once it was deleted or replaced, connections go on writing into a file that nobody can see any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._inode = path, _inode(path)
+
+    @property
+    def is_gone(self) -> bool:
+        return _inode(self.path) != self._inode
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
 
 
 def has_table(path: Path, table: str) -> bool:

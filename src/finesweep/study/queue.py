@@ -32,6 +32,7 @@ from finesweep.study.samplers import make_sampler
 from finesweep.study.space import Space, suggest
 from finesweep.study.storage import (
     FINISHED,
+    check_present,
     count_finished,
     failures,
     is_running,
@@ -68,6 +69,10 @@ class TrialQueue:
             if freed_by_restart:
                 stack.enter_context(single_attempts())
             yield
+
+    def check_present(self) -> None:
+        """Raises: DatabaseGone if the study's file was deleted or replaced since this process opened it."""
+        check_present(self.study, "the trials' folders")
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)

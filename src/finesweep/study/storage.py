@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
 import sqlalchemy
@@ -14,10 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
-from finesweep.errors import ConfigError, StudyError, first_line
+from finesweep.errors import ConfigError, DatabaseGone, StudyError, first_line
 from finesweep.io.patience import Patience, patient
 from finesweep.io.redaction import redact_urls
-from finesweep.io.sqlite import create_database, has_table
+from finesweep.io.sqlite import FileInUse, create_database, has_table
 from finesweep.study.lock import SQLITE, check_storage, study_lock
 from finesweep.study.records import StudyRecord, TrialRecord
 
@@ -42,8 +43,13 @@ BUSY_S = 5  # that SQLite itself waits for a lock; it cannot be interrupted mean
 class PatientStorage(RDBStorage):
     """Optuna's storage, whose calls are repeated while the database is locked, away or restarting."""
 
+    file: FileInUse | None = None  # of SQLite
+
     def __init__(self, url: str, patience: Patience, **engine_kwargs: Any) -> None:
         self.patience, self.address = patience, url
+        if url.startswith(SQLITE):  # a deleted file is not made again, empty, by the next connection
+            path = Path(url.removeprefix(SQLITE)).resolve()
+            self.file, url = FileInUse(path), f"{SQLITE}file:{quote(str(path))}?mode=rw&uri=true"
         super().__init__(url, engine_kwargs={"pool_pre_ping": True, **engine_kwargs})
 
 
@@ -65,6 +71,21 @@ def address_of(study: Study) -> str:
     """Returns the storage's address; an empty text for a study in memory."""
     backend = backend_of(study)
     return backend.address if isinstance(backend, (PatientStorage, ReadOnlyStorage)) else ""
+
+
+def check_present(study: Study, kept: str) -> None:
+    """Raises: DatabaseGone if the study's file was deleted or replaced since this process opened it.
+
+    kept: the folders that still hold what was trained.
+    """
+    backend = backend_of(study)
+    if isinstance(backend, PatientStorage) and backend.file and backend.file.is_gone:
+        raise DatabaseGone(
+            f"hydra.sweeper.study.storage: {backend.file.path} was deleted or replaced while it was in use, "
+            "and the trials in it are lost; their runs are still in MLflow, checkpoints and result.json in "
+            f"{kept}. Put a copy of it back and start the same command again, or start another study: "
+            "hydra.sweeper.study.name=NAME"
+        )
 
 
 def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:

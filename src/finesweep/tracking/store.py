@@ -23,10 +23,10 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import ConfigError, OutputError, first_line
+from finesweep.errors import ConfigError, DatabaseGone, first_line
 from finesweep.io.patience import Patience, patient, single_attempts
 from finesweep.io.redaction import redact_urls
-from finesweep.io.sqlite import create_database, has_table
+from finesweep.io.sqlite import FileInUse, create_database, has_table
 from finesweep.tags import Tag
 from finesweep.tracking.moved import Move, adopt
 from finesweep.tracking.spool import carry
@@ -54,12 +54,27 @@ class PatientClient(MlflowClient):
         """spool: the folder of what could not be written yet."""
         self.patience, self.spool = patience, spool
         self._next_attempt = 0.0
+        self._file = FileInUse(Path(uri.removeprefix(SQLITE))) if uri.startswith(SQLITE) else None
         super().__init__(uri)
 
     @property
     def may_be_tried(self) -> bool:
         """Whether a write may be tried now: it is some time ago that one failed."""
         return time.monotonic() >= self._next_attempt
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the store's file was deleted or replaced since this process opened it."""
+        return self._file is not None and self._file.is_gone
+
+    def check_present(self, kept: str) -> None:
+        """Raises: DatabaseGone. kept: the folders that still hold what was trained."""
+        if self._file and self._file.is_gone:
+            raise DatabaseGone(
+                f"tracking.uri: {self._file.path} was deleted or replaced while it was in use, and the runs "
+                f"in it are lost; checkpoints and result.json are still in {kept}. Put a copy of it back, or "
+                "start the same command again: it makes a new one"
+            )
 
     def note_absence(self) -> None:
         self._next_attempt = time.monotonic() + RETRY_S
@@ -68,25 +83,13 @@ class PatientClient(MlflowClient):
 def open_store(config: TrackingConfig) -> PatientClient:
     """Gives a client of the tracking store. One process alone creates a SQLite file; the others wait.
 
-    Raises: ConfigError if the store cannot be opened; OutputError if its file was deleted or replaced since
-    this process opened it, which would go on writing into a file that nobody can see.
+    Raises: ConfigError if the store cannot be opened; DatabaseGone if its file was deleted or replaced since
+    this process opened it.
     """
     uri = absolute(config.uri)
     client = _client(uri, config.patience_s, Path(config.spool).resolve())
-    if uri.startswith(SQLITE) and _inode(uri) != _inodes.setdefault(uri, _inode(uri)):
-        raise OutputError(
-            f"tracking.uri: {uri.removeprefix(SQLITE)} was deleted or replaced while it was in use, and the "
-            "runs in it are lost; put a copy of it back, or start the same command again: it makes a new one"
-        )
+    client.check_present("the folders of runs and trials")
     return client
-
-
-_inodes: dict[str, int | None] = {}  # of SQLite files, when this process opened them
-
-
-def _inode(uri: str) -> int | None:
-    path = Path(uri.removeprefix(SQLITE))
-    return path.stat().st_ino if path.exists() else None
 
 
 def await_store(config: TrackingConfig) -> PatientClient:

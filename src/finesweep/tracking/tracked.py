@@ -104,7 +104,12 @@ class TrackedRun:
             self._spool.deliver(self._send)
 
     def _write(self, kind: str, **values: Any) -> None:
-        """Writes into the store, after what the spool holds; into the spool while the store is away."""
+        """Writes into the store, after what the spool holds; into the spool while the store is away.
+
+        Nothing is written into a store that was deleted: the command ends with an error that says so.
+        """
+        if self.client.is_gone:
+            return None
         if self.client.may_be_tried:
             try:
                 self.deliver()

@@ -61,7 +61,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
 
     Side effects: writes under `output_dir` and `cache_dir`, and into the MLflow store. Bad input is refused
     before the MLflow run is opened. overrides: the command-line arguments, for the record.
-    Raises: FinesweepError, TrialPruned, and whatever the training raises. `result.json` then has the status.
+    Raises: FinesweepError, TrialPruned, and whatever the training raises; `result.json` then has the status.
+    DatabaseGone, after all is done, if the store was deleted meanwhile.
     """
     check_folders(config.tracking, output_dir)
     device.prepare(config.trainer)
@@ -90,6 +91,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
         recording.log_results(record, tracked, Results(weights_sha256=weights, predictions=predictions))
         result.status = STATUSES[RunState.COMPLETE]
         _write(result, output_dir)  # before the run is closed, so that every closed run has one
+    if current_hooks.get() is None:  # a sweep looks by itself
+        tracked.client.check_present(str(output_dir))
     return result
 
 

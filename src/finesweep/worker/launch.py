@@ -73,7 +73,9 @@ class PreparedStudy:
             self._close(state, reason)
 
     def _close(self, state: RunState, reason: str | None) -> None:
-        """Raises: StoreError if a store is away; the next start then does the rest."""
+        """Raises: StoreError if a store is away, DatabaseGone; the next start then does the rest."""
+        self.queue.check_present()
+        self.parent.client.check_present("the trials' folders")
         try:
             self.recover(reason)
             works = studies.is_running(self.queue.trials())

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,7 @@ class Worker:
 
     def _next(self, queue: TrialQueue) -> OptunaTrial | None:
         while True:
+            queue.check_present()
             stop.read_from(queue.study)
             if stop.requested:
                 return None
@@ -158,7 +160,8 @@ class Worker:
         Raises: KeyboardInterrupt, after handing it back; OutputError, likewise, for a full disk; StoreError,
         likewise, for a store that stays locked or away.
         """
-        with RunningTrial(queue, trial, {Tag.PARENT_RUN_ID: self.parent_run_id} | self.tags) as running:
+        tags = {Tag.PARENT_RUN_ID: self.parent_run_id} | self.tags
+        with RunningTrial(queue, trial, tags, partial(tracking.open_store, self.tracking)) as running:
             try:
                 self._run(queue, running)
                 if not running.is_kept:
@@ -170,7 +173,7 @@ class Worker:
                     running.sign_off(Outcome(RunState.INTERRUPTED))
                 if not running.is_kept:
                     queue.tell(trial.number)
-                if not stop.requested:  # a requested stop ends the loop of `work` instead
+                if not stop.requested and not running.trouble:  # a stop ends the loop of `work` instead
                     raise
         if running.trouble:
             raise running.trouble
