@@ -36,6 +36,7 @@ class Tag:
     REPRODUCES = "finesweep.reproduces"
     VERDICT = "finesweep.verdict"
     CAUSE = "finesweep.cause"
+    RESTORED = "finesweep.restored"  # when a run was restored that somebody had deleted: seconds since 1970
     # Provenance.
     DEVICE = "finesweep.device"
     THREADS = "finesweep.threads"

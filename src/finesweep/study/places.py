@@ -5,7 +5,7 @@ from pathlib import Path
 
 from optuna.study import Study
 
-from finesweep.config.places import relocated
+from finesweep.config import places as config_places
 from finesweep.study.lock import SQLITE
 from finesweep.study.storage import address_of
 
@@ -17,7 +17,7 @@ class Places:
 
     def __init__(self, storage: str, project: Path | None = None) -> None:
         """project: the folder that the command was started in."""
-        self.project = project or Path.cwd()
+        self.project = project or config_places.project()
         is_file = storage.startswith(SQLITE)
         self.database = Path(storage.removeprefix(SQLITE)).resolve() if is_file else None
 
@@ -31,10 +31,14 @@ class Places:
         """Returns the place; an absolute one is looked for in the project first, which may have moved."""
         path = Path(recorded)
         if self.database is None:
-            return relocated(path, [self.project], LEAST) if path.is_absolute() else self.project / path
+            return (
+                config_places.relocated(path, [self.project], LEAST)
+                if path.is_absolute()
+                else self.project / path
+            )
         if not path.is_absolute():
             return Path(os.path.normpath(self.database.parent / path))
-        return relocated(path, [self.database.parent, self.database.parent.parent], LEAST)
+        return config_places.relocated(path, [self.database.parent, self.database.parent.parent], LEAST)
 
     def is_foreign(self, path: Path) -> bool:
         """Tells whether a place is in the project that this one was copied from: nothing is changed there."""

@@ -8,6 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from finesweep.config.parse import parse_config
+from finesweep.config.places import reachable
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ModelError
 from finesweep.hooks import RunState
@@ -53,7 +54,7 @@ def _finish(
         if best is None or not queue.is_over():
             return
         composed = compose(best)
-        run_config = parse_config(composed)
+        run_config = reachable(parse_config(composed))
         if queue.is_concluded(run_config.predict):
             return
         restore_deleted(tracking, [parent_run_id])
@@ -96,7 +97,7 @@ def _keep_artifacts(queue: TrialQueue, winner: FrozenTrial, tracking: TrackingCo
                 del kept[run_id]
                 continue
             TrackedRun(client, run_id).log_folder(folder, "checkpoint")
-    record.artifacts = sorted(kept)
+    record.artifacts = sorted(kept.keys() & there)
 
 
 def _submit(

@@ -23,6 +23,7 @@ from omegaconf import open_dict, read_write
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep import tracking
+from finesweep.config.places import in_project
 from finesweep.config.run import TrackingConfig
 from finesweep.config.study import SweepConfig
 from finesweep.hooks import RunState, TrialLost
@@ -91,7 +92,7 @@ class Worker:
         protect(Path(job.runtime.output_dir, job.output_subdir or "."))
         self.tags = self.placement.take(int(job.job.num))
         tracking.await_store(self.tracking)
-        with stop.listening(self.command):
+        with in_project(self.project), stop.listening(self.command):
             ended, out_of_memory = self.work()
             # Only a new process surely has the GPU's memory free.
             while out_of_memory and not self.queue().is_over():
