@@ -1,4 +1,4 @@
-"""A project that was moved or copied: places are found where they are now, and nothing is written elsewhere."""
+"""A moved or copied project: places are found where they are now, and nothing is written elsewhere."""
 
 import logging
 import shutil
@@ -47,7 +47,7 @@ def move(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     def moved(how: Callable[[Path, Path], object] = shutil.move) -> Path:
         new = project.with_name("new")
         how(project, new)
-        utils._artifact_repos_cache.clear()  # as in another process: MLflow remembers where a run's artifacts are
+        utils._artifact_repos_cache.clear()  # MLflow remembers places: as in another process
         monkeypatch.chdir(new)
         return new
 
