@@ -120,7 +120,7 @@ def _client(uri: str, patience_s: float, spool: Path) -> PatientClient:
         with single_attempts(), _environment({MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1"}):
             client.search_experiments(max_results=1)
         if uri.startswith(SQLITE):
-            adopt(Path(uri.removeprefix(SQLITE)), partial(_carry_spool, spool, client.spool))
+            _adopt(uri, spool, client)
         return client
     except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise ConfigError(
@@ -132,6 +132,10 @@ def _client(uri: str, patience_s: float, spool: Path) -> PatientClient:
 def _spool_of(uri: str, spool: Path) -> Path:
     """Returns the folder of one store; its name must not tell a password."""
     return spool / f"{zlib.crc32(redact_urls(uri).encode()):08x}"
+
+
+def _adopt(uri: str, spool: Path, client: PatientClient) -> None:
+    adopt(Path(uri.removeprefix(SQLITE)), partial(_carry_spool, spool, client.spool))
 
 
 def _carry_spool(spool: Path, new: Path, move: Move) -> None:
@@ -179,12 +183,16 @@ def _create_sqlite(path: Path) -> None:
 def experiment_id(config: TrackingConfig, name: str) -> str:
     """Finds or creates the experiment of this name; its artifacts lie under `tracking.artifacts`."""
     client = open_store(config)
+    if (uri := absolute(config.uri)).startswith(
+        SQLITE
+    ):  # somebody may use it under another path, as a container
+        client.patience.call(_adopt, uri, Path(config.spool).resolve(), client)
     if experiment := client.get_experiment_by_name(name):
         if experiment.lifecycle_stage == "deleted":  # in the UI; its name stays taken
             client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
     location = None if config.is_server else (Path(config.artifacts).resolve() / name).as_uri()
-    uri, tags = absolute(config.uri), EXPERIMENT_TAGS
+    tags = EXPERIMENT_TAGS
     if uri.startswith(SQLITE):  # a store that is found elsewhere was moved
         tags = tags | {Tag.STORE: str(Path(uri.removeprefix(SQLITE)).parent)}
     try:

@@ -206,16 +206,14 @@ class RunningTrial:
     def _write_heartbeat(self) -> None:
         try:
             self.queue.check_present()
-            self._check_runs()
-        except DatabaseGone as error:  # the training saves and ends: nothing of it would be kept
-            self._deleted = error
-            return
-        try:
             with single_attempts():  # the next heartbeat is the next attempt
                 record = TrialRecord(self.trial)
                 record.progress = self._progress
                 record.heartbeat = clock.now(self.trial.study)
                 stop.read_from(self.trial.study)
+                self._check_runs()
+        except DatabaseGone as error:  # the training saves and ends: nothing more of it would be kept
+            self._deleted = error
         except UpdateFinishedTrialError:
             self._lost = True  # ended by somebody else, who thought this worker dead
         except Exception as error:  # the storage is away for a moment
