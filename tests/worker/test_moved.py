@@ -4,6 +4,8 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -13,9 +15,12 @@ from sweeping import STORAGE, evaluate, sweep
 from finesweep.cli import main
 from finesweep.config.places import as_given, in_project, reachable, relocated
 from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.data import Splits
 from finesweep.errors import ConfigError
 from finesweep.hooks import RunHooks
 from finesweep.monitor import report
+from finesweep.reproduce.rebuild import _placed
+from finesweep.study.identity import _of_today
 from finesweep.study.places import Places
 from finesweep.study.reading import read_study
 from finesweep.study.records import TrialRecord
@@ -154,10 +159,16 @@ def test_moved_project_names_files_that_are_there(
 ) -> None:
     if recorded == "absolute":  # as finesweep recorded them before
         monkeypatch.setattr(Places, "write", lambda self, path: str(path))
+    file = Path("outputs/submission/test.tsv").resolve()
+    file.parent.mkdir(parents=True)
+    file.touch()
+    predicted = SimpleNamespace(submissions=[file], metrics={})
+    monkeypatch.setattr("finesweep.worker.finish._submit", lambda *_: predicted)
     sweep(fine, *POINT, "hydra.sweeper.study.n_trials=1", "hydra.sweeper.keep_checkpoints=1")
     new = move()
     best = report.best(read_study("quickstart", STORAGE))
     assert best.checkpoint == f"{new}/weights/trial-0000" and Path(best.checkpoint).is_dir()
+    assert best.submissions == [f"{new}/outputs/submission/test.tsv"]
 
 
 @pytest.mark.usefixtures("no_finish")
@@ -202,6 +213,36 @@ def test_moved_run_is_exported_and_one_without_its_artifacts_is_not_called_faile
     shutil.rmtree(new / "mlruns/artifacts")
     with pytest.raises(Exception, match="its provenance.json cannot be read from .*bring its artifacts back"):
         main._invoke(["export", run_id, "again"])
+
+
+def test_places_of_a_record_that_are_gone_are_those_of_the_project(tmp_path: Path) -> None:
+    for name in ("rows", "models/bert"):
+        (tmp_path / name).mkdir(parents=True)
+    recorded = {
+        "cache_dir": "/gone/mlruns/cache", "tracking": {"artifacts": "/gone/mlruns/artifacts"},
+        "data": {"path": "/gone/rows"}, "model": {"name_or_path": "/gone/models/bert"},
+    }  # fmt: skip
+    assert _placed(recorded) == {
+        "cache_dir": "mlruns/cache", "tracking": {"artifacts": "mlruns/artifacts"},
+        "data": {"path": f"{tmp_path}/rows"}, "model": {"name_or_path": f"{tmp_path}/models/bert"},
+    }  # fmt: skip
+    kept = {
+        "cache_dir": "c",
+        "tracking": {},
+        "data": {"path": "/gone/x"},
+        "model": {"name_or_path": "org/bert"},
+    }
+    assert _placed(kept) == kept | {"tracking": {"artifacts": "mlruns/artifacts"}}
+
+
+def test_model_of_a_moved_project_is_the_same_model(tmp_path: Path) -> None:
+    (tmp_path / "models/bert").mkdir(parents=True)
+    requested = {"model.name_or_path": "models/bert", "data.positive_label": None}
+    splits = cast(Splits, None)  # looked at for a positive label alone
+    stored = {"model.name_or_path": "/gone/models/bert"}
+    assert _of_today(stored, requested, splits)["model.name_or_path"] == "models/bert"
+    other = {"model.name_or_path": "/gone/models/other"}
+    assert _of_today(other, requested, splits)["model.name_or_path"] == "/gone/models/other"
 
 
 def test_a_place_is_found_by_the_longest_end_that_is_there(tmp_path: Path) -> None:
