@@ -124,7 +124,7 @@ def test_a_run_deleted_while_its_sweep_runs_ends_nothing_and_the_person_is_told(
     assert found == {"quickstart": "FINISHED"} | ({} if for_good else {"trial-0000": "FINISHED"})
     name = "trial-0000" if which == "trial" else "quickstart"
     said = f"({name}) was deleted in MLflow; it is needed, so it is restored"
-    gone = "the runs of trial 0 are not in MLflow any more"
+    gone = "the runs of trial 0 are not in MLflow's store"
     assert (gone if for_good else said) in capsys.readouterr().err
 
 

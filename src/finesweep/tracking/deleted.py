@@ -13,6 +13,7 @@ from finesweep.tags import Tag
 from finesweep.tracking.store import PatientClient, open_store
 
 log = logging.getLogger(__name__)
+SHOWN = 10  # names in one line
 
 
 def restore_deleted(config: TrackingConfig, run_ids: Iterable[str]) -> set[str]:
@@ -62,8 +63,9 @@ def changed_by_others(
         for run in restored
     ]
     if gone:
-        lines.append(f"the runs of {', '.join(gone)} are not in MLflow any more: they were deleted there; "
-                     "the trials count, and their folders are still there")  # fmt: skip
+        names = ", ".join(gone[:SHOWN]) + (f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else "")
+        lines.append(f"the runs of {names} are not in MLflow's store: they were deleted there, or another store "
+                     "has them; the trials count, and their folders stay")  # fmt: skip
     return lines
 
 
