@@ -64,8 +64,10 @@ def changed_by_others(
     ]
     if gone:
         names = ", ".join(gone[:SHOWN]) + (f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else "")
-        lines.append(f"the runs of {names} are not in MLflow's store: they were deleted there, or another store "
-                     "has them; the trials count, and their folders stay")  # fmt: skip
+        lines.append(
+            f"the runs of {names} are not in MLflow's store: they were deleted there, or another store has "
+            "them; the trials count, and their folders stay"
+        )
     return lines
 
 
