@@ -18,6 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.study.liveness import is_gone
+from finesweep.study.places import Places
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.storage import FINISHED, searching
 
@@ -68,7 +69,8 @@ class SweepAftermath:
         return len(self.finished) >= n_trials and self.conclusion is not None
 
     def of(self, trial: FrozenTrial) -> Path:
-        return self.folder / (TrialRecord(trial).folder or f"no-folder-{trial.number}")
+        places = Places(f"sqlite:///{self.folder}/mlruns/optuna.db", self.folder)
+        return places.find(TrialRecord(trial).folder or f"../no-folder-{trial.number}")
 
     @cached_property
     def runs(self) -> list[Run]:

@@ -1,4 +1,4 @@
-"""Creates SQLite files whole, opens them for reading alone, and checks whose tables a file has."""
+"""Creates SQLite files whole, opens them for reading alone, and tells whose tables a file has."""
 
 import atexit
 import shutil
@@ -24,6 +24,24 @@ def create_database(path: Path, create: Callable[[Path], object]) -> None:
         create(staging)
 
 
+class FileInUse:
+    """The file of a database that this process has opened.
+
+    Once it was deleted or replaced, connections go on writing into a file that nobody can see any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._inode = path, _inode(path)
+
+    @property
+    def is_gone(self) -> bool:
+        return _inode(self.path) != self._inode
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
+
+
 def has_table(path: Path, table: str) -> bool:
     """Tells whether the database has this table. Raises: sqlite3.Error for a file that is no database."""
     if not path.is_file():  # opening a named pipe would wait for a writer
@@ -43,11 +61,11 @@ def readable(path: Path) -> Path:
         raise sqlite3.OperationalError(f"{path} is not a regular file")
     # SQLite needs the log and its index beside a database in WAL mode: it would make them, or fail.
     if _in_wal_mode(path) and not all(path.with_name(path.name + end).exists() for end in ("-wal", "-shm")):
-        return _copied(path)
+        return copied(path)
     try:
         has_table(path, "")
     except sqlite3.OperationalError:
-        return _copied(path)
+        return copied(path)
     return path
 
 
@@ -62,7 +80,7 @@ def _in_wal_mode(path: Path) -> bool:
         return file.read(20)[18:] == WAL
 
 
-def _copied(path: Path) -> Path:
+def copied(path: Path) -> Path:
     """Copies the database and its log (`-wal`) to a folder that is removed when the process ends."""
     folder = Path(mkdtemp(prefix="finesweep-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from finesweep.io.terminal import argument
 from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, winner
+from finesweep.study.places import places_of
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 
@@ -110,7 +111,8 @@ def best(study: Study) -> Best:
         )
     # The submission belongs to the finish step's winner; a later, better trial has none yet.
     concluded = record.conclusion if record.conclusion and record.conclusion.best == first.number else None
-    submissions = concluded.submissions if concluded else []
+    places, checkpoint = places_of(study), TrialRecord(first).checkpoint
+    submissions = [str(places.find(path)) for path in concluded.submissions] if concluded else []
     confirmed = confirmed_candidates(study, config)
     return Best(
         study=study.study_name,
@@ -123,7 +125,7 @@ def best(study: Study) -> Best:
         command=command(first),
         submission=next(iter(submissions), None),
         submissions=submissions,
-        checkpoint=TrialRecord(first).checkpoint,
+        checkpoint=str(places.find(checkpoint)) if checkpoint else None,
         score=record.score,
         final_metrics=concluded.metrics if concluded else {},
         confirmed=[Confirmed(s.trial.number, s.mean, s.std, len(s.values)) for s in confirmed],

@@ -3,9 +3,11 @@
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from finesweep.config.parse import from_dict
+from finesweep.config.places import relocated
 from finesweep.config.run import RunConfig, TrackingConfig, is_own_metric
 from finesweep.errors import ConfigError, RunError, first_line
 from finesweep.machine import determinism
@@ -13,6 +15,7 @@ from finesweep.provenance.fields import Machine
 from finesweep.provenance.record import Provenance
 from finesweep.reproduce.recorded_run import RecordedRun
 
+ARTIFACTS, CACHE = TrackingConfig().artifacts, RunConfig().cache_dir
 # Instruction sets of ATen (PyTorch's kernels), lowest first.
 ATEN = ("DEFAULT", "AVX2", "AVX512")
 
@@ -34,12 +37,32 @@ def rebuild(recorded: RecordedRun, overrides: Sequence[str], tracking: TrackingC
     if recorded.folder:  # it was exported from another machine, whose places may not exist here
         pinned |= {"cache_dir": RunConfig().cache_dir, "tracking": {"artifacts": TrackingConfig().artifacts}}
     try:
-        config = from_dict(record.config, pinned, overrides=overrides)
+        config = from_dict(_placed(record.config), pinned, overrides=overrides)
     except (TypeError, AttributeError, OverflowError) as error:  # by a value that no version has written
         problem = f"a value of its recorded config, or of an override, cannot be used ({first_line(error)})"
         raise RunError(f"run {recorded.run_id}: {problem}") from error
     config.tracking.uri, config.tracking.spool = tracking.uri, tracking.spool
     return config
+
+
+def _placed(recorded: dict[str, Any]) -> dict[str, Any]:
+    """Replaces the absolute places of a record that are no longer there, because its project has moved."""
+    data, model, tracking = recorded["data"], recorded["model"], recorded["tracking"]
+    found = {
+        "cache_dir": _find(recorded.get("cache_dir", CACHE), CACHE),
+        "data": data | {"path": _find(data.get("path"), data.get("path"))},
+        "model": model | {"name_or_path": _find(model.get("name_or_path"), model.get("name_or_path"))},
+        "tracking": tracking | {"artifacts": _find(tracking.get("artifacts", ARTIFACTS), ARTIFACTS)},
+    }
+    return recorded | found
+
+
+def _find(place: str | None, otherwise: str | None) -> str | None:
+    """Returns a recorded place; one that is gone is looked for in the working folder, by its end."""
+    if place is None or not Path(place).is_absolute() or Path(place).exists():
+        return place
+    here = relocated(Path(place), [Path.cwd()], least=1)
+    return str(here) if here.exists() else otherwise
 
 
 def _check_overrides(overrides: Sequence[str]) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.config.run import TrackingConfig, metric_key
-from finesweep.errors import ModelError, RunError
+from finesweep.errors import ModelError, RunError, first_line
 from finesweep.hooks import RunState
 from finesweep.io.reading import read_object, read_text
+from finesweep.io.redaction import redact_urls
 from finesweep.provenance.conversion import load
 from finesweep.provenance.fields import Change
 from finesweep.provenance.record import FILE, Provenance, history_hash, is_result
@@ -100,8 +101,14 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
     try:
         text = tracked.read_text(FILE)
     except ModelError as error:
+        if Tag.TORCH not in tags:  # which is set once the file is there
+            raise RunError(
+                f"run {run_id}: it has no {FILE}: it failed before it trained, or is of an older finesweep"
+            ) from error
+        place = redact_urls(str(run.info.artifact_uri))
         raise RunError(
-            f"run {run_id}: it has no {FILE}: it failed before it trained, or is of an older finesweep"
+            f"run {run_id}: its {FILE} cannot be read from {place}, where the store says it is "
+            f"({first_line(error.__cause__ or error)}); bring its artifacts back there"
         ) from error
     record = Provenance.from_json(text, f"run {run_id}: {FILE}")
     state = tags.get(Tag.STATE, "")

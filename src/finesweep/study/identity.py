@@ -4,11 +4,13 @@ import json
 import socket
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any, cast
 
 from optuna.study import Study
 
 from finesweep.config.parse import to_dict
+from finesweep.config.places import relocated
 from finesweep.config.run import RunConfig
 from finesweep.data import Splits, fingerprint
 from finesweep.data.source import LABEL
@@ -105,6 +107,10 @@ def _of_today(stored: dict[str, Any], requested: dict[str, Any], splits: Splits)
     defaults["data.standardize"] = False
     missing = {key: defaults[key] for key in requested if key in defaults and key not in stored}
     known = {key: value for key, value in stored.items() if key not in PLACES}
+    model, now = known.get("model.name_or_path"), requested.get("model.name_or_path")
+    if model and now and Path(model).is_absolute() and not Path(model).exists():  # the project has moved
+        is_same = relocated(Path(model), [Path.cwd()], least=1) == Path(now).absolute()
+        known["model.name_or_path"] = now if is_same else model
     return missing | known
 
 

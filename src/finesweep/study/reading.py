@@ -4,14 +4,13 @@ import sqlite3
 from pathlib import Path
 
 import sqlalchemy
-from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from finesweep.errors import ConfigError, first_line
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import has_table, read_only_url, readable
 from finesweep.study.lock import SQLITE, check_storage
-from finesweep.study.storage import check_exists, find
+from finesweep.study.storage import ReadOnlyStorage, check_exists, find
 from finesweep.study.tables import check_tables
 
 
@@ -23,7 +22,7 @@ def read_study(name: str, storage: str) -> Study:
     check_storage(storage)
     check_exists(name, storage)
     try:
-        opened = RDBStorage(_read_only(storage), skip_table_creation=True)
+        opened = ReadOnlyStorage(_read_only(storage), storage)
         check_tables(opened, storage)
         return find(name, opened, storage)
     except (OSError, RuntimeError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:

@@ -5,7 +5,7 @@ one process would share.
 """
 
 from finesweep.tracking.abandoned import close_trial_runs, kill_abandoned_runs
-from finesweep.tracking.deleted import restore_deleted
+from finesweep.tracking.deleted import changed_by_others, restore_deleted
 from finesweep.tracking.opening import open_run, open_study_run, record_run, start_run, state_of
 from finesweep.tracking.reading import find_run, read_history
 from finesweep.tracking.store import await_store, open_reader, open_store
@@ -15,6 +15,7 @@ __all__ = [
     "STATUSES",
     "TrackedRun",
     "await_store",
+    "changed_by_others",
     "close_trial_runs",
     "deliver_spooled",
     "find_run",

@@ -77,6 +77,18 @@ class Spool:
         return FileLock(self.file.with_name("spool.lock"))
 
 
+def carry(old: Path, new: Path, place: Callable[[str], str]) -> None:
+    """Takes over the spool of a store that was moved; `place` says where a file of then is now."""
+    if not old.is_dir():
+        return
+    for file in old.glob("*.jsonl"):
+        entries = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        placed = [entry | {"path": place(entry["path"])} if "path" in entry else entry for entry in entries]
+        new.mkdir(exist_ok=True)
+        write_text(new / file.name, "".join(f"{json.dumps(entry)}\n" for entry in placed))
+        file.unlink()
+
+
 def spooled_runs(folder: Path) -> list[str]:
     """Lists the ids of the runs that have something to deliver."""
     return sorted(file.stem for file in folder.glob("*.jsonl") if file.is_file())

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from finesweep.config.parse import to_dict
+from finesweep.config.places import as_given
 from finesweep.config.run import RunConfig
 from finesweep.hooks import RunHooks, RunState, TrialPruned, current_hooks
 from finesweep.io import checkpoint
@@ -61,7 +62,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
 
     Side effects: writes under `output_dir` and `cache_dir`, and into the MLflow store. Bad input is refused
     before the MLflow run is opened. overrides: the command-line arguments, for the record.
-    Raises: FinesweepError, TrialPruned, and whatever the training raises. `result.json` then has the status.
+    Raises: FinesweepError, TrialPruned, and whatever the training raises; `result.json` then has the status.
+    DatabaseGone, after all is done, if the store was deleted meanwhile.
     """
     check_folders(config.tracking, output_dir)
     device.prepare(config.trainer)
@@ -90,6 +92,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
         recording.log_results(record, tracked, Results(weights_sha256=weights, predictions=predictions))
         result.status = STATUSES[RunState.COMPLETE]
         _write(result, output_dir)  # before the run is closed, so that every closed run has one
+    if current_hooks.get() is None:  # a sweep looks by itself
+        tracked.client.check_present(str(output_dir))
     return result
 
 
@@ -123,7 +127,7 @@ def _report(trained: Trained, tracked: TrackedRun, trial: RunHooks | None) -> No
 
 def _training_identity(config: RunConfig) -> str:
     """Hashes the config that an interrupted training and the run that resumes it must share."""
-    parts = {key: value for key, value in to_dict(config).items() if key in TRAINED_FROM}
+    parts = {key: value for key, value in to_dict(as_given(config)).items() if key in TRAINED_FROM}
     del parts["data"]["submission"]  # how predictions are written; earlier versions had no such key
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

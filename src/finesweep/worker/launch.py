@@ -1,8 +1,10 @@
 """Prepares a study before its workers start, and prints the summary after they have ended."""
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from finesweep import tracking
 from finesweep.data import Splits
 from finesweep.data.overview import show
 from finesweep.data.source import LABEL
-from finesweep.errors import StoreError, SweepFailed
+from finesweep.errors import DatabaseGone, StoreError, SweepFailed
 from finesweep.hooks import RunState
+from finesweep.io.terminal import show as show_line
 from finesweep.machine import device
 from finesweep.machine.capacity import plan_workers
 from finesweep.machine.placement import Placement
@@ -46,6 +49,7 @@ class PreparedStudy:
     parent: TrackedRun
     queue: TrialQueue
     sweep: SweepRequest
+    began: float = field(default_factory=time.time)
 
     @property
     def parent_run_id(self) -> str:
@@ -74,11 +78,13 @@ class PreparedStudy:
             self._close(state, reason)
 
     def _close(self, state: RunState, reason: str | None) -> None:
-        """Raises: StoreError if a store is away; the next start then does the rest."""
+        """Raises: StoreError if a store is away, DatabaseGone; the next start then does the rest."""
         try:
+            self.queue.check_present()
+            self.parent.client.check_present("the trials' folders")
             self.recover(reason)
             works = studies.is_running(self.queue.trials())
-        except StoreError:
+        except (StoreError, DatabaseGone):
             self.parent.close(RunState.INTERRUPTED)
             raise
         if not works:
@@ -86,6 +92,11 @@ class PreparedStudy:
                 tracking.restore_deleted(self.sweep.run.tracking, [self.parent_run_id])
             self.parent.close(state)
         deliver_spooled(self.parent.client)
+        run_ids = {
+            record.run_id: record.name for record in map(TrialRecord, self.queue.trials()) if record.run_id
+        }
+        for line in tracking.changed_by_others(self.sweep.run.tracking, self.sweep.name, run_ids, self.began):
+            show_line(line, sys.stderr)
 
     def recover(self, reason: str | None = GONE) -> int:
         return recover(self.queue, self.sweep.run.tracking, reason)
