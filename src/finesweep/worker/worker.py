@@ -34,7 +34,7 @@ from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, overrides_of
 from finesweep.tags import Tag
-from finesweep.worker.isolation import in_fresh_process
+from finesweep.worker.isolation import ending_if_orphaned, in_fresh_process
 from finesweep.worker.recovery import adopt_checkpoints, recover
 from finesweep.worker.retention import drop_losers
 from finesweep.worker.trial import RunningTrial
@@ -90,7 +90,7 @@ class Worker:
         protect(Path(job.runtime.output_dir, job.output_subdir or "."))
         self.tags = self.placement.take(int(job.job.num))
         tracking.await_store(self.tracking)
-        with stop.listening(self.command):
+        with ending_if_orphaned(self.command), stop.listening(self.command):
             ended, out_of_memory = self.work()
             # Only a new process surely has the GPU's memory free.
             while out_of_memory and not self.queue().is_over():
