@@ -144,9 +144,10 @@ class RunningTrial:
         """Returns the error of a worker whose trial ended by a fault of the machine or of a store."""
         number = self.trial.number
         if is_output_error(error):
+            remedy = "" if isinstance(error, OutputError) else "make room, and "
             return OutputError(
-                f"trial {number}: {error}. It was handed back: make room, and the same command goes on from "
-                "its last checkpoint"
+                f"trial {number}: {error}. It was handed back: {remedy}the same command goes on from its "
+                "last checkpoint"
             )
         if is_store_error(error):
             cause = str(error) if isinstance(error, StoreError) else describe(error)

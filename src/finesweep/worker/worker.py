@@ -160,6 +160,7 @@ class Worker:
                     queue.tell(trial.number)
             except TrialLost as lost:
                 log.warning("%s", lost)
+                running.trouble = None  # whoever took it over may have moved its files
             except KeyboardInterrupt:
                 if running.outcome is None:  # its run was not open yet
                     running.sign_off(Outcome(RunState.INTERRUPTED))

@@ -65,11 +65,12 @@ class Sweep:
     plan: Plan = PLAN
     storage: str | None = None
     tracking: str | None = None
+    logs: Path | None = None  # another folder for what the commands print
 
     def start(self, *more: str) -> Command:
         stores = {"hydra.sweeper.study.storage": self.storage, "tracking.uri": self.tracking}
         named = [f"{key}={address}" for key, address in stores.items() if address]
-        return Command(self.folder, *self.plan.arguments, *named, *more, cold=self.plan.cold)
+        return Command(self.folder, *self.plan.arguments, *named, *more, cold=self.plan.cold, logs=self.logs)
 
     def until_training(self, command: Command) -> None:
         command.wait(lambda: any(self.folder.glob("outputs/studies/campaign/trial-*/training/step-*")))
@@ -121,17 +122,13 @@ def undisturbed(plan: Plan) -> SweepAftermath:
 
 
 @contextmanager
-def mounted(disk: Path, options: str) -> Iterator[None]:
-    """Mounts a small tmpfs. Raises: Skipped where that is not allowed."""
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+def mounted(disk: Path, options: str, device: str, *more: str) -> Iterator[None]:
+    """Mounts a small disk. Raises: Skipped where that is not allowed."""
+    disk.mkdir(exist_ok=True)
+    mount = ["mount", *more, "-o", options, device, str(disk)]
     if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
-        raise Skipped("this user may not mount a tmpfs")
+        raise Skipped("this user may not mount a disk")
     try:
         yield
     finally:
-        subprocess.run(["umount", "-l", str(disk)], check=False)
-
-
-def remount(disk: Path, option: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{option}", str(disk)], check=True, capture_output=True)
+        subprocess.run(["umount", "-l", str(disk)], check=False, capture_output=True)

@@ -17,8 +17,8 @@ TRIALS = 200
 EARLY = 60  # trials: caches and pools are filled by then
 GROWTH_MIB = 30.0  # of 140 trials: noise of the allocator
 ARGUMENTS = (
-    "-m", "data.demo_rows=16", 'data.eval_split="validation[:32]"', "trainer.num_train_epochs=1",
-    "trainer.per_device_train_batch_size=16", "trainer.threads=1", "trainer.evals_per_epoch=1",
+    "-m", "data.demo_rows=100", 'data.eval_split="validation[:32]"', "trainer.num_train_epochs=1",
+    "trainer.per_device_train_batch_size=64", "trainer.threads=1", "trainer.evals_per_epoch=1",
     "tracking.system_metrics=false", "predict=false", "hydra/launcher=basic",
     "hydra.sweeper.study.name=campaign", "hydra.sweeper.study.sampler=random",
     f"hydra.sweeper.study.n_trials={TRIALS}",
