@@ -26,7 +26,9 @@ def test_a_run_whose_folder_is_removed_says_so_and_is_closed(
         write_manifest(folder)
 
     monkeypatch.setattr(checkpoint, "write_manifest", removing)
-    with pytest.raises(OutputError, match=f"{out}: files of this run were removed .* start the same command"):
+    with pytest.raises(
+        OutputError, match=f"{out}: files of this run were removed .* let them stay until it ends"
+    ):
         run(config(), out)
     result = json.loads((out / "result.json").read_text())
     assert result["status"] == "FAILED"

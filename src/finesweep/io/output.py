@@ -82,7 +82,7 @@ def explaining_removal(folder: Path) -> Iterator[None]:
             raise
         raise OutputError(
             f"{folder}: files of this run were removed while it was writing there; "
-            "start the same command again"
+            "let them stay until it ends"
         ) from error
 
 

@@ -84,6 +84,9 @@ class Sweep:
         owners = {TrialRecord(trial).owner for trial in running} - {None}
         return [psutil.Process(int(ProcessIdentity.parse(str(owner)).pid)) for owner in owners]
 
+    def handed_back(self) -> bool:
+        return any(trial.state is TrialState.FAIL for trial in self.read().trials)
+
     def finished(self) -> set[int]:
         return {trial.number for trial in self.read().finished}
 
