@@ -26,6 +26,7 @@ for theme in THEMES:
 def run(names: Sequence[str], folder: Path) -> dict[str, Came | str]:
     """Returns for each fault what came of it, or why it was skipped."""
     results: dict[str, Came | str] = {}
+    folder.mkdir(parents=True, exist_ok=True)
     for name in [name for name in names if name in FAULTS]:
         (own := folder / name).mkdir(parents=True)
         began = time.monotonic()

@@ -176,13 +176,9 @@ def _outcomes(tests: list[str], folder: Path) -> dict[str, bool]:
         "--dist",
         "loadgroup",
     ]
-    subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *tests],
-        cwd=ROOT / "tests",
-        stdout=(folder / "pytest.log").open("w"),
-        stderr=subprocess.STDOUT,
-        timeout=LIMIT_S,
-    )
+    with (folder / "pytest.log").open("w") as log:
+        command = [sys.executable, "-m", "pytest", *options, *tests]
+        subprocess.run(command, cwd=ROOT / "tests", stdout=log, stderr=log, timeout=LIMIT_S)
     passed: dict[str, bool] = {}
     for case in ElementTree.parse(report).iter("testcase"):
         file = case.attrib["classname"].removeprefix("tests.").replace(".", "/") + ".py"
