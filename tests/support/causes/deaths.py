@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -74,30 +75,38 @@ def one_worker_is_stopped_past_the_grace_period(folder: Path) -> Came:
 @fault()
 def a_container_is_stopped_past_the_grace_period(folder: Path) -> Came:
     """Its processes cannot be seen from outside: its lease ends, and its late results must not count."""
-    sweep = Sweep(folder)
-    arguments = [sys.executable, str(ROOT / "train.py"), *sweep.plan.arguments, "hydra/launcher=basic"]
-    log = folder / "container.log"
-    with log.open("w") as output:
-        outer = subprocess.Popen(["unshare", "--pid", "--fork", "--mount-proc", *arguments], cwd=folder,
-                                 stdout=output, stderr=output, start_new_session=True)  # fmt: skip
-    try:
-        while not any(folder.glob("outputs/studies/campaign/trial-*/training/step-*")):
-            if outer.poll() is not None:
-                raise Skipped(f"no namespace for processes here: {log.read_text()[-300:]}")
-            time.sleep(0.05)
+    sweep, log = Sweep(folder), folder / "container.log"
+    with _in_a_container(sweep, log) as container:
         before = sweep.finished()
-        os.killpg(outer.pid, signal.SIGSTOP)
+        os.killpg(container.pid, signal.SIGSTOP)
         command = sweep.start()
         command.wait(lambda: command.over, LIMIT_S + GRACE_S)
-        os.killpg(outer.pid, signal.SIGCONT)
-        code = outer.wait(LIMIT_S)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(outer.pid, signal.SIGKILL)
+        os.killpg(container.pid, signal.SIGCONT)
+        code = container.wait(LIMIT_S)
     complaint = command.complaint() if command.code else ""
     complaint += f"the container's command: {log.read_text()[-500:]}" if code else ""
     said = any("taken over" in path.read_text() for path in folder.glob("outputs/studies/campaign/*/*.log"))
     return sweep.judge(before, said, complaint=complaint)
+
+
+@contextmanager
+def _in_a_container(sweep: Sweep, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs the sweep in a PID namespace of its own, until it trains."""
+    arguments = [str(ROOT / "train.py"), *sweep.plan.arguments, "hydra/launcher=basic"]
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, *arguments]
+    with log.open("w") as output:
+        outer = subprocess.Popen(
+            command, cwd=sweep.folder, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        while not any(sweep.folder.glob("outputs/studies/campaign/trial-*/training/step-*")):
+            if outer.poll() is not None:
+                raise Skipped(f"no namespace for processes here: {log.read_text()[-300:]}")
+            time.sleep(0.05)
+        yield outer
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(outer.pid, signal.SIGKILL)
 
 
 @fault()
