@@ -30,13 +30,13 @@ from finesweep.errors import (
     first_line,
 )
 from finesweep.io.job_secrets import hide
-from finesweep.io.output import REMEDY, is_output_error, remove_refused, user
+from finesweep.io.output import DISK_ERRORS, REMEDY, is_output_error, remove_refused, user
 from finesweep.io.redaction import redact
 from finesweep.io.terminal import show
 from finesweep.machine import determinism
 
 # Errors of the machine, not of the program.
-ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS, errno.ENOSPC)
+ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, *DISK_ERRORS)
 SWEPT_NULL = re.compile(r"(choice|shuffle|sort)\((.*)\)")
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 

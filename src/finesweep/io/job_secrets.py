@@ -15,6 +15,7 @@ import yaml
 
 from finesweep.errors import ConfigError
 from finesweep.io.atomic import write_text
+from finesweep.io.job_log import complain_once
 from finesweep.io.redaction import HIDDEN, is_secret, redact, redact_urls, redact_values
 
 VARIABLE_PREFIX = "FINESWEEP_SECRET_"  # followed by the config key whose value the variable holds
@@ -122,6 +123,7 @@ def protect(folder: Path) -> None:
             write_text(path, yaml.safe_dump(clean, sort_keys=False))
     for handler in logging.getLogger().handlers:
         handler.addFilter(Redact())
+        complain_once(handler)
 
 
 def _without_env_set(content: Any) -> Any:

@@ -14,6 +14,7 @@ from finesweep.config.run import RunConfig
 from finesweep.hooks import RunHooks, RunState, TrialPruned, current_hooks
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
+from finesweep.io.output import explaining_removal
 from finesweep.machine import device
 from finesweep.provenance import Provenance
 from finesweep.provenance.fields import Results
@@ -70,7 +71,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
     inputs = load_inputs(config)
     try_out(config, inputs)
     result = RunResult(metric=config.data.metric)
-    with _written(result, output_dir), open_run(config, overrides) as tracked:
+    opened = open_run(config, overrides)
+    with _written(result, output_dir), opened as tracked, explaining_removal(output_dir):
         result.run_id = tracked.run_id
         record = recording.log_provenance(config, overrides, inputs, tracked)
         try:
@@ -146,4 +148,5 @@ def _written(result: RunResult, output_dir: Path) -> Iterator[None]:
 
 
 def _write(result: RunResult, output_dir: Path) -> None:
+    output_dir.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
     write_text(output_dir / "result.json", json.dumps(asdict(result), indent=2) + "\n")

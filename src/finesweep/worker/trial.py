@@ -151,9 +151,10 @@ class RunningTrial:
         if isinstance(error, DatabaseGone):
             return error
         if is_output_error(error):
+            remedy = "" if isinstance(error, OutputError) else "make room, and "
             return OutputError(
-                f"trial {number}: {error}. It was handed back: make room, and the same command goes on from "
-                "its last checkpoint"
+                f"trial {number}: {error}. It was handed back: {remedy}the same command goes on from its "
+                "last checkpoint"
             )
         if is_store_error(error):
             cause = str(error) if isinstance(error, StoreError) else describe(error)

@@ -36,7 +36,7 @@ from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, overrides_of
 from finesweep.tags import Tag
-from finesweep.worker.isolation import in_fresh_process
+from finesweep.worker.isolation import ending_if_orphaned, in_fresh_process
 from finesweep.worker.recovery import adopt_checkpoints, recover
 from finesweep.worker.retention import drop_losers
 from finesweep.worker.trial import RunningTrial
@@ -92,7 +92,7 @@ class Worker:
         protect(Path(job.runtime.output_dir, job.output_subdir or "."))
         self.tags = self.placement.take(int(job.job.num))
         tracking.await_store(self.tracking)
-        with in_project(self.project), stop.listening(self.command):
+        with in_project(self.project), ending_if_orphaned(self.command), stop.listening(self.command):
             ended, out_of_memory = self.work()
             # Only a new process surely has the GPU's memory free.
             while out_of_memory and not self.queue().is_over():
@@ -169,6 +169,7 @@ class Worker:
                     queue.tell(trial.number)
             except TrialLost as lost:
                 log.warning("%s", lost)
+                running.trouble = None  # whoever took it over may have moved its files
             except KeyboardInterrupt:
                 if running.outcome is None:  # its run was not open yet
                     running.sign_off(Outcome(RunState.INTERRUPTED))
