@@ -102,7 +102,10 @@ def test_a_folders_name_adds_no_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"text,label\na,x\n"), "it holds gzip; a compressed table must be named so: .gz"),
+        (
+            gzip.compress(b"text,label\na,x\n", mtime=0),
+            "it holds gzip; a compressed table must be named so: .gz",
+        ),
         (b"PK\x03\x04" + b"\0" * 9, "it holds an archive, as Excel writes it; save the sheet as CSV"),
         (b"\xd0\xcf\x11\xe0" + b"\0" * 9, "it holds an Excel sheet; save it as CSV"),
     ],
