@@ -8,10 +8,9 @@ from tempfile import TemporaryDirectory
 
 import optuna
 import pytest
-from optuna.exceptions import StorageInternalError
 from sweeping import STORAGE
 
-from finesweep.errors import ConfigError, StudyError
+from finesweep.errors import ConfigError, StoreError, StudyError
 from finesweep.study import reading
 from finesweep.study.reading import read_study
 from finesweep.study.storage import open_storage
@@ -31,7 +30,7 @@ def test_a_reader_takes_no_lock_and_writes_nothing(folder: Path) -> None:
     read = read_study("a", STORAGE)
     assert [trial.value for trial in read.trials] == [0.5]
     assert not list(folder.glob("*.lock"))
-    with pytest.raises(StorageInternalError):
+    with pytest.raises(StoreError, match="cannot be used.*readonly"):
         read.set_user_attr("a", 1)
 
 

@@ -70,11 +70,11 @@ def is_output_error(error: BaseException) -> bool:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yields the error, the error that it was raised from, and so on."""
+    """Yields the error, the error that it was raised from, and so on; `from None` ends it."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def user() -> str:

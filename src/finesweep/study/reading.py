@@ -7,15 +7,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 from urllib.parse import quote
 
-import sqlalchemy
-from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from finesweep.errors import ConfigError, first_line
+from finesweep.io.patience import Patience
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import has_table
-from finesweep.study.lock import SQLITE, check_storage
-from finesweep.study.storage import check_exists, find
+from finesweep.study.lock import SQLITE, STORE, check_storage, connect_args
+from finesweep.study.storage import BUSY_S, PATIENCE_S, UNUSABLE, PatientStorage, check_exists, find
 
 
 def read_study(name: str, storage: str) -> Study:
@@ -26,16 +25,21 @@ def read_study(name: str, storage: str) -> Study:
     check_storage(storage)
     check_exists(name, storage)
     try:
-        return find(name, RDBStorage(_read_only(storage), skip_table_creation=True), storage)
-    except (OSError, RuntimeError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        return find(name, _open(storage), storage)
+    except UNUSABLE as error:
         raise ConfigError(
             f"hydra.sweeper.study.storage: cannot read {redact_urls(storage)!r}: {first_line(error)}"
         ) from error
 
 
+def _open(storage: str) -> PatientStorage:
+    patience = Patience(PATIENCE_S, STORE)
+    if storage.startswith(SQLITE):
+        return PatientStorage(_read_only(storage), patience, {"timeout": BUSY_S}, is_read_only=True)
+    return PatientStorage(storage, patience, connect_args(storage), is_read_only=True)
+
+
 def _read_only(storage: str) -> str:
-    if not storage.startswith(SQLITE):
-        return storage
     path = Path(storage.removeprefix(SQLITE)).resolve()
     try:
         is_optunas = has_table(path, "studies")

@@ -7,17 +7,18 @@ from typing import Any
 
 import optuna
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
-from finesweep.errors import ConfigError, StudyError, first_line
+from finesweep.errors import ConfigError, StoreError, StudyError, first_line
 from finesweep.io.patience import Patience, patient
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import create_database, has_table
-from finesweep.study.lock import SQLITE, check_storage, study_lock
+from finesweep.study.lock import SQLITE, STORE, check_storage, connect_args, study_lock
 from finesweep.study.records import StudyRecord, TrialRecord
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -25,7 +26,8 @@ optuna.logging.disable_default_handler()
 optuna.logging.enable_propagation()
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-STORE = "the studies' database (hydra.sweeper.study.storage)"
+# What opening a storage raises: of the file, the driver, the server, or the versions of its tables.
+UNUSABLE = (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError, StoreError)
 PATIENCE_S = 60.0  # of a process that only looks at a study
 BUSY_S = 5  # that SQLite itself waits for a lock; it cannot be interrupted meanwhile
 
@@ -37,13 +39,27 @@ BUSY_S = 5  # that SQLite itself waits for a lock; it cannot be interrupted mean
     "set_trial_system_attr", "set_trial_intermediate_value", "get_trial_id_from_study_id_trial_number",
     # The methods that Optuna's cache, which lies above this storage, calls in place of public ones.
     "_create_new_trial", "_get_trials", "_set_trial_param", "_get_best_trial_id",
+    "server_time",
 )  # fmt: skip
 class PatientStorage(RDBStorage):
     """Optuna's storage, whose calls are repeated while the database is locked, away or restarting."""
 
-    def __init__(self, url: str, patience: Patience, **engine_kwargs: Any) -> None:
+    def __init__(
+        self, url: str, patience: Patience, connect_args: dict[str, Any], is_read_only: bool = False
+    ) -> None:
         self.patience = patience
-        super().__init__(url, engine_kwargs={"pool_pre_ping": True, **engine_kwargs})
+        engine_kwargs = {"pool_pre_ping": True, "connect_args": connect_args}
+        super().__init__(url, engine_kwargs, skip_table_creation=is_read_only)
+
+    @staticmethod
+    def is_trouble(error: Exception) -> bool:
+        """Tells whether the database is the cause; else the error is an answer, such as an unknown name."""
+        return isinstance(error, (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, OSError))
+
+    def server_time(self) -> float:
+        """Returns the seconds since 1970 by PostgreSQL's clock."""
+        with self.engine.connect() as connection:
+            return float(connection.scalar(sqlalchemy.text("SELECT extract(epoch FROM clock_timestamp())")))
 
 
 def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:
@@ -56,7 +72,7 @@ def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:
     try:
         if not url.startswith(SQLITE):
             with study_lock(url, "create"):
-                return PatientStorage(url, patience)
+                return PatientStorage(url, patience, connect_args(url))
         path = Path(url.removeprefix(SQLITE))
         path.parent.mkdir(parents=True, exist_ok=True)
         with study_lock(url, "create"):
@@ -65,8 +81,8 @@ def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:
         if not has_table(path, "studies"):  # Optuna would add its own tables to it
             raise ConfigError(f"hydra.sweeper.study.storage: {path} is a database, but not Optuna's; "
                               "legal: another file")  # fmt: skip
-        return PatientStorage(url, patience, connect_args={"timeout": BUSY_S})
-    except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
+        return PatientStorage(url, patience, {"timeout": BUSY_S})
+    except UNUSABLE as error:
         raise ConfigError(
             f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {first_line(error)}"
         ) from error

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from finesweep.io.atomic import write_text
+from finesweep.io.reading import read_object
 from finesweep.study.liveness import this_owner
 from finesweep.study.records import Outcome, TrialRecord
 
@@ -14,15 +15,16 @@ FILE = "outcome.json"
 def keep(folder: Path, outcome: Outcome) -> None:
     """Writes the outcome of a trial of this process."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / FILE, json.dumps({"owner": this_owner(), "outcome": outcome.dump()}) + "\n")
+    kept = {"owner": this_owner(), "outcome": outcome.dump()}
+    write_text(folder / FILE, json.dumps(kept) + "\n", sync=True)
 
 
 def read(record: TrialRecord) -> Outcome | None:
     """Returns what the trial's owner has kept; None if that is nothing, or cannot be read."""
     if record.folder is None:
         return None
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads((Path(record.folder) / FILE).read_text(encoding="utf-8"))
+    with suppress(ValueError, KeyError, TypeError):
+        kept = read_object(Path(record.folder) / FILE)
         if kept["owner"] == record.owner:
             return Outcome.load(kept["outcome"])
     return None
