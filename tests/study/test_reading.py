@@ -45,7 +45,11 @@ def test_a_study_on_a_read_only_mount_is_read_with_its_newest_rows(
         return has_table(path, table)
 
     monkeypatch.setattr(reading, "has_table", refused)
-    assert [trial.value for trial in read_study("a", STORAGE).trials] == [0.5]
+    read = read_study("a", STORAGE)
+    assert [trial.value for trial in read.trials] == [0.5]
+    writer = optuna.load_study(storage=open_storage(STORAGE), study_name="a")
+    writer.add_trial(optuna.trial.create_trial(value=0.6))
+    assert [trial.value for trial in read.trials] == [0.5, 0.6]  # who watches it sees it go on
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")

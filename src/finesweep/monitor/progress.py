@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from optuna.study import Study
-from sqlalchemy.exc import SQLAlchemyError
 
+from finesweep.errors import StoreError
 from finesweep.monitor.live import Watcher
 from finesweep.monitor.snapshot import Snapshot
 from finesweep.study import storage as studies
@@ -78,7 +78,7 @@ def _somebody_works(snapshot: Snapshot, name: str, storage: str) -> bool:
     try:
         with study_lock(storage, f"{name}:finish", wait=False):
             return False
-    except (Busy, SQLAlchemyError):  # the finish step; a storage that is away for a moment
+    except (Busy, StoreError):  # the finish step; a storage that is away for a moment
         return True
     except OSError:  # a reader who may not write cannot try the lock
         return False

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from urllib.parse import quote
 
+import sqlalchemy
 from optuna.study import Study
 
 from finesweep.errors import ConfigError, first_line
@@ -34,30 +35,51 @@ def read_study(name: str, storage: str) -> Study:
 
 def _open(storage: str) -> PatientStorage:
     patience = Patience(PATIENCE_S, STORE)
-    if storage.startswith(SQLITE):
-        return PatientStorage(_read_only(storage), patience, {"timeout": BUSY_S}, is_read_only=True)
-    return PatientStorage(storage, patience, connect_args(storage), is_read_only=True)
-
-
-def _read_only(storage: str) -> str:
+    if not storage.startswith(SQLITE):
+        return PatientStorage(storage, patience, is_read_only=True, connect_args=connect_args(storage))
     path = Path(storage.removeprefix(SQLITE)).resolve()
     try:
-        is_optunas = has_table(path, "studies")
+        _check_tables(path)
     except sqlite3.OperationalError:  # SQLite needs to write an index file beside a database in WAL mode
-        path = _copied(path)
-        is_optunas = has_table(path, "studies")
-    if not is_optunas:
+        copy = _Copy(path)
+        _check_tables(copy.renewed())
+        return PatientStorage(
+            storage, patience, is_read_only=True, poolclass=sqlalchemy.NullPool, creator=copy.connect
+        )
+    url = f"{SQLITE}file:{quote(str(path))}?mode=ro&uri=true"
+    return PatientStorage(url, patience, is_read_only=True, connect_args={"timeout": BUSY_S})
+
+
+def _check_tables(path: Path) -> None:
+    if not has_table(path, "studies"):
         raise ConfigError(
             f"hydra.sweeper.study.storage: {path} is a database, but not Optuna's; legal: another file"
         )
-    return f"{SQLITE}file:{quote(str(path))}?mode=ro&uri=true"
 
 
-def _copied(path: Path) -> Path:
-    """Copies the database and its log (`-wal`) to a folder that is removed when the process ends."""
-    folder = Path(mkdtemp(prefix="finesweep-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for part in (path, path.with_name(f"{path.name}-wal")):
-        if part.exists():
-            shutil.copyfile(part, folder / part.name)
-    return folder / path.name
+class _Copy:
+    """A copy of a database, which is made again whenever the database has changed.
+
+    It lies in a folder that is removed when the process ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._parts = [path, path.with_name(f"{path.name}-wal")]  # the file and its log
+        self._folder = Path(mkdtemp(prefix="finesweep-"))
+        self._seen: list[tuple[int, int]] = []
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def renewed(self) -> Path:
+        there = [part for part in self._parts if part.exists()]
+        seen = [(part.stat().st_mtime_ns, part.stat().st_size) for part in there]
+        if seen != self._seen:
+            for part in self._folder.iterdir():
+                part.unlink()
+            for part in there:
+                shutil.copyfile(part, self._folder / part.name)
+            self._seen = seen
+        return self._folder / self._parts[0].name
+
+    def connect(self) -> sqlite3.Connection:
+        uri = f"{self.renewed().as_uri()}?mode=ro"
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_S, check_same_thread=False)

@@ -45,11 +45,10 @@ class PatientStorage(RDBStorage):
     """Optuna's storage, whose calls are repeated while the database is locked, away or restarting."""
 
     def __init__(
-        self, url: str, patience: Patience, connect_args: dict[str, Any], is_read_only: bool = False
+        self, url: str, patience: Patience, is_read_only: bool = False, **engine_kwargs: Any
     ) -> None:
         self.patience = patience
-        engine_kwargs = {"pool_pre_ping": True, "connect_args": connect_args}
-        super().__init__(url, engine_kwargs, skip_table_creation=is_read_only)
+        super().__init__(url, {"pool_pre_ping": True, **engine_kwargs}, skip_table_creation=is_read_only)
 
     @staticmethod
     def is_trouble(error: Exception) -> bool:
@@ -72,7 +71,7 @@ def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:
     try:
         if not url.startswith(SQLITE):
             with study_lock(url, "create"):
-                return PatientStorage(url, patience, connect_args(url))
+                return PatientStorage(url, patience, connect_args=connect_args(url))
         path = Path(url.removeprefix(SQLITE))
         path.parent.mkdir(parents=True, exist_ok=True)
         with study_lock(url, "create"):
@@ -81,7 +80,7 @@ def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:
         if not has_table(path, "studies"):  # Optuna would add its own tables to it
             raise ConfigError(f"hydra.sweeper.study.storage: {path} is a database, but not Optuna's; "
                               "legal: another file")  # fmt: skip
-        return PatientStorage(url, patience, {"timeout": BUSY_S})
+        return PatientStorage(url, patience, connect_args={"timeout": BUSY_S})
     except UNUSABLE as error:
         raise ConfigError(
             f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {first_line(error)}"
