@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import exc
 
-from finesweep.errors import StoreAway, StoreError
+from finesweep.errors import StoreAway, StoreError, first_line
 from finesweep.io.output import causes
 
 log = logging.getLogger(__name__)
@@ -176,3 +176,8 @@ def describe(error: BaseException) -> str:
     """Returns type and first line of the error that the others were raised from."""
     *_, first = causes(error)
     return f"{type(first).__name__}: {str(first).strip().partition(chr(10))[0]}"
+
+
+def reason(error: Exception) -> str:
+    """Returns why a store could not be opened, for a message that names the store itself."""
+    return describe(error) if isinstance(error, StoreError) else first_line(error)

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import sqlalchemy
 from optuna.study import Study
 
-from finesweep.errors import ConfigError, first_line
-from finesweep.io.patience import Patience
+from finesweep.errors import ConfigError
+from finesweep.io.patience import Patience, reason
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import has_table
 from finesweep.study.lock import SQLITE, STORE, check_storage, connect_args
@@ -29,7 +29,7 @@ def read_study(name: str, storage: str) -> Study:
         return find(name, _open(storage), storage)
     except UNUSABLE as error:
         raise ConfigError(
-            f"hydra.sweeper.study.storage: cannot read {redact_urls(storage)!r}: {first_line(error)}"
+            f"hydra.sweeper.study.storage: cannot read {redact_urls(storage)!r}: {reason(error)}"
         ) from error
 
 

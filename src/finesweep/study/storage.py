@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
-from finesweep.errors import ConfigError, StoreError, StudyError, first_line
-from finesweep.io.patience import Patience, patient
+from finesweep.errors import ConfigError, StoreError, StudyError
+from finesweep.io.patience import Patience, patient, reason
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import create_database, has_table
 from finesweep.study.lock import SQLITE, STORE, check_storage, connect_args, study_lock
@@ -83,7 +83,7 @@ def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:
         return PatientStorage(url, patience, connect_args={"timeout": BUSY_S})
     except UNUSABLE as error:
         raise ConfigError(
-            f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {first_line(error)}"
+            f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {reason(error)}"
         ) from error
 
 

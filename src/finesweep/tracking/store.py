@@ -24,9 +24,9 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import ConfigError, OutputError, StoreError, first_line
+from finesweep.errors import ConfigError, OutputError, StoreError
 from finesweep.io.output import causes
-from finesweep.io.patience import Patience, patient, single_attempts
+from finesweep.io.patience import Patience, patient, reason, single_attempts
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import create_database, has_table
 from finesweep.tags import Tag
@@ -155,7 +155,7 @@ def _client(uri: str, patience_s: float, spool: Path) -> PatientClient:
         return client
     except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError, StoreError) as error:
         raise ConfigError(
-            f"tracking.uri: cannot open {redact_urls(uri)!r}: {first_line(error)}; legal: "
+            f"tracking.uri: cannot open {redact_urls(uri)!r}: {reason(error)}; legal: "
             "sqlite:///FILE in a writable folder, the http(s) address of an MLflow server, or a database"
         ) from error
 
