@@ -5,7 +5,8 @@ FinesweepError                 a person can do something about it: message only,
 ├── DataError                  a file, a line, what was expected
 ├── ModelError                 a model that cannot be found, read or used
 ├── OutputError                a folder that cannot be written, or has no room
-├── StoreError                 a store that stays locked or away for longer than the patience
+├── StoreError                 a store that stays away for longer than the patience, or cannot be used
+│   └── StoreAway              a store that did not answer one attempt; the same call may succeed later
 ├── StudyError                 a study that is unknown, or does not match the command
 ├── RunError                   a run that is unknown, or cannot be made again
 ├── SubmissionError            predictions that the benchmark's server would refuse
@@ -52,7 +53,11 @@ class DatabaseGone(OutputError):
 
 
 class StoreError(FinesweepError):
-    """A store that stays locked, away or unusable for longer than a person wants to wait."""
+    """A store that stays locked or away for longer than a person wants to wait, or that cannot be used."""
+
+
+class StoreAway(StoreError):
+    """A store that did not answer one attempt. Whoever made the call may repeat it."""
 
 
 class StudyError(FinesweepError):

@@ -29,6 +29,10 @@ class TrialLost(Exception):
     """Another process has taken the trial over, because it took this worker for dead."""
 
 
+class RunNotClosed(Exception):
+    """A run has ended and its outcome is known, but its store could not be told: a recovery must close it."""
+
+
 class RunHooks(Protocol):
     """The questions that a run asks of whoever started it, and the events that it reports."""
 

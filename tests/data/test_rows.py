@@ -268,6 +268,17 @@ def test_split_names_of_any_form(tmp_path: Path) -> None:
         load(CASES / "dash_split", eval_split="dev_matched")
 
 
+def test_class_names_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    table = pq.read_table(CASES / "classlabel_names.parquet")
+    features = json.loads(table.schema.metadata[b"huggingface"])
+    features["info"]["features"]["when"] = {"_type": "OfAFutureVersion"}
+    future = table.replace_schema_metadata({b"huggingface": json.dumps(features).encode()})
+    pq.write_table(future, tmp_path / "future.parquet")
+    assert any(
+        "class names in it, if any, are left out" in note for note in load(tmp_path / "future.parquet").notes
+    )
+
+
 def test_class_names_of_a_file_are_the_labels_in_their_order(tmp_path: Path) -> None:
     assert load(CASES / "classlabel_names.parquet").labels == ["neg", "pos"]
     label = ClassLabel(names=["low", "high", "middle"])

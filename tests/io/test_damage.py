@@ -138,7 +138,7 @@ def test_the_identity_is_on_the_disk_before_a_checkpoint_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed = []
-    monkeypatch.setattr(atomic, "_flush", flushed.append)
+    monkeypatch.setattr(atomic, "flush", flushed.append)
     checkpoint.resumable(tmp_path / "training", "the same")
     assert any(path.name.startswith(".staging-identity") for path in flushed)
     assert flushed[-1] == tmp_path / "training"  # the name, too

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from rich.console import Console
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
+from finesweep.errors import StoreAway
 from finesweep.monitor import eta, live, progress
 from finesweep.monitor.events import ending
 from finesweep.monitor.live import STOPPING, Watcher
@@ -416,3 +418,14 @@ def test_watching_without_a_terminal_prints_one_line_per_event_then_the_summary(
     assert process.returncode == 0
     assert stderr.startswith("trial 0 COMPLETE in 6") and stderr.count("\n") == 1
     assert "study s: 1 of 6 trials finished (COMPLETE 1)" in stdout
+
+
+def test_a_database_that_is_away_at_the_finish_steps_lock_ends_no_watching(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StoreAway("does not answer")
+
+    monkeypatch.setattr(progress, "is_locked", away)
+    idle = SimpleNamespace(is_starting=False, running=[], is_gone=lambda _: True)
+    assert progress._somebody_works(idle, "s", "postgresql://u@h/db")  # type: ignore[arg-type]

@@ -101,3 +101,41 @@ def test_who_lost_a_trial_cannot_tell_it_even_if_the_lock_was_lost(
         else:
             books.sign_off(trial.number, Outcome(RunState.COMPLETE, [1.0]))
     assert count_finished(other.trials()) == 0
+
+
+def test_a_heartbeat_in_the_future_counts_as_silent_from_now_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first start after a boot saw a clock that was an hour behind: now all earlier beats are ahead."""
+    books = queue(tmp_path, n_trials=1)
+    number = taken(books, str(replace(this_process(), boot="earlier")), silent=600)
+    step(monkeypatch, -3600)
+    clock.start(books.study)
+    assert recover(books) == []
+    assert books.more_may_come()  # its lease has begun to run out
+    start = clock.now(books.study)
+    monkeypatch.setattr(clock, "now", lambda study: start + GRACE_S)
+    assert recover(books) == [(number, "INTERRUPTED")]
+
+
+def test_another_boot_of_the_same_machine_is_dead_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = queue(tmp_path, n_trials=2)
+    now, before = this_process(), replace(this_process(), boot="earlier")
+    monkeypatch.setattr(clock, "machine_id", lambda: "machine")
+    for process in (before, now):
+        monkeypatch.setattr(clock, "this_process", lambda process=process: process)
+        clock.start(books.study)
+    number = taken(books, str(before))
+    taken(books, str(replace(now, boot="of another machine")))
+    assert recover(books) == [(number, "INTERRUPTED")]
+
+
+def test_a_machine_that_slept_has_spent_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    books = queue(tmp_path)
+    clock.start(books.study)
+    before, real = clock.now(books.study), time.clock_gettime
+    slept = {time.CLOCK_BOOTTIME: 3600.0}
+    monkeypatch.setattr(time, "clock_gettime", lambda which: real(which) + slept.get(which, 0.0))
+    assert clock.now(books.study) - before < 3600

@@ -9,14 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from optuna.exceptions import StorageInternalError
 from processes import SMALL, start, train
 from serving import PostgresServer, postgres_server
 from test_study import SPACE, hand_back, hold, recover, run_out
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
-from finesweep.errors import StudyError
+from finesweep.errors import StoreAway, StudyError
 from finesweep.hooks import RunState
 from finesweep.study import storage as studies
 from finesweep.study.lock import Busy, study_lock
@@ -107,7 +106,7 @@ def test_a_restart_is_survived_by_connections_and_locks_from_before(server: Post
     threading.Timer(0.5, server.start).start()
     retry = books.patience.call(books.next_trial)
     assert retry is not None
-    with pytest.raises(StorageInternalError), books.lock():
+    with pytest.raises(StoreAway), books.lock():
         server.stop()
         threading.Timer(0.5, server.start).start()
         books.trials()  # not repeated here: nobody holds this lock any more
@@ -142,7 +141,8 @@ def test_a_sweep_there_writes_no_password(storage: str, tmp_path: Path) -> None:
     canary = f"canary%2F{uuid.uuid4().hex}"
     secret = storage.replace("sweeper@", f"sweeper:{canary}@")
     small = [*SMALL, "hydra.sweeper.study.n_trials=2", "predict=false", "trainer.num_train_epochs=1"]
-    done = train("-m", *small, f"hydra.sweeper.study.storage={secret}", cwd=tmp_path)
+    own = "hydra.sweeper.study.name=secret", f"hydra.sweeper.study.storage={secret}"
+    done = train("-m", *small, *own, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 trials finished" in done.stdout
     assert canary not in done.stdout + done.stderr

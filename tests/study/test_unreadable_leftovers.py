@@ -16,6 +16,7 @@ from finesweep.study.records import Outcome
 from finesweep.tracking.spool import Spool, spooled_runs
 
 OUTCOME = Outcome(RunState.COMPLETE, values=[0.5], checkpoint="checkpoint")
+PLACES: Any = SimpleNamespace(find=Path)  # of a project that has not moved
 KEPT = {"owner": this_owner(), "outcome": OUTCOME.dump()}
 
 
@@ -27,7 +28,7 @@ def record(folder: Path) -> Any:
 @settings(max_examples=40)
 def test_any_kept_outcome_is_read_or_passed_over(tmp_path: Path, content: bytes) -> None:
     (tmp_path / unwritten.FILE).write_bytes(content)
-    found = unwritten.read(record(tmp_path))
+    found = unwritten.read(record(tmp_path), PLACES)
     assert found is None or isinstance(found, Outcome)
 
 
@@ -35,7 +36,7 @@ def test_any_kept_outcome_is_read_or_passed_over(tmp_path: Path, content: bytes)
 @settings(max_examples=40)
 def test_a_damaged_line_of_the_spool_holds_up_no_other(tmp_path: Path, content: bytes, at: str) -> None:
     spool, sent = Spool(tmp_path, "run"), []
-    spool.append("metrics", {"step": 1})
+    spool.append("metrics", {"step": 1}, "the store is away")
     good = spool.file.read_bytes()
     spool.file.write_bytes(content + b"\n" + good if at == "before" else good + content)
     spool.deliver(lambda kind, values: sent.append((kind, values)))
@@ -46,6 +47,6 @@ def test_a_damaged_line_of_the_spool_holds_up_no_other(tmp_path: Path, content: 
 def test_named_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / unwritten.FILE)
     os.mkfifo(tmp_path / "run.jsonl")
-    assert unwritten.read(record(tmp_path)) is None
+    assert unwritten.read(record(tmp_path), PLACES) is None
     assert Spool(tmp_path, "run").is_empty
     assert spooled_runs(tmp_path) == []

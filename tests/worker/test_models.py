@@ -1,12 +1,14 @@
 """Every model of a sweep is checked, and tried out on one batch, before the first trial starts."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from sweeping import evaluate, sweep
 from tiny_models import save_model
 
+from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError, ModelError
 from finesweep.worker import models
 
@@ -82,8 +84,18 @@ def test_sizes_that_no_model_can_have_are_found_at_the_start(
     assert not (own_folder / "mlruns/optuna.db").exists()
 
 
-def test_the_launching_process_tries_nothing_out_itself(own_folder: Path) -> None:
+def test_the_launching_process_tries_nothing_out_itself(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_out, noted = models._try_out, own_folder / "pid"
+
+    def note(configs: Sequence[RunConfig]) -> None:  # a function of a function is pickled as it is
+        noted.write_text(str(os.getpid()))
+        try_out(configs)
+
+    monkeypatch.setattr(models, "_try_out", note)
     save_model(own_folder / "short", "Roberta")
     with pytest.raises(ConfigError, match="model.max_length: got 33; legal: 8 to 32"):
         swept("model.name_or_path=short", "model.max_length=33")
+    assert int(noted.read_text()) != os.getpid()
     assert not (own_folder / "mlruns/optuna.db").exists()

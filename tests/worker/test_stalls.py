@@ -78,7 +78,9 @@ def test_a_store_that_is_locked_for_a_while_is_waited_for(database: str) -> None
 def test_time_spent_waiting_is_not_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     def training(config: RunConfig, trial: RunHooks) -> float:
         if is_first(trial):
-            monkeypatch.setattr(patience, "_waited_s", 1000.0)
+            assert isinstance(trial, trials.RunningTrial)
+            trial._started -= 1000  # it began so long ago, and has waited since
+            monkeypatch.setattr(patience, "_waited_s", patience._waited_s + 1000)
         return fine(config, trial)
 
     study = sweep(training, *GRID, "hydra.sweeper.study.trial_timeout_s=900")
@@ -146,11 +148,13 @@ def test_an_error_of_a_store_removes_no_checkpoint() -> None:
         folders.append(trial.folder / "training")
         (folders[-1] / "step-000013").mkdir(parents=True, exist_ok=True)
         if is_first(trial):
-            raise StorageInternalError("An exception is raised during the commit.")
+            broken = StorageInternalError("An exception is raised during the commit.")
+            raise studies.patience_of(trial.config).trouble(broken)
         assert (folders[-1] / "step-000013").is_dir()
         return fine(config, trial)
 
-    with pytest.raises(StoreError, match="trial 0: StorageInternalError.*handed back.*same command goes on"):
+    message = "trial 0: the studies' database.* cannot be used: StorageInternalError.*handed back"
+    with pytest.raises(StoreError, match=message):
         sweep(training, *GRID)
     assert (folders[0] / "step-000013").is_dir()
     study = sweep(training, *GRID)

@@ -115,13 +115,9 @@ def _message(error: Exception) -> str | None:
     if is_output_error(error):
         first = str(error).strip().partition("\n")[0]
         return f"{first}; make room on the disk, and start the same command again"
-    from finesweep.io.patience import describe, is_store_error  # imports SQLAlchemy
+    from finesweep.io.patience import store_error  # imports SQLAlchemy
 
-    if is_store_error(error):
-        return redact(
-            f"a store cannot be used: {describe(error)}; see to it, and start the same command again"
-        )
-    return None
+    return redact(f"{cause}; then start the same command again") if (cause := store_error(error)) else None
 
 
 def _is_of_hydra(error: Exception) -> bool:

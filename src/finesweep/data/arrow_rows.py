@@ -1,6 +1,5 @@
 """Reads Arrow tables: parquet and arrow files, and folders that `Dataset.save_to_disk` wrote."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, List, load_from_disk
 
 from finesweep.data.table_file import Request, TableFile, places_of
-from finesweep.errors import DataError
+from finesweep.errors import DataError, first_line
 
 SAVED_SPLIT, SAVED_SPLITS = "dataset_info.json", "dataset_dict.json"  # files of `save_to_disk`
 NO_LABEL = -1  # the id that `datasets` gives to a row without a label
@@ -52,9 +51,7 @@ def read_saved(path: Path, request: Request) -> TableFile:
 
 
 def _table(path: Path, table: pa.Table, request: Request) -> TableFile:
-    features: dict[str, Any] = {}
-    with suppress(ValueError, KeyError, TypeError, AttributeError):  # the note of another `datasets` version
-        features = dict(Features.from_arrow_schema(table.schema))
+    features, notes = _features(path, table)
     columns, class_names = {}, {}
     for name in request.columns:
         places = places_of(name, table.column_names)
@@ -66,7 +63,16 @@ def _table(path: Path, table: pa.Table, request: Request) -> TableFile:
         if isinstance(kind, ClassLabel) and kind.names:
             class_names[name] = list(kind.names)
             columns[name] = [_named(path, cell, kind.names) for cell in columns[name]]
-    return TableFile(path, table.column_names, columns, None, class_names=class_names)
+    return TableFile(path, table.column_names, columns, None, notes, class_names=class_names)
+
+
+def _features(path: Path, table: pa.Table) -> tuple[dict[str, Any], list[str]]:
+    """Returns the features by column, and a note for people if the file has some that cannot be read."""
+    try:
+        return dict(Features.from_arrow_schema(table.schema)), []
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # of another `datasets` version
+        note = f"{path}: class names in it, if any, are left out: its features are of another `datasets`"
+        return {}, [f"{note} ({type(error).__name__}: {first_line(error)})"]
 
 
 def _named(path: Path, cell: Any, names: list[str]) -> Any:

@@ -38,7 +38,7 @@ def staged(
             remove(target, ignore_errors=True)
         staging.rename(target)
         if sync:
-            _flush(target.parent)
+            flush(target.parent)
     finally:
         remove(staging, ignore_errors=True)
 
@@ -79,7 +79,7 @@ def _set_modes(staging: Path, sync: bool) -> None:
     for path in (*sorted(staging.rglob("*"), reverse=True), staging):
         path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
         if sync:
-            _flush(path)
+            flush(path)
 
 
 def _umask() -> int:
@@ -89,7 +89,8 @@ def _umask() -> int:
     return mask
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Syncs a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

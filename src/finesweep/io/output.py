@@ -103,11 +103,11 @@ def _says_missing(text: str) -> bool:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yields the error, the error that it was raised from, and so on."""
+    """Yields the error, the error that it was raised from, and so on; `from None` ends it."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def user() -> str:

@@ -1,6 +1,7 @@
 """Repeats calls to a store that is locked, away or restarting: its trouble must not become a trial's failure.
 
-Both stores go through here: Optuna's storage and MLflow's client.
+Both stores go through here: Optuna's storage and MLflow's client. All that they raise of their own trouble is
+a StoreError, so nobody has to know the exceptions of their libraries.
 """
 
 import logging
@@ -15,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import exc
 
-from finesweep.errors import StoreError
+from finesweep.errors import StoreAway, StoreError, first_line
 from finesweep.io.output import causes
 
 log = logging.getLogger(__name__)
@@ -49,21 +50,44 @@ class Patience:
         self._told = False
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls `function` until the store answers. Raises: StoreError when the patience is over."""
+        """Calls `function` until the store answers. Raises: StoreError when the patience is over.
+
+        The patience begins with the first failure: what `function` did until then may have been work.
+        """
         global _waited_s
-        began = last = time.monotonic()
+        failed_at = None
         for pause in chain(PAUSES_S, repeat(LAST_PAUSE_S)):
+            attempted_at, waited_before = time.monotonic(), _waited_s
             try:
                 result = function(*args, **kwargs)
                 break
             except Exception as error:
                 if _once.get() or not is_away(error):
                     raise
-                self._pause(error, time.monotonic() - began, pause)
-                _waited_s += time.monotonic() - last
-                last = time.monotonic()
-        self._answered(time.monotonic() - began)
+                failed_at = failed_at or time.monotonic()
+                self._pause(error, time.monotonic() - failed_at, pause)
+                # Calls that `function` made and that waited themselves are counted once.
+                _waited_s = waited_before + time.monotonic() - attempted_at
+        self._answered(0.0 if failed_at is None else time.monotonic() - failed_at)
         return result
+
+    @contextmanager
+    def naming(self, is_trouble: Callable[[Exception], bool]) -> Iterator[None]:
+        """Raises the store's trouble in the body as a StoreError, and any other error as it is."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            if not is_trouble(error):
+                raise
+            raise self.trouble(error) from error
+
+    def trouble(self, error: Exception) -> StoreError:
+        """Returns the error of a store that has not done what it was asked for."""
+        if is_away(error):
+            return StoreAway(f"{self.store} does not answer: {describe(error)}")
+        return StoreError(f"{self.store} cannot be used: {describe(error)}; see to it")
 
     def _pause(self, error: Exception, waited: float, pause: float) -> None:
         cause = describe(error)
@@ -84,7 +108,10 @@ class Patience:
 
 
 def patient(*names: str) -> Callable[[C], C]:
-    """Makes a class decorator: the named methods are called with the patience of their object."""
+    """Makes a class decorator: the named methods are called with the patience of their object.
+
+    What the object's `is_trouble` says of an error decides whether a method raises it as a StoreError.
+    """
 
     def decorate(cls: C) -> C:
         for name in names:
@@ -98,7 +125,8 @@ def _patient(method: Callable[..., T]) -> Callable[..., T]:
     @wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> T:
         patience: Patience = self.patience
-        return patience.call(method, self, *args, **kwargs)
+        with patience.naming(self.is_trouble):
+            return patience.call(method, self, *args, **kwargs)
 
     return call
 
@@ -120,7 +148,9 @@ def working_time() -> float:
 
 def is_away(error: BaseException) -> bool:
     """Tells whether a store is locked, away or restarting, so that the same call may succeed later."""
-    return not isinstance(error, StoreError) and any(map(_says_away, causes(error)))
+    if isinstance(error, StoreError):
+        return isinstance(error, StoreAway)
+    return any(map(_says_away, causes(error)))
 
 
 def _says_away(cause: BaseException) -> bool:
@@ -137,17 +167,17 @@ def _says_away(cause: BaseException) -> bool:
     return isinstance(cause, exc.TimeoutError)  # no connection of the pool became free
 
 
-def is_store_error(error: BaseException) -> bool:
-    """Tells whether an error came out of a store, and not out of the training."""
-    own = (StoreError, exc.SQLAlchemyError, sqlite3.Error)
-    libraries = {"MlflowException", "StorageInternalError"}  # by name: no import of both libraries here
-    return any(
-        isinstance(cause, own) or libraries & {base.__name__ for base in type(cause).__mro__}
-        for cause in causes(error)
-    )
+def store_error(error: BaseException) -> StoreError | None:
+    """Returns the error of a store that this error came of; None if it came out of the training."""
+    return next((cause for cause in causes(error) if isinstance(cause, StoreError)), None)
 
 
 def describe(error: BaseException) -> str:
     """Returns type and first line of the error that the others were raised from."""
     *_, first = causes(error)
     return f"{type(first).__name__}: {str(first).strip().partition(chr(10))[0]}"
+
+
+def reason(error: Exception) -> str:
+    """Returns why a store could not be opened, for a message that names the store itself."""
+    return describe(error) if isinstance(error, StoreError) else first_line(error)

@@ -57,16 +57,24 @@ def readable(path: Path) -> Path:
     Raises: sqlite3.Error for a file that is no database, OSError if it cannot be read.
     """
     path = path.resolve()
+    return copied(path) if must_be_copied(path) else path
+
+
+def must_be_copied(path: Path) -> bool:
+    """Tells whether the database could not be read where it is without writing beside it, or not at all.
+
+    Raises: sqlite3.Error for a file that is no database, OSError if it cannot be read.
+    """
     if not path.is_file():
         raise sqlite3.OperationalError(f"{path} is not a regular file")
     # SQLite needs the log and its index beside a database in WAL mode: it would make them, or fail.
     if _in_wal_mode(path) and not all(path.with_name(path.name + end).exists() for end in ("-wal", "-shm")):
-        return copied(path)
+        return True
     try:
         has_table(path, "")
     except sqlite3.OperationalError:
-        return copied(path)
-    return path
+        return True
+    return False
 
 
 def read_only_url(path: Path) -> str:
@@ -80,11 +88,36 @@ def _in_wal_mode(path: Path) -> bool:
         return file.read(20)[18:] == WAL
 
 
+class Copy:
+    """A copy of a database, which is made again whenever the database has changed.
+
+    It lies in a folder that is removed when the process ends.
+    """
+
+    def __init__(self, path: Path, busy_s: float = 5.0) -> None:
+        """busy_s: seconds for which SQLite waits for a lock."""
+        self._parts = [path, path.with_name(f"{path.name}-wal")]  # the file and its log
+        self._folder = Path(mkdtemp(prefix="finesweep-"))
+        self._busy_s = busy_s
+        self._seen: list[tuple[int, int]] = []
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def renewed(self) -> Path:
+        there = [part for part in self._parts if part.exists()]
+        seen = [(part.stat().st_mtime_ns, part.stat().st_size) for part in there]
+        if seen != self._seen:
+            for part in self._folder.iterdir():
+                part.unlink()
+            for part in there:
+                shutil.copyfile(part, self._folder / part.name)
+            self._seen = seen
+        return self._folder / self._parts[0].name
+
+    def connect(self) -> sqlite3.Connection:
+        uri = f"{self.renewed().as_uri()}?mode=ro"
+        return sqlite3.connect(uri, uri=True, timeout=self._busy_s, check_same_thread=False)
+
+
 def copied(path: Path) -> Path:
-    """Copies the database and its log (`-wal`) to a folder that is removed when the process ends."""
-    folder = Path(mkdtemp(prefix="finesweep-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for part in (path, path.with_name(f"{path.name}-wal")):
-        if part.exists():
-            shutil.copyfile(part, folder / part.name)
-    return folder / path.name
+    """Copies the database and its log to a folder that is removed when the process ends."""
+    return Copy(path).renewed()

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from optuna.study import Study
-from sqlalchemy.exc import SQLAlchemyError
 
+from finesweep.errors import StoreError
 from finesweep.monitor.live import Watcher
 from finesweep.monitor.snapshot import Snapshot
 from finesweep.study import storage as studies
@@ -77,5 +77,5 @@ def _somebody_works(snapshot: Snapshot, name: str, storage: str) -> bool:
         return True
     try:
         return is_locked(storage, f"{name}:finish")
-    except SQLAlchemyError:  # the storage is away for a moment
+    except StoreError:  # a storage that is away for a moment
         return True

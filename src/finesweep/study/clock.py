@@ -1,16 +1,15 @@
 """The clock of a study: seconds since 1970, on which all processes that work on the study agree.
 
 In PostgreSQL it is the server's clock. A SQLite file belongs to one host: there it is the time since boot,
-which nobody sets, added to the time of that boot, which the study keeps. Setting a host's clock, another
-time zone or a host whose clock is wrong changes neither.
+which nobody sets and which stands still while the machine sleeps, added to the time of that boot, which the
+study keeps. Setting a host's clock, another time zone or a host whose clock is wrong changes neither.
 """
 
 import time
 
-import sqlalchemy
 from optuna.study import Study
 
-from finesweep.machine.process import UNKNOWN, this_process
+from finesweep.machine.process import UNKNOWN, machine_id, this_process
 from finesweep.study.records import StudyRecord
 from finesweep.study.storage import PatientStorage, backend_of
 
@@ -20,20 +19,30 @@ def now(study: Study) -> float:
     backend = backend_of(study)
     if not isinstance(backend, PatientStorage) or backend.engine.dialect.name != "postgresql":
         return _local(study)
-    return backend.patience.call(_server_time, backend.engine)
-
-
-def _server_time(engine: sqlalchemy.Engine) -> float:
-    with engine.connect() as connection:
-        return float(connection.scalar(sqlalchemy.text("SELECT extract(epoch FROM clock_timestamp())")))
+    return backend.server_time()
 
 
 def start(study: Study) -> None:
-    """Keeps the time of this boot in the study, unless it is known. The caller holds the study's lock."""
+    """Keeps time and machine of this boot in the study, unless known. The caller holds the study's lock."""
     record, boot = StudyRecord(study), this_process().boot
-    boots = record.boots or {}
-    if boot != UNKNOWN and boot not in boots:
+    boots, machines = record.boots or {}, record.machines or {}
+    if boot == UNKNOWN:
+        return
+    if boot not in boots:
         record.boots = {**boots, boot: time.time() - _since_boot()}
+    if machine_id() is not None and boot not in machines:
+        record.machines = {**machines, boot: _this_machine()}
+
+
+def earlier_boots(study: Study) -> set[str]:
+    """Returns the boots of this machine before the present one: no process of theirs is alive."""
+    machines = StudyRecord(study).machines or {}
+    ours = {boot for boot, machine in machines.items() if machine == _this_machine()}
+    return ours - {this_process().boot}
+
+
+def _this_machine() -> str:
+    return f"{this_process().host} {machine_id()}"  # cloned machines can share the id
 
 
 def _local(study: Study) -> float:
@@ -42,4 +51,4 @@ def _local(study: Study) -> float:
 
 
 def _since_boot() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)  # goes on while the machine sleeps
+    return time.clock_gettime(time.CLOCK_MONOTONIC)

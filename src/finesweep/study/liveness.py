@@ -30,6 +30,6 @@ def is_running_out(owner: str | None, beat: float | None, now: float) -> bool:
     return (
         owner is not None
         and beat is not None
-        and SILENT_S < now - beat <= GRACE_S
+        and SILENT_S <= now - beat <= GRACE_S
         and ProcessIdentity.parse(owner).is_alive() is None
     )

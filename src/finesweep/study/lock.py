@@ -2,15 +2,26 @@
 
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import sqlalchemy
 from filelock import FileLock, Timeout
 
 from finesweep.errors import ConfigError
+from finesweep.io.patience import Patience
 
 SQLITE, POSTGRESQL = "sqlite:///", "postgresql"
+STORE = "the studies' database (hydra.sweeper.study.storage)"
+# A server that vanishes without a word is noticed within half a minute. The system's own limits are hours.
+# Source: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+TIMEOUTS = {
+    "connect_timeout": 10,  # s
+    "keepalives_idle": 10,  # s
+    "keepalives_interval": 5,  # s
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # ms
+}
 
 
 class Busy(Exception):
@@ -19,7 +30,10 @@ class Busy(Exception):
 
 @contextmanager
 def study_lock(storage: str, name: str, wait: bool = True) -> Iterator[None]:
-    """Holds the lock `name` of this storage. Raises: Busy if `wait` is False and it is held."""
+    """Holds the lock `name` of this storage.
+
+    Raises: Busy if `wait` is False and it is held; StoreError if a server cannot be asked.
+    """
     if storage.startswith(SQLITE):
         with _file_lock(_lock_file(storage, name), wait):
             yield
@@ -66,13 +80,29 @@ def _file_lock(path: Path, wait: bool) -> Iterator[None]:
 def _advisory_lock(storage: str, name: str, wait: bool) -> Iterator[None]:
     """Holds an advisory lock of PostgreSQL, which lives as long as its connection."""
     # Autocommit: the lock is the connection's, and a transaction open for as long would hold up others.
-    engine = sqlalchemy.create_engine(storage, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
+    engine = sqlalchemy.create_engine(
+        storage,
+        poolclass=sqlalchemy.NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args=connect_args(storage),
+    )
     key = zlib.crc32(f"finesweep:{name}".encode())
     function = sqlalchemy.func.pg_advisory_lock if wait else sqlalchemy.func.pg_try_advisory_lock
-    with engine.connect() as connection:
-        if connection.scalar(sqlalchemy.select(function(key))) is False:
+    with ExitStack() as stack:
+        with Patience(0, STORE).naming(lambda error: isinstance(error, sqlalchemy.exc.SQLAlchemyError)):
+            connection = stack.enter_context(engine.connect())
+            got = connection.scalar(sqlalchemy.select(function(key)))
+        if got is False:
             raise Busy
         yield
+
+
+def connect_args(storage: str) -> dict[str, int]:
+    """Returns libpq's limits for a server that does not answer; those that the address sets stay."""
+    url = sqlalchemy.make_url(storage)
+    if url.get_driver_name() not in ("psycopg", "psycopg2"):
+        return {}
+    return {name: limit for name, limit in TIMEOUTS.items() if name not in url.query}
 
 
 def check_storage(storage: str) -> None:

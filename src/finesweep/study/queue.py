@@ -19,12 +19,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import StudyConfig
+from finesweep.errors import StoreAway
 from finesweep.hooks import RunState, TrialLost
 from finesweep.io.patience import single_attempts
+from finesweep.machine.process import ProcessIdentity
 from finesweep.study import budget, clock, confirm, unwritten
 from finesweep.study.ending import end_trial
-from finesweep.study.liveness import is_gone, is_running_out, this_owner
-from finesweep.study.lock import SQLITE, study_lock
+from finesweep.study.liveness import SILENT_S, is_gone, is_running_out, this_owner
+from finesweep.study.lock import SQLITE, STORE, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.places import Places
 from finesweep.study.records import Outcome, StudyRecord, TrialRecord
@@ -42,6 +44,7 @@ from finesweep.study.storage import (
 )
 
 GONE = "its worker is gone"
+_held: set[tuple[str, str, int]] = set()  # storage, study and number of the trials that this process runs
 LOST = "trial {} was taken over while its worker was out of sight"
 
 
@@ -78,14 +81,30 @@ class TrialQueue:
         return self.study.get_trials(deepcopy=False)
 
     def next_trial(self) -> optuna.Trial | None:
-        """Takes the next trial and makes this process its owner; None when nothing is left to take."""
+        """Takes the next trial and makes this process its owner; None when nothing is left to take.
+
+        Raises: StoreError. A trial may then be RUNNING that nobody runs; a recovery, also by this process,
+        hands it on.
+        """
         with self.lock():
-            trials = self.trials()
-            if len(failures(trials)) >= self.config.max_failures:
-                return None
-            if budget.spent(trials, self.config, spoken_for=True):
-                return self._next_confirmation(trials)
-            return self._next_suggestion(trials)
+            if trial := self._next():
+                _held.add(self._key(trial.number))
+            return trial
+
+    def _next(self) -> optuna.Trial | None:
+        trials = self.trials()
+        if len(failures(trials)) >= self.config.max_failures:
+            return None
+        if budget.spent(trials, self.config, spoken_for=True):
+            return self._next_confirmation(trials)
+        return self._next_suggestion(trials)
+
+    def _key(self, number: int) -> tuple[str, str, int]:
+        return self.config.storage, self.name, number
+
+    def let_go(self, number: int) -> None:
+        """Tells that this process no longer runs a trial. If it is RUNNING still, a recovery ends it."""
+        _held.discard(self._key(number))
 
     def _next_suggestion(self, trials: Sequence[FrozenTrial]) -> optuna.Trial:
         waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
@@ -104,8 +123,16 @@ class TrialQueue:
         return trial
 
     def _take(self, trial: FrozenTrial) -> optuna.Trial:
-        """Starts a waiting retry, as Optuna's `ask` would start the first waiting trial."""
-        self.study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
+        """Starts a waiting retry, as Optuna's `ask` would start the first waiting trial.
+
+        Raises: StoreAway if another worker has taken it: the study's lock was lost, so all is read again.
+        """
+        try:
+            is_mine = self.study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
+        except UpdateFinishedTrialError:
+            is_mine = False
+        if not is_mine:
+            raise StoreAway(f"{STORE} lost the study's lock: another worker took trial {trial.number}")
         self.study._thread_local.cached_all_trials = None
         return optuna.Trial(self.study, trial._trial_id)
 
@@ -206,8 +233,9 @@ class TrialQueue:
                 signed = record.outcome or unwritten.read(record, self.places)
                 outcome = signed or Outcome(RunState.INTERRUPTED)
                 close_run(trial.number, outcome.state)
-                # A trial without an owner had not begun: it cannot be what its worker died of.
-                death = None if signed or record.owner is None else reason
+                # A trial that had not begun cannot be what its worker died of.
+                begun = record.owner not in (None, this_owner())
+                death = reason if begun and not signed else None
                 ended += self.patience.call(self._end_claimed, trial.number, outcome, death)
         except BaseException:
             with suppress(Exception), single_attempts():
@@ -215,16 +243,45 @@ class TrialQueue:
             raise
         return ended
 
+    def _is_lost(self, trial: FrozenTrial, now: float, earlier_boots: set[str]) -> bool:
+        if trial.state is not TrialState.RUNNING:
+            return False
+        record = TrialRecord(trial)
+        process, beat = record.owner, record.heartbeat
+        if record.recoverer not in (None, this_owner()):
+            process, beat = record.recoverer, record.recovered_since  # it may have died meanwhile
+        elif record.owner == this_owner():  # taken by an attempt whose answer was lost, or left
+            return self._key(trial.number) not in _held
+        if process is not None and ProcessIdentity.parse(process).boot in earlier_boots:
+            return True
+        return is_gone(process, beat, now)
+
     def _claim(self) -> list[FrozenTrial]:
         """Makes this process the one that recovers the lost trials; their owners can no longer end them."""
         with self.lock():
-            now = clock.now(self.study)
-            lost = [trial for trial in self.trials() if _is_lost(trial, now)]
+            now, earlier_boots = clock.now(self.study), clock.earlier_boots(self.study)
+            lost = [trial for trial in self.trials() if self._is_lost(trial, now, earlier_boots)]
             for trial in lost:
                 record = TrialRecord.writable(self.study, trial)
                 record.recovered_since = now
                 record.recoverer = this_owner()
+            self._correct_future(now)
             return lost
+
+    def _correct_future(self, now: float) -> None:
+        """Has owners and recoverers count as silent from now on whose last sign is in the future.
+
+        A clock was wrong when they wrote it. Those that are alive will write another one.
+        """
+        silent, future = now - SILENT_S, now + SILENT_S
+        for trial in self.trials():
+            if trial.state is not TrialState.RUNNING:
+                continue
+            record = TrialRecord(trial)
+            if (record.heartbeat or now) > future:
+                TrialRecord.writable(self.study, trial).heartbeat = silent
+            if (record.recovered_since or now) > future:
+                TrialRecord.writable(self.study, trial).recovered_since = silent
 
     def _end_claimed(self, number: int, outcome: Outcome, reason: str | None) -> bool:
         """Ends a trial that this process has claimed; returns False if somebody else has ended it since."""
@@ -266,12 +323,3 @@ def _trained_as_drawn(record: TrialRecord) -> bool:
 
 def _running(trials: Sequence[FrozenTrial]) -> list[TrialRecord]:
     return [TrialRecord(trial) for trial in trials if trial.state is TrialState.RUNNING]
-
-
-def _is_lost(trial: FrozenTrial, now: float) -> bool:
-    if trial.state is not TrialState.RUNNING:
-        return False
-    record = TrialRecord(trial)
-    if record.recoverer not in (None, this_owner()):
-        return is_gone(record.recoverer, record.recovered_since, now)  # its recoverer died meanwhile
-    return is_gone(record.owner, record.heartbeat, now)

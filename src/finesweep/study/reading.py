@@ -1,16 +1,16 @@
 """Opens a study for reading alone: without a lock, and without any right to write."""
 
-import sqlite3
 from pathlib import Path
 
 import sqlalchemy
 from optuna.study import Study
 
-from finesweep.errors import ConfigError, first_line
+from finesweep.errors import ConfigError
+from finesweep.io.patience import Patience, reason
 from finesweep.io.redaction import redact_urls
-from finesweep.io.sqlite import has_table, read_only_url, readable
-from finesweep.study.lock import SQLITE, check_storage
-from finesweep.study.storage import ReadOnlyStorage, check_exists, find
+from finesweep.io.sqlite import Copy, has_table, must_be_copied, read_only_url
+from finesweep.study.lock import SQLITE, STORE, check_storage, connect_args
+from finesweep.study.storage import BUSY_S, PATIENCE_S, UNUSABLE, PatientStorage, check_exists, find
 from finesweep.study.tables import check_tables
 
 
@@ -22,22 +22,35 @@ def read_study(name: str, storage: str) -> Study:
     check_storage(storage)
     check_exists(name, storage)
     try:
-        opened = ReadOnlyStorage(_read_only(storage), storage)
+        opened = _open(storage)
         check_tables(opened, storage)
         return find(name, opened, storage)
-    except (OSError, RuntimeError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+    except UNUSABLE as error:
         raise ConfigError(
-            f"hydra.sweeper.study.storage: cannot read {redact_urls(storage)!r}: {first_line(error)}"
+            f"hydra.sweeper.study.storage: cannot read {redact_urls(storage)!r}: {reason(error)}"
         ) from error
 
 
-def _read_only(storage: str) -> str:
+def _open(storage: str) -> PatientStorage:
+    patience = Patience(PATIENCE_S, STORE)
     if not storage.startswith(SQLITE):
-        return storage
-    path = readable(Path(storage.removeprefix(SQLITE)))
+        return PatientStorage(storage, patience, is_read_only=True, connect_args=connect_args(storage))
+    path = Path(storage.removeprefix(SQLITE)).resolve()
+    if must_be_copied(path):
+        copy = Copy(path, BUSY_S)
+        _check_owner(copy.renewed(), storage)
+        return PatientStorage(
+            storage, patience, is_read_only=True, poolclass=sqlalchemy.NullPool, creator=copy.connect
+        )
+    _check_owner(path, storage)
+    return PatientStorage(
+        read_only_url(path), patience, storage, is_read_only=True, connect_args={"timeout": BUSY_S}
+    )
+
+
+def _check_owner(path: Path, storage: str) -> None:
     if not has_table(path, "studies"):
         raise ConfigError(
             f"hydra.sweeper.study.storage: {storage.removeprefix(SQLITE)} is a database, but not Optuna's; "
             "legal: another file"
         )
-    return read_only_url(path)

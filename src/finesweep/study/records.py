@@ -155,6 +155,7 @@ class StudyRecord(Record):
     score = Attribute[str]("score")  # the metric as a person reads it: f1 of 'fraud'
     conclusion = Attribute[Conclusion]("conclusion", Conclusion.load, Conclusion.dump)
     boots = Attribute[dict[str, float]]("boots")  # of hosts: id -> seconds since 1970; see `study.clock`
+    machines = Attribute[dict[str, str]]("machines")  # of the same hosts: id of the boot -> host and machine
     history = Attribute[list[dict[str, Any]]]("history")  # of commands: when, where, budgets, sampler, ...
     artifacts = Attribute[list[str]]("artifacts")  # ids of the runs that keep a checkpoint as an artifact
     stopped_commands = Attribute[list[str]]("stop")  # whose workers shall save and end

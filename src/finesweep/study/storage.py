@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import optuna
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
@@ -15,11 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
-from finesweep.errors import ConfigError, DatabaseGone, StudyError, first_line
-from finesweep.io.patience import Patience, patient
+from finesweep.errors import ConfigError, DatabaseGone, StoreError, StudyError
+from finesweep.io.patience import Patience, patient, reason
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import FileInUse, create_database, has_table
-from finesweep.study.lock import SQLITE, check_storage, study_lock
+from finesweep.study.lock import SQLITE, STORE, check_storage, connect_args, study_lock
 from finesweep.study.records import StudyRecord, TrialRecord
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -27,7 +28,8 @@ optuna.logging.disable_default_handler()
 optuna.logging.enable_propagation()
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-STORE = "the studies' database (hydra.sweeper.study.storage)"
+# What opening a storage raises: of the file, the driver, the server, or the versions of its tables.
+UNUSABLE = (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError, StoreError)
 PATIENCE_S = 60.0  # of a process that only looks at a study
 BUSY_S = 5  # that SQLite itself waits for a lock; it cannot be interrupted meanwhile
 
@@ -39,26 +41,38 @@ BUSY_S = 5  # that SQLite itself waits for a lock; it cannot be interrupted mean
     "set_trial_system_attr", "set_trial_intermediate_value", "get_trial_id_from_study_id_trial_number",
     # The methods that Optuna's cache, which lies above this storage, calls in place of public ones.
     "_create_new_trial", "_get_trials", "_set_trial_param", "_get_best_trial_id",
+    "server_time",
 )  # fmt: skip
 class PatientStorage(RDBStorage):
     """Optuna's storage, whose calls are repeated while the database is locked, away or restarting."""
 
     file: FileInUse | None = None  # of SQLite
 
-    def __init__(self, url: str, patience: Patience, **engine_kwargs: Any) -> None:
-        self.patience, self.address = patience, url
-        if url.startswith(SQLITE):  # a deleted file is not made again, empty, by the next connection
+    def __init__(
+        self,
+        url: str,
+        patience: Patience,
+        address: str = "",
+        is_read_only: bool = False,
+        **engine_kwargs: Any,
+    ) -> None:
+        """address: what a person calls the storage, if not by `url`."""
+        self.patience, self.address = patience, address or url
+        if url.startswith(SQLITE) and not is_read_only:
+            # A deleted file is not made again, empty, by the next connection.
             path = Path(url.removeprefix(SQLITE)).resolve()
             self.file, url = FileInUse(path), f"{SQLITE}file:{quote(str(path))}?mode=rw&uri=true"
-        super().__init__(url, engine_kwargs={"pool_pre_ping": True, **engine_kwargs})
+        super().__init__(url, {"pool_pre_ping": True, **engine_kwargs}, skip_table_creation=is_read_only)
 
+    @staticmethod
+    def is_trouble(error: Exception) -> bool:
+        """Tells whether the database is the cause; else the error is an answer, such as an unknown name."""
+        return isinstance(error, (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, OSError))
 
-class ReadOnlyStorage(RDBStorage):
-    """Optuna's storage, opened by a URL that lets nobody write; `address` is what a person calls it."""
-
-    def __init__(self, url: str, address: str) -> None:
-        self.address = address
-        super().__init__(url, skip_table_creation=True)
+    def server_time(self) -> float:
+        """Returns the seconds since 1970 by PostgreSQL's clock."""
+        with self.engine.connect() as connection:
+            return float(connection.scalar(sqlalchemy.text("SELECT extract(epoch FROM clock_timestamp())")))
 
 
 def backend_of(study: Study) -> BaseStorage:
@@ -70,7 +84,7 @@ def backend_of(study: Study) -> BaseStorage:
 def address_of(study: Study) -> str:
     """Returns the storage's address; an empty text for a study in memory."""
     backend = backend_of(study)
-    return backend.address if isinstance(backend, (PatientStorage, ReadOnlyStorage)) else ""
+    return backend.address if isinstance(backend, PatientStorage) else ""
 
 
 def check_present(study: Study, kept: str) -> None:
@@ -98,7 +112,7 @@ def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:
     try:
         if not url.startswith(SQLITE):
             with study_lock(url, "create"):
-                return PatientStorage(url, patience)
+                return PatientStorage(url, patience, connect_args=connect_args(url))
         path = Path(url.removeprefix(SQLITE))
         path.parent.mkdir(parents=True, exist_ok=True)
         with study_lock(url, "create"):
@@ -108,9 +122,9 @@ def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:
             raise ConfigError(f"hydra.sweeper.study.storage: {path} is a database, but not Optuna's; "
                               "legal: another file")  # fmt: skip
         return PatientStorage(url, patience, connect_args={"timeout": BUSY_S})
-    except (OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
+    except UNUSABLE as error:
         raise ConfigError(
-            f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {first_line(error)}"
+            f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {reason(error)}"
         ) from error
 
 

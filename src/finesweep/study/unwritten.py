@@ -16,14 +16,15 @@ FILE = "outcome.json"
 def keep(folder: Path, outcome: Outcome) -> None:
     """Writes the outcome of a trial of this process."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / FILE, json.dumps({"owner": this_owner(), "outcome": outcome.dump()}) + "\n")
+    kept = {"owner": this_owner(), "outcome": outcome.dump()}
+    write_text(folder / FILE, json.dumps(kept) + "\n", sync=True)
 
 
 def read(record: TrialRecord, places: Places) -> Outcome | None:
     """Returns what the trial's owner has kept; None if that is nothing, or cannot be read."""
     if record.folder is None:
         return None
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+    with suppress(ValueError, KeyError, TypeError):
         kept = read_object(places.find(record.folder) / FILE)
         if kept["owner"] == record.owner:
             return Outcome.load(kept["outcome"])

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from finesweep.config.run import TrackingConfig
 from finesweep.tags import Tag
-from finesweep.tracking.store import PatientClient, open_store
+from finesweep.tracking.store import PatientClient, await_store, open_store
 
 log = logging.getLogger(__name__)
 SHOWN = 10  # names in one line
@@ -20,20 +20,23 @@ def restore_deleted(config: TrackingConfig, run_ids: Iterable[str]) -> set[str]:
     """Restores the runs that were deleted in the UI, and logs a warning for each. Returns those that exist.
 
     A run that `mlflow gc` removed for good, or that another store has, stays away; a warning says so.
+    Raises: StoreError: a store that is away has not lost the run.
     """
-    client = open_store(config)
-    return {run_id for run_id in run_ids if restore(client, run_id) in (Found.THERE, Found.RESTORED)}
+    client = await_store(config)
+    return {run_id for run_id in run_ids if restore(client, run_id) is not Found.GONE}
 
 
 class Found(Enum):
     THERE = auto()
     RESTORED = auto()  # it had been deleted, and can be written again
     GONE = auto()
-    UNKNOWN = auto()  # the store did not say
 
 
 def restore(client: PatientClient, run_id: str) -> Found:
-    """Restores a run if it was deleted; a warning says so, or that it is gone."""
+    """Restores a run if it was deleted; a warning says so, or that it is gone.
+
+    Raises: StoreError: a store that is away has not lost the run.
+    """
     try:
         run = client.get_run(run_id)
         if run.info.lifecycle_stage != "deleted":
@@ -41,9 +44,11 @@ def restore(client: PatientClient, run_id: str) -> Found:
         client.restore_run(run_id)
         client.set_tag(run_id, Tag.RESTORED, f"{time.time():.0f}")
     except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         cause = str(error).partition("\n")[0]
         log.warning("run %s is not in the store any more, and nothing is added to it (%s)", run_id, cause)
-        return Found.GONE if error.error_code == "RESOURCE_DOES_NOT_EXIST" else Found.UNKNOWN
+        return Found.GONE
     log.warning("run %s (%s) was deleted; it is needed, so it is restored", run_id, run.info.run_name)
     return Found.RESTORED
 

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any
 
@@ -15,6 +15,7 @@ from finesweep.config.parse import flat, to_yaml
 from finesweep.config.places import as_given
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.hooks import RunHooks, RunState, TrialLost, TrialPruned, current_hooks
+from finesweep.io.patience import single_attempts
 from finesweep.io.redaction import redact_urls
 from finesweep.machine.process import machine_id, this_process
 from finesweep.tags import Kind, Tag
@@ -39,11 +40,11 @@ def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun
     tags = {Tag.KIND: Kind.RUN} if hooks is None else {Tag.KIND: Kind.TRIAL} | hooks.tags
     kill_abandoned_runs(config.tracking)
     tracked = start_run(config.tracking, config.data.name, name, tags)
-    monitor = None
+    monitor = ExitStack()
     try:
         if hooks:
             hooks.started(tracked.run_id)
-        monitor = _system_monitor(config, tracked)
+        _watch_system(config, tracked, monitor)
         tracked.log_params(_params(config, overrides))
         tracked.log_text(redact_urls(to_yaml(as_given(config))), "config.yaml")
         yield tracked
@@ -58,8 +59,7 @@ def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun
         if tags[Tag.KIND] != Kind.TRIAL:
             deliver_spooled(tracked.client)
     finally:
-        if monitor:
-            monitor.finish()
+        monitor.close()
 
 
 def state_of(error: BaseException) -> RunState:
@@ -73,7 +73,8 @@ def _end(tracked: TrackedRun, hooks: RunHooks | None, state: RunState, error: Ba
     """Tells the hooks first: if this process dies right after, the study knows how to close the run."""
     if hooks:
         state = hooks.ending(state, error)
-    tracked.end(state, f"{type(error).__name__}: {error}" if state is RunState.FAIL else None)
+    end = tracked.end_signed_off if hooks else tracked.end
+    end(state, f"{type(error).__name__}: {error}" if state is RunState.FAIL else None)
 
 
 def start_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str, str]) -> TrackedRun:
@@ -88,8 +89,9 @@ def start_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str
 
     def create() -> Run:
         # A server may have made the run of an attempt that it did not answer any more.
-        made = _same_run(client, experiment, name, tags) if next(attempts) else None
-        return made or client.create_run(experiment, run_name=name, tags=more | tags)
+        with single_attempts():
+            made = _same_run(client, experiment, name, tags) if next(attempts) else None
+            return made or client.create_run(experiment, run_name=name, tags=more | tags)
 
     return TrackedRun(client, client.patience.call(create).info.run_id)
 
@@ -115,14 +117,11 @@ def _params(config: RunConfig, overrides: Sequence[str]) -> dict[str, str]:
     return {"data": config.data.name} | chosen
 
 
-def _system_monitor(config: RunConfig, tracked: TrackedRun) -> Any:
-    if not config.tracking.system_metrics:
-        return None
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+def _watch_system(config: RunConfig, tracked: TrackedRun, monitor: ExitStack) -> None:
+    if config.tracking.system_metrics:
+        from finesweep.tracking.system_metrics import system_metrics  # heavy, and often off
 
-    monitor = SystemMetricsMonitor(tracked.run_id, tracking_uri=absolute(config.tracking.uri))
-    monitor.start()
-    return monitor
+        monitor.enter_context(system_metrics(tracked.run_id, absolute(config.tracking.uri)))
 
 
 def record_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str, str]) -> TrackedRun:

@@ -14,17 +14,19 @@ from pathlib import Path
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no word to anybody about a person's runs
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # which belongs to --json
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # `Patience` repeats calls, and says so
+# `Patience` repeats calls, and says so. A request that MLflow repeated by itself could make two runs.
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 
 from filelock import FileLock
-from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import ConfigError, DatabaseGone, first_line
-from finesweep.io.patience import Patience, patient, single_attempts
+from finesweep.errors import ConfigError, DatabaseGone, StoreError
+from finesweep.io.output import causes
+from finesweep.io.patience import Patience, patient, reason, single_attempts
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import FileInUse, copied, create_database, has_table, read_only_url, readable
 from finesweep.tags import Tag
@@ -39,12 +41,19 @@ EXPERIMENT_TAGS = {Tag.EXPERIMENT_KIND: "custom_model_development"}  # the UI's 
 SQLITE = "sqlite:///"
 STORE = "MLflow's store (tracking.uri)"
 RETRY_S = 30.0  # between two attempts to write into a store that is away, so that a training goes on
+# Answers of MLflow to a request that is wrong, and stays wrong. Any other error is trouble of the store.
+REFUSALS = {
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+}
 QUICK_S = 5  # that a server may take to answer a small write, before the write goes into the spool
 
 
 @patient(
     "search_experiments", "get_experiment_by_name", "restore_experiment", "create_experiment", "search_runs",
-    "get_run", "update_run", "get_metric_history", "download_artifacts", "list_artifacts",
+    "create_run", "get_run", "update_run", "restore_run", "get_metric_history",
     "log_batch", "log_text", "log_artifact", "log_artifacts", "set_terminated",
 )  # fmt: skip
 class PatientClient(MlflowClient):
@@ -78,6 +87,33 @@ class PatientClient(MlflowClient):
 
     def note_absence(self) -> None:
         self._next_attempt = time.monotonic() + RETRY_S
+
+    def note_presence(self) -> None:
+        self._next_attempt = 0.0
+
+    def answers(self) -> bool:
+        """Tells whether the store answers a question just now."""
+        try:
+            with single_attempts(), quick_answers():
+                self.search_experiments(max_results=1)
+            return True
+        except (StoreError, MlflowException):
+            return False
+
+    @staticmethod
+    def is_trouble(error: Exception) -> bool:
+        """Tells whether the store, its server or its artifacts are the cause, and not the request.
+
+        Each kind of artifact store has errors of its own; they are none of Python's for a wrong call.
+        """
+        if isinstance(error, MlflowException):
+            return error.error_code not in REFUSALS
+        return isinstance(error, OSError) or not isinstance(error, (TypeError, ValueError, LookupError))
+
+
+def is_internal_error(error: BaseException) -> bool:
+    """Tells whether a server answered with its status 500: it is there, and fails at this very request."""
+    return any("too many 500 error responses" in str(cause) for cause in causes(error))
 
 
 def open_store(config: TrackingConfig) -> PatientClient:
@@ -149,7 +185,7 @@ def _check_owner(path: Path, uri: str) -> None:
 
 def _connected(uri: str, patience_s: float, spool: Path) -> PatientClient:
     client = PatientClient(uri, Patience(patience_s, STORE), _spool_of(uri, spool))
-    with single_attempts(), _environment({MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1"}):
+    with single_attempts():
         client.search_experiments(max_results=1)
     return client
 
@@ -158,9 +194,9 @@ def _connected(uri: str, patience_s: float, spool: Path) -> PatientClient:
 def _clear_errors(uri: str) -> Iterator[None]:
     try:
         yield
-    except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError) as error:
+    except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError, StoreError) as error:
         raise ConfigError(
-            f"tracking.uri: cannot open {redact_urls(uri)!r}: {first_line(error)}; legal: "
+            f"tracking.uri: cannot open {redact_urls(uri)!r}: {reason(error)}; legal: "
             "sqlite:///FILE in a writable folder, the http(s) address of an MLflow server, or a database"
         ) from error
 
@@ -183,29 +219,17 @@ def _carry_spool(spool: Path, new: Path, move: Move) -> None:
 @contextmanager
 def quick_answers() -> Iterator[None]:
     """Lets requests to a server fail within seconds in the body: for small writes, which a spool takes."""
-    quick = {MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "0", MLFLOW_HTTP_REQUEST_TIMEOUT.name: str(QUICK_S)}
-    with _environment(quick):
-        yield
-
-
-_changes = threading.RLock()
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Sets environment variables, which MLflow reads at each request, while the body runs.
-
-    One thread at a time: two that overlap would restore each other's values.
-    """
-    with _changes:
-        before = {name: os.environ.get(name) for name in values}
-        os.environ.update(values)
+    with _changes:  # two threads that overlap would restore each other's values
+        before = os.environ.get(name := MLFLOW_HTTP_REQUEST_TIMEOUT.name)
+        os.environ[name] = str(QUICK_S)
         try:
             yield
         finally:
-            for name, value in before.items():
-                os.environ.pop(name, None)
-                os.environ.update({} if value is None else {name: value})
+            del os.environ[name]
+            os.environ.update({} if before is None else {name: before})
+
+
+_changes = threading.RLock()
 
 
 def _create_sqlite(path: Path) -> None:

@@ -1,27 +1,29 @@
 """One MLflow run that is open."""
 
+import logging
 import math
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from finesweep.errors import ModelError
-from finesweep.hooks import RunState
-from finesweep.io.patience import is_away, single_attempts
+from finesweep.errors import ModelError, StoreError
+from finesweep.hooks import RunNotClosed, RunState
+from finesweep.io.patience import describe, single_attempts
 from finesweep.io.reading import Unreadable, read_text
 from finesweep.io.redaction import redact
 from finesweep.tags import Tag
 from finesweep.tracking.deleted import Found, restore
-from finesweep.tracking.spool import Spool, spooled_runs
-from finesweep.tracking.store import PatientClient, quick_answers
+from finesweep.tracking.spool import Spool, Undeliverable, spooled_runs
+from finesweep.tracking.store import PatientClient, is_internal_error, quick_answers
+from finesweep.tracking.writes import UPLOADS, WRITES
 
+log = logging.getLogger(__name__)
 RUNNING = "RUNNING"  # MLflow's status of an open run
 # The status of a closed MLflow run, by how the run ended.
 STATUSES = {
@@ -30,14 +32,15 @@ STATUSES = {
     RunState.INTERRUPTED: "KILLED",
     RunState.FAIL: "FAILED",
 }
+TRIES = 3  # of a write that the server answers with an error of its own, while it answers others
 MAX_PARAM = 6000  # characters; MLflow cuts longer values without a word
 
 
 class TrackedRun:
     """One MLflow run that is open.
 
-    Writes never wait for the store: while it is locked or away they go into the run's spool, so that a
-    training goes on. Reads wait.
+    Writes never wait for the store: while it is locked, away or broken they go into the run's spool, so that
+    a training goes on. Reads wait. A run that a person has deleted is restored.
     """
 
     def __init__(self, client: PatientClient, run_id: str) -> None:
@@ -45,6 +48,7 @@ class TrackedRun:
         self.history: dict[tuple[str, int], float] = {}  # what was logged through this object
         self._spool = Spool(client.spool, run_id)
         self._is_gone = False  # the run, from its store
+        self._internal_errors = 0  # in a row, for the first write in the spool
 
     def log_metrics(self, metrics: dict[str, float], step: int, epoch: float | None = None) -> None:
         """Logs metrics, without values that are not finite: MLflow would store an infinity as 1.8e308."""
@@ -71,8 +75,11 @@ class TrackedRun:
     def download(self, artifact_path: str, folder: Path) -> Path:
         """Raises: ModelError if the run has no such artifact."""
         folder.mkdir(parents=True, exist_ok=True)
+        download = MlflowClient.download_artifacts
         try:
-            return Path(self.client.download_artifacts(self.run_id, artifact_path, str(folder)))
+            return Path(
+                self.client.patience.call(download, self.client, self.run_id, artifact_path, str(folder))
+            )
         except (MlflowException, OSError) as error:
             raise ModelError(f"run {self.run_id}: no artifact {artifact_path!r}: {error}") from error
 
@@ -86,9 +93,11 @@ class TrackedRun:
 
     def delete_artifacts(self, artifact_path: str) -> None:
         """Deletes artifacts where the store can; a store that cannot keeps them."""
-        with suppress(NotImplementedError, OSError, MlflowException):
-            root = self.client.get_run(self.run_id).info.artifact_uri
+        root = self.client.get_run(self.run_id).info.artifact_uri
+        try:
             get_artifact_repository(root).delete_artifacts(artifact_path)
+        except Exception as error:  # each kind of artifact store has its own
+            log.warning("run %s: %s stays among its artifacts: %s", self.run_id, artifact_path, error)
 
     def end(self, state: RunState, error: str | None = None) -> None:
         """Tags the run of a training with its state and its error, and closes it."""
@@ -98,98 +107,95 @@ class TrackedRun:
     def close(self, state: RunState) -> None:
         self._write("close", status=STATUSES[state], time=_now())
 
-    def deliver(self) -> None:
-        """Writes what the spool holds into the store. Raises: what says that the store is still away."""
+    def end_signed_off(self, state: RunState, error: str | None = None) -> None:
+        """Ends the run of a trial that is signed off. Raises: RunNotClosed; a recovery then does it."""
+        try:
+            self.end(state, error)
+        except Exception as problem:
+            raise RunNotClosed(f"run {self.run_id} is {state}, and could not be closed") from problem
+
+    def deliver(self, wait: bool = True) -> None:
+        """Writes what the spool holds into the store. Raises: StoreError, of one attempt.
+
+        wait: for another process that is delivering.
+        """
         if self._spool.is_empty:
             return
         with single_attempts():
-            self._spool.deliver(self._send)
+            self._spool.deliver(self._send_spooled, wait)
 
     def _write(self, kind: str, **values: Any) -> None:
-        """Writes into the store, after what the spool holds; into the spool while the store is away.
+        """Writes into the store, after what the spool holds; into the spool while the store is no use.
 
         Nothing is written into a store that was deleted: the command ends with an error that says so.
         """
         if self.client.is_gone or self._is_gone:
-            return None
+            return
+        why = "the store did not answer before"
         if self.client.may_be_tried:
             try:
-                self.deliver()
+                self.deliver(wait=False)
                 with single_attempts():
                     return self._send(kind, values)
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except StoreError as error:
                 self.client.note_absence()
-        self._spool.append(kind, values)
+                why = describe(error)
+        self._spool.append(kind, values, why)
 
     def _send(self, kind: str, values: dict[str, Any]) -> None:
         """Writes into the store. A run that was deleted is restored; one that is gone stays away."""
         try:
             self._send_once(kind, values)
-        except MlflowException as error:
-            if is_away(error):
-                raise
-            found = restore(self.client, self.run_id)
-            self._is_gone = found is Found.GONE
-            if found in (Found.THERE, Found.UNKNOWN):
+        except MlflowException:
+            found = self._find()
+            if found is Found.THERE:
                 raise
             if found is Found.RESTORED:
                 self._send_once(kind, values)
 
+    def _find(self) -> Found:
+        """Looks whether the run was deleted, which would be why the store refuses its writes."""
+        try:
+            with single_attempts(), quick_answers():
+                found = restore(self.client, self.run_id)
+        except (StoreError, MlflowException):  # the store does not say
+            return Found.THERE
+        self._is_gone = found is Found.GONE
+        return found
+
     def _send_once(self, kind: str, values: dict[str, Any]) -> None:
-        if kind in UPLOADS:
-            return WRITES[kind](self.client, self.run_id, **values)
-        with quick_answers():
-            return WRITES[kind](self.client, self.run_id, **values)
+        with ExitStack() as stack:
+            stack.enter_context(self.client.patience.naming(self.client.is_trouble))
+            if kind not in UPLOADS:
+                stack.enter_context(quick_answers())
+            WRITES[kind](self.client, self.run_id, **values)
+
+    def _send_spooled(self, kind: str, values: dict[str, Any]) -> None:
+        """Raises: Undeliverable for what no later attempt can deliver; StoreError for anything else."""
+        if kind in UPLOADS and not Path(str(values.get("path"))).exists():
+            raise Undeliverable(f"{values.get('path')} is not there any more")
+        try:
+            self._send(kind, values)
+            self._internal_errors = 0
+        except StoreError as error:
+            self._internal_errors += is_internal_error(error)
+            if self._internal_errors < TRIES or not self.client.answers():
+                raise
+            self._internal_errors = 0
+            raise Undeliverable(describe(error)) from error
+        except Exception as error:
+            raise Undeliverable(describe(error)) from error
 
 
 def deliver_spooled(client: PatientClient) -> None:
     """Delivers the spools of all runs of this store; waits for it. Raises: StoreError."""
     for run_id in spooled_runs(client.spool):
-        client.patience.call(TrackedRun(client, run_id).deliver)
+        try:
+            client.patience.call(TrackedRun(client, run_id).deliver)
+        except StoreError as error:
+            raise StoreError(f"{error} (the writes of run {run_id} are kept in {client.spool})") from error
+        client.note_presence()
 
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def _log_metrics(client: PatientClient, run_id: str, metrics: dict[str, float], step: int, time: int) -> None:
-    client.log_batch(run_id, metrics=[Metric(key, value, time, step) for key, value in metrics.items()])
-
-
-def _log_params(client: PatientClient, run_id: str, params: dict[str, str]) -> None:
-    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-
-
-def _set_tags(client: PatientClient, run_id: str, tags: dict[str, str]) -> None:
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-
-
-def _log_text(client: PatientClient, run_id: str, text: str, artifact_file: str) -> None:
-    client.log_text(run_id, text, artifact_file)
-
-
-def _log_file(client: PatientClient, run_id: str, path: str, artifact_path: str | None) -> None:
-    client.log_artifact(run_id, path, artifact_path)
-
-
-def _log_folder(client: PatientClient, run_id: str, path: str, artifact_path: str) -> None:
-    client.log_artifacts(run_id, path, artifact_path)
-
-
-def _close(client: PatientClient, run_id: str, status: str, time: int) -> None:
-    client.set_terminated(run_id, status, time)
-
-
-# How to send each kind of write; the keywords of the function are the fields of an entry in the spool.
-WRITES: dict[str, Callable[..., None]] = {
-    "metrics": _log_metrics,
-    "params": _log_params,
-    "tags": _set_tags,
-    "text": _log_text,
-    "file": _log_file,
-    "folder": _log_folder,
-    "close": _close,
-}
-UPLOADS = ("file", "folder")  # which may be large, and take their time

@@ -15,7 +15,7 @@ from finesweep.config.study import StudyConfig
 from finesweep.errors import DatabaseGone, FinesweepError, OutputError, StoreError
 from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, current_hooks
 from finesweep.io.output import causes, is_output_error
-from finesweep.io.patience import describe, is_store_error, single_attempts, working_time
+from finesweep.io.patience import describe, single_attempts, store_error, working_time
 from finesweep.io.redaction import redact
 from finesweep.study import clock, unwritten
 from finesweep.study.liveness import BEAT_EVERY_S
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 # Trials differ in epochs and batch size, so they are compared at equal shares of their own training, where
 # their schedules stand at the same place: in steps of so many per cent, interpolated between the evaluations.
 GRID = 5
+LAST_BEAT_S = 10.0  # that the end of a trial waits for a heartbeat on its way
 
 
 class _OwnRecord(TrialRecord):
@@ -56,7 +57,7 @@ class RunningTrial:
         self.out_of_memory = False
         self.trouble: FinesweepError | None = None  # of a disk or of a store, which ends the worker
         self.folder: Path | None = None  # of its outputs
-        self.is_kept = False  # the outcome is in the folder, because the storage could not take it
+        self.is_left = False  # to a recovery, which knows the outcome: one of the stores could not take it
         self._check_runs = check_runs
         self._deleted: DatabaseGone | None = None
         self._pruner = make_pruner(self.config)
@@ -156,8 +157,7 @@ class RunningTrial:
                 f"trial {number}: {error}. It was handed back: {remedy}the same command goes on from its "
                 "last checkpoint"
             )
-        if is_store_error(error):
-            cause = str(error) if isinstance(error, StoreError) else describe(error)
+        if cause := store_error(error):
             return StoreError(
                 f"trial {number}: {cause}. It was handed back: once the store answers again, the same "
                 "command goes on from its last checkpoint"
@@ -182,7 +182,7 @@ class RunningTrial:
             if self.folder is None:
                 raise
             unwritten.keep(self.folder, outcome)
-            self.is_kept = True
+            self.is_left = True
             self.trouble = StoreError(
                 f"trial {self.trial.number}: {error}. That it is {outcome.state} is kept in its folder, "
                 f"{self.folder}: once the store answers again, the same command goes on from there"
@@ -198,7 +198,8 @@ class RunningTrial:
     def __exit__(self, *_: object) -> None:
         current_hooks.reset(self._token)
         self._over.set()
-        self._thread.join()
+        self._thread.join(LAST_BEAT_S)  # a store that hangs in the last heartbeat keeps nobody
+        self.queue.let_go(self.trial.number)
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_EVERY_S):

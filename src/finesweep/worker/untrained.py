@@ -25,7 +25,7 @@ def reuse(queue: TrialQueue, running: RunningTrial, config: TrackingConfig, expe
     if outcome.values:
         tracked.log_metrics({"best_value": outcome.values[0]}, step=0)
     running.sign_off(outcome)
-    tracked.end(outcome.state)
+    tracked.end_signed_off(outcome.state)
 
 
 def record_failure(running: RunningTrial, error: Exception, config: TrackingConfig, experiment: str) -> None:
@@ -42,7 +42,7 @@ def record_failure(running: RunningTrial, error: Exception, config: TrackingConf
     if running.record.run_id is not None:
         raise error
     tracked = _open(running, config, experiment)
-    tracked.end(running.ending(RunState.FAIL, error), f"{type(error).__name__}: {error}")
+    tracked.end_signed_off(running.ending(RunState.FAIL, error), f"{type(error).__name__}: {error}")
 
 
 def _open(running: RunningTrial, config: TrackingConfig, experiment: str) -> tracking.TrackedRun:

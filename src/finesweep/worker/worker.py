@@ -26,9 +26,9 @@ from finesweep import tracking
 from finesweep.config.places import in_project
 from finesweep.config.run import TrackingConfig
 from finesweep.config.study import SweepConfig
-from finesweep.hooks import RunState, TrialLost
+from finesweep.hooks import RunNotClosed, RunState, TrialLost
 from finesweep.io.job_secrets import by_reference, dereferenced, protect
-from finesweep.io.patience import is_store_error
+from finesweep.io.patience import store_error
 from finesweep.io.redaction import redact_urls
 from finesweep.machine.placement import Placement
 from finesweep.study.queue import TrialQueue
@@ -151,13 +151,18 @@ class Worker:
             time.sleep(POLL_S)
 
     def _take(self, queue: TrialQueue) -> OptunaTrial | None:
-        """Recovers lost trials, among them what an earlier attempt left half made; then takes the next."""
+        """Recovers lost trials, among them what an earlier attempt left half made; then takes the next.
+
+        Raises: StoreError, which names the store: MLflow's is waited for by its own patience.
+        """
+        tracking.await_store(self.tracking)
         recover(queue, self.tracking)
         return queue.next_trial()
 
     def run_trial(self, queue: TrialQueue, trial: OptunaTrial) -> bool:
         """Runs a trial and tells the study how it ended. Returns whether a GPU's memory ran out.
 
+        A run that could not be closed leaves its trial to the next recovery.
         Raises: KeyboardInterrupt, after handing it back; OutputError, likewise, for a full disk; StoreError,
         likewise, for a store that stays locked or away.
         """
@@ -165,7 +170,7 @@ class Worker:
         with RunningTrial(queue, trial, tags, partial(tracking.open_store, self.tracking)) as running:
             try:
                 self._run(queue, running)
-                if not running.is_kept:
+                if not running.is_left:
                     queue.tell(trial.number)
             except TrialLost as lost:
                 log.warning("%s", lost)
@@ -173,7 +178,7 @@ class Worker:
             except KeyboardInterrupt:
                 if running.outcome is None:  # its run was not open yet
                     running.sign_off(Outcome(RunState.INTERRUPTED))
-                if not running.is_kept:
+                if not running.is_left:
                     queue.tell(trial.number)
                 if not stop.requested and not running.trouble:  # a stop ends the loop of `work` instead
                     raise
@@ -197,6 +202,8 @@ class Worker:
             error = problem
         if isinstance(error, TrialLost):
             raise error
+        if isinstance(error, RunNotClosed):  # told now, the two stores would contradict each other
+            running.is_left = True
         if running.outcome is None:
             cause = error or RuntimeError("the run ended without a result")
             self._end_unopened(running, cause)
@@ -206,11 +213,11 @@ class Worker:
     def _end_unopened(self, running: RunningTrial, error: Exception) -> None:
         """Ends a trial whose run was never open: as failed, or as interrupted if a store is the cause."""
         try:
-            if is_store_error(error):
+            if store_error(error):
                 raise error
             record_failure(running, error, self.tracking, self.experiment)
         except Exception as problem:
-            if running.outcome is not None or not is_store_error(problem):
+            if running.outcome is not None or not store_error(problem):
                 raise
             running.hand_back(problem)
 
@@ -261,6 +268,8 @@ class Worker:
         """Logs a failed trial's log as an artifact; removes checkpoints that nobody will resume."""
         record, state = running.record, running.outcome.state if running.outcome else RunState.FAIL
         folder = running.folder
+        if running.is_left:
+            log.error("trial %d: left to the next recovery", running.trial.number, exc_info=error)
         if folder and state is not RunState.INTERRUPTED:
             shutil.rmtree(folder / "training", ignore_errors=True)
         if folder and state is RunState.FAIL:
