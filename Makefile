@@ -41,7 +41,7 @@ bench: $(STAMP)  ## run each benchmarks/bench_*.py in turn
 campaign: $(STAMP)  ## kill a sweep 40 times, and prove that nothing is lost: 15 minutes
 	$(PY) tests/support/campaign.py $(ARGS)
 
-faults: $(STAMP)  ## cause each fault of tests/support/faults.py, and count what was lost, silent or wrong
+faults: $(STAMP)  ## cause each fault of tests/support/causes, and count what was lost, silent or wrong
 	$(PY) tests/support/faults.py $(ARGS)
 
 clean:  ## remove .venv, caches and build products; mlruns/ and outputs/ stay, they hold your studies

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from finesweep.cli.entry import exit_on_error, guarded
 from finesweep.config.parse import parse_config, register_schema
-from finesweep.config.places import absolute_places
+from finesweep.config.places import in_project, reachable
 from finesweep.io.job_secrets import protect
 from finesweep.training import preflight
 
@@ -25,10 +25,8 @@ register_schema()
 def main(cfg: DictConfig) -> object:
     job = HydraConfig.get()
     protect(Path(job.runtime.output_dir, job.output_subdir or "."))
-    with exit_on_error(job):
-        config = parse_config(cfg)
-        if job.job.chdir:
-            config = absolute_places(config, Path(job.runtime.cwd))
+    with exit_on_error(job), in_project(Path(job.runtime.cwd)):
+        config = reachable(parse_config(cfg))
         preflight.check(config)  # before torch is imported: what cannot work answers at once
         from finesweep.training.run import run
 

@@ -47,6 +47,10 @@ class OutputError(FinesweepError):
     """An output folder that cannot hold what the run will write."""
 
 
+class DatabaseGone(OutputError):
+    """A database file that was deleted or replaced while it was in use."""
+
+
 class StoreError(FinesweepError):
     """A store that stays locked, away or unusable for longer than a person wants to wait."""
 

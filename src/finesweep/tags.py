@@ -36,6 +36,7 @@ class Tag:
     REPRODUCES = "finesweep.reproduces"
     VERDICT = "finesweep.verdict"
     CAUSE = "finesweep.cause"
+    RESTORED = "finesweep.restored"  # when a run was restored that somebody had deleted: seconds since 1970
     # Provenance.
     DEVICE = "finesweep.device"
     THREADS = "finesweep.threads"
@@ -50,6 +51,7 @@ class Tag:
     GIT_COMMIT = "mlflow.source.git.commit"
     NOTE = "mlflow.note.content"
     EXPERIMENT_KIND = "mlflow.experimentKind"  # of an experiment
+    STORE = "finesweep.store"  # of an experiment: the folder of the store's SQLite file
 
 
 OWN_PREFIX = "finesweep."

@@ -1,10 +1,13 @@
 """The command line itself: help and usage errors come at once, in one form."""
 
+import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from serving import free_port
 
 from finesweep.cli import main
 from finesweep.cli.reproduce import reproduce
@@ -64,6 +67,16 @@ def test_a_taken_port_is_refused() -> None:
     open_store(TrackingConfig())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for wrong, reason in ((port, "already in use"), ("99999", "1 to 65535")):
+        for wrong, reason in ((port, "already in use"), ("99999", "1 to 65535"), ("0", "1 to 65535")):
             with pytest.raises(ConfigError, match=f"--port: got {wrong}.*{reason}"):
                 main._invoke(["ui", "--port", wrong])
+
+
+def test_the_address_of_the_store_is_no_argument_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = TrackingConfig(f"sqlite:///{Path.cwd()}/mlflow.db")
+    open_store(store)
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, arguments: started.append(arguments))
+    main._invoke(["ui", "--port", str(free_port()), "--tracking-uri", store.uri])
+    assert started and "mlflow.db" not in " ".join(started[0])
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == store.uri

@@ -127,7 +127,12 @@ def garble_checksums(entry: Path) -> None:
     (entry / "checksums.json").write_text("{")
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, garble_checksums])
+def put_a_named_pipe(entry: Path) -> None:
+    (entry / "encoded.arrow").unlink()
+    os.mkfifo(entry / "encoded.arrow")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, garble_checksums, put_a_named_pipe])
 def test_damaged_entry_is_built_again(tmp_path: Path, damage: object) -> None:
     first = encode(rows(), tokenizer(), ["q", "s"], 16, tmp_path).to_dict()
     damage(entries(tmp_path)[0])  # type: ignore[operator]

@@ -64,14 +64,14 @@ def published(study: Study, conclusion: Conclusion | None = None) -> Parent:
     return parent
 
 
-def test_the_parent_run_gets_pictures_and_the_best_trial() -> None:
+def test_the_parent_run_gets_pictures_and_the_best_trial(tmp_path: Path) -> None:
     study = made(MIN_TRIALS + 2)
     parent = published(study, Conclusion([1, 0], 0, True, ["a.tsv", "b.tsv"], {"final_accuracy": 0.9}))
     assert set(parent.files) == {f"plots/{name}" for name in SINGLE}
     assert all(content.startswith(PNG) for content in parent.files.values())
     best = json.loads(parent.texts["best.json"])
     assert best["trial"] == study.best_trial.number and best["value"] == study.best_value
-    assert best["submission"] == "a.tsv" and best["final_metrics"] == {"final_accuracy": 0.9}
+    assert best["submission"] == str(tmp_path / "a.tsv") and best["final_metrics"] == {"final_accuracy": 0.9}
     assert "pareto.json" not in parent.texts
 
 

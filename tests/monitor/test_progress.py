@@ -31,6 +31,7 @@ from finesweep.monitor.snapshot import take_snapshot
 from finesweep.monitor.table import clock, live_table
 from finesweep.study import storage as studies
 from finesweep.study.liveness import this_owner
+from finesweep.study.lock import study_lock
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.signals import stop
 
@@ -298,7 +299,7 @@ def test_following_waits_for_workers_that_start_and_for_the_finish_step(
         lambda: None,
         lambda: lock.__exit__(None, None, None),
     ]
-    lock = progress.study_lock(storage, "s:finish")
+    lock = study_lock(storage, "s:finish")
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:

@@ -101,3 +101,19 @@ def test_what_is_no_file_is_not_waited_for(exported: Path, name: str, make: Call
     make(exported / name)
     with pytest.raises(RunError, match=f"no folder that `finesweep export` made .*{name}: is not a regular"):
         load_recorded_run(str(exported), TrackingConfig())
+
+
+def test_a_records_readme_holds_no_command_of_the_records_own(exported: Path) -> None:
+    record, run = json.loads(json.dumps(RECORD)), json.loads(json.dumps(RUN))
+    record["code"]["commit"] = "main; touch pwned"
+    record["machine"]["cpu"] = record["packages"]["torch"] = "a`\n\n```bash\ntouch pwned\n```"
+    record["config"]["data"]["path"] = "$(touch pwned)"
+    run["name"] = run["tags"]["finesweep.study"] = "x`\n```bash\ntouch pwned"
+    (exported / "provenance.json").write_text(json.dumps(record))
+    (exported / "run.json").write_text(json.dumps(run))
+    text = readme(load_recorded_run(str(exported), TrackingConfig()), [])
+    (commands,) = [part.partition("```")[0] for part in text.split("```bash")[1:]]
+    assert "git checkout COMMIT  #" in commands
+    assert [line for line in commands.splitlines() if "touch" in line] == [
+        "finesweep reproduce DIR 'data.path=$(touch pwned)'"
+    ]

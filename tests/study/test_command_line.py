@@ -1,6 +1,8 @@
 """Values on their way from the command line to a trial: what is given is what each trial gets."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -9,16 +11,18 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from processes import ROOT
 
+from finesweep.cli.entry import explain
 from finesweep.config.parse import parse_config, register_schema, type_of
 from finesweep.config.run import OptimizerConfig, RunConfig
 from finesweep.config.study import StudyConfig, SweepConfig
 from finesweep.errors import ConfigError
 from finesweep.study.samplers import make_sampler
 from finesweep.study.space import Space, grid, named
-from hydra_plugins.finesweep._arguments import split
+from hydra_plugins.finesweep._arguments import split, stand_ins
 from hydra_plugins.finesweep._dimensions import Dimensions
 
 
@@ -114,6 +118,23 @@ def test_an_override_around_a_searched_key_must_come_before_it(command: CommandL
         command.read(sizes, size)
 
 
+def test_what_has_no_value_but_in_the_search_may_be_searched(own_folder: Path) -> None:
+    shutil.copytree(ROOT / "conf", own_folder / "conf")
+    shutil.copytree(ROOT / "sweeps", own_folder / "sweeps")
+    main = own_folder / "conf" / "config.yaml"
+    main.write_text(main.read_text().replace("optimizer: adamw", "optimizer: ???"))
+    register_schema()
+    with initialize_config_dir(str(own_folder / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        parser = OverridesParser.create(config_loader=loader)
+        arguments = ["optimizer=sgd,adamw", "seed=1,2"]
+        master = loader.load_configuration("config", arguments, run_mode=RunMode.MULTIRUN)
+        searched = parser.parse_overrides(arguments)
+        assert stand_ins(parser, {}, searched, master) == ["optimizer=sgd"]
+        assert stand_ins(parser, {"optimizer": "adamw,sgd"}, [], master) == ["optimizer=adamw"]
+        assert loader.load_sweep_config(master, ["optimizer=sgd"]).optimizer.name.value == "sgd"
+
+
 def test_the_type_of_a_key_comes_from_the_schema() -> None:
     keys = (
         "trainer.threads",
@@ -168,3 +189,29 @@ def test_a_dictionary_of_the_sweep_is_given_whole() -> None:
         assert plain["params"]["optimizer.weight_decay"] == "interval(0, 1)"
         with pytest.raises(HydraException, match="stud"):
             compose("config", ["hydra.sweeper.stud.seed=1"], return_hydra_config=True)
+
+
+OBJECTIVES = "hydra.sweeper.study.objectives"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [f"{OBJECTIVES}={{accuracy: maximize, train_runtime: minimize}}"],
+        [f"{OBJECTIVES}={{accuracy:maximize,train_runtime:minimize}}"],
+        [f"{OBJECTIVES}={{accuracy: 'maximize', train_runtime: \"minimize\"}}"],
+        [f"++{OBJECTIVES}={{accuracy: maximize, train_runtime: minimize}}"],
+        [f"{OBJECTIVES}.accuracy=maximize", f"+{OBJECTIVES}.train_runtime=minimize"],
+    ],
+)
+def test_objectives_are_given_in_each_form_a_person_would_try(command: CommandLine, given: list[str]) -> None:
+    study = compose("config", given, return_hydra_config=True).hydra.sweeper.study
+    plain = OmegaConf.to_container(study.objectives, enum_to_str=True)
+    assert plain == {"accuracy": "maximize", "train_runtime": "minimize"}
+
+
+@pytest.mark.parametrize("value", ["{'accuracy': maximize}", "'{accuracy: maximize}'", "{accuracy:"])
+def test_a_dictionary_that_is_quoted_wrongly_is_told_how(command: CommandLine, value: str) -> None:
+    with pytest.raises(HydraException) as refused:
+        compose("config", [f"{OBJECTIVES}={value}"], return_hydra_config=True)
+    assert f"'{OBJECTIVES}={{name: value, name: value}}'" in explain(refused.value)

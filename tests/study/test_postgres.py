@@ -1,22 +1,17 @@
 """The study's books in PostgreSQL, for more than one host: a real server, on loopback."""
 
 import multiprocessing
-import os
-import pwd
-import shutil
-import subprocess
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from optuna.exceptions import StorageInternalError
 from processes import SMALL, start, train
-from serving import free_port
+from serving import PostgresServer, postgres_server
 from test_study import SPACE, hand_back, hold, recover, run_out
 
 from finesweep.config.run import Direction
@@ -33,65 +28,16 @@ pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they 
 FORK = multiprocessing.get_context("fork")
 
 
-def program(name: str) -> str | None:
-    """On the PATH, or where Debian puts it."""
-    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return shutil.which(name) or (str(debian[-1]) if debian else None)
-
-
-@dataclass
-class Server:
-    """A PostgreSQL server that a test may stop and start again."""
-
-    folder: Path
-    port: int
-    user: dict[str, str]
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://sweeper@127.0.0.1:{self.port}/postgres"
-
-    def initialize(self) -> None:
-        self._run(str(program("initdb")), "-D", f"{self.folder}/data", "-U", "sweeper", "-A", "trust")
-
-    def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        self._control("-w", "-l", f"{self.folder}/log", "-o", options, "start")
-
-    def stop(self) -> None:
-        self._control("-m", "fast", "stop")
-
-    def _control(self, *arguments: str) -> None:
-        self._run(str(program("pg_ctl")), "-D", f"{self.folder}/data", *arguments)
-
-    def _run(self, *command: str) -> None:
-        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=60, **self.user)  # type: ignore[call-overload]
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if program("initdb") is None or program("pg_ctl") is None:
+def server() -> Iterator[PostgresServer]:
+    if not PostgresServer.is_installed():
         pytest.skip("no PostgreSQL server on this machine")
-    folder = Path("/tmp") / f"finesweep-postgres-{os.getpid()}"  # short: a socket's path holds 107 characters
-    folder.mkdir(mode=0o700)
-    user = {}
-    if os.geteuid() == 0:  # the server refuses to run as root
-        name = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
-        shutil.chown(folder, name)
-        user = {"user": name}
-    server = Server(folder, free_port(), user)
-    try:
-        server.initialize()
-        server.start()
-        yield server
-    finally:
-        with suppress(subprocess.CalledProcessError):
-            server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres_server() as running:
+        yield running
 
 
 @pytest.fixture
-def storage(server: Server) -> str:
+def storage(server: PostgresServer) -> str:
     return server.url
 
 
@@ -150,7 +96,7 @@ def test_its_lock_is_free_again_when_the_holder_is_killed(storage: str) -> None:
         pass
 
 
-def test_a_restart_is_survived_by_connections_and_locks_from_before(server: Server) -> None:
+def test_a_restart_is_survived_by_connections_and_locks_from_before(server: PostgresServer) -> None:
     books = queue(server.url, "restarted", 2)
     trial = books.next_trial()
     assert trial is not None
@@ -172,7 +118,7 @@ def test_a_restart_is_survived_by_connections_and_locks_from_before(server: Serv
 
 
 @pytest.mark.slow
-def test_a_sweep_goes_on_when_the_server_was_away(server: Server, tmp_path: Path) -> None:
+def test_a_sweep_goes_on_when_the_server_was_away(server: PostgresServer, tmp_path: Path) -> None:
     small = [*SMALL, "hydra.sweeper.study.n_trials=2", "predict=false", "trainer.num_train_epochs=2"]
     sweep = start("-m", *small, f"hydra.sweeper.study.storage={server.url}", cwd=tmp_path)
     books = None

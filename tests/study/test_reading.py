@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +13,7 @@ from optuna.exceptions import StorageInternalError
 from sweeping import STORAGE
 
 from finesweep.errors import ConfigError, StudyError
-from finesweep.study import reading
+from finesweep.io import sqlite
 from finesweep.study.reading import read_study
 from finesweep.study.storage import open_storage
 
@@ -38,14 +39,14 @@ def test_a_reader_takes_no_lock_and_writes_nothing(folder: Path) -> None:
 def test_a_study_on_a_read_only_mount_is_read_with_its_newest_rows(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has_table = reading.has_table
+    has_table = sqlite.has_table
 
     def refused(path: Path, table: str) -> bool:
         if path.parent == folder.resolve():
             raise sqlite3.OperationalError("unable to open database file")
         return has_table(path, table)
 
-    monkeypatch.setattr(reading, "has_table", refused)
+    monkeypatch.setattr(sqlite, "has_table", refused)
     assert [trial.value for trial in read_study("a", STORAGE).trials] == [0.5]
 
 
@@ -71,3 +72,28 @@ def test_what_cannot_be_read_is_one_clear_error(folder: Path) -> None:
     (folder / "no.db").write_text("no database, but a text that is longer than its header" * 9)
     with pytest.raises(ConfigError, match="cannot read 'sqlite:///mlruns/no.db': file is not a database"):
         read_study("a", "sqlite:///mlruns/no.db")
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ("ALTER TABLE trials DROP COLUMN datetime_start", "column trials.datetime_start"),
+        ("DROP TABLE trial_params", "table trial_params"),
+    ],
+)
+def test_changed_tables_are_one_clear_error(folder: Path, change: str, missing: str) -> None:
+    with closing(sqlite3.connect(folder / "optuna.db")) as connection:
+        connection.execute(change)
+        connection.commit()
+    with pytest.raises(ConfigError, match=f"has no {missing}, which Optuna"):
+        read_study("a", STORAGE)
+
+
+def test_a_database_of_a_newer_optuna_is_one_clear_error(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "optuna.db")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v9.9.9'")
+        connection.commit()
+    with pytest.raises(ConfigError, match="cannot read .* no longer compatible with the table schema"):
+        read_study("a", STORAGE)
+    with pytest.raises(ConfigError, match="cannot open .* no longer compatible with the table schema"):
+        open_storage(STORAGE)

@@ -41,6 +41,10 @@ def parsed(text: str, key_type: Any = Any) -> BaseDistribution:
         ("a=float(range(1,4))", int, Int(1, 3)),
         ("a=float(range(1,4))", float, Float(1, 3, step=1)),
         ("a=range(5,1,-2)", int, Int(3, 5, step=2)),
+        ("a=range(0,1,0.3)", float, Float(0, 0.9, step=0.3)),
+        ("a=range(0,0.9,0.3)", float, Float(0, 0.6, step=0.3)),
+        ("a=range(1,0,-0.1)", float, Float(0.1, 1, step=0.1)),
+        ("a=range(0,1,1e-12)", float, Float(0, 0.999999999999, step=1e-12)),
         ("a=range(0,10000000000)", int, Int(0, 9999999999)),
         ("a=choice('1e5','null','true','1_000')", str, Choice(["1e5", "null", "true", "1_000"])),
         ("a=null,'null'", str, Choice([None, "null"])),
@@ -71,7 +75,6 @@ def test_grammar_to_distribution(text: str, key_type: Any, expected: object) -> 
         ("a=range(1,5,0)", int, "holds a value"),
         ("a=range(1.0,5,0)", float, "holds a value"),
         ("a=range(nan,5)", float, "holds a value"),
-        ("a=range(0,1,1e-12)", float, "at most 100,000 values"),
         ("a=range(1,5,0.5)", int, "a range of whole numbers"),
         ("a=1,true", str, "one value to Optuna"),
         ("~a=1,2", int, "a deletion cannot be swept"),
@@ -98,6 +101,13 @@ def test_a_grid_is_every_point_once() -> None:
     assert len({tuple(point.values()) for point in points}) == 18
     with pytest.raises(ConfigError, match="a: an interval has no grid"):
         grid((Dimension("a", "a", parsed("a=interval(0,1)")),))
+
+
+@pytest.mark.parametrize("text", ["a=range(0,10000000000)", "a=range(0,1,1e-12)", "a=range(0,1000)"])
+def test_a_grid_that_nobody_could_train_is_refused_at_once(text: str) -> None:
+    space = (Dimension("a", "a", parsed(text)), Dimension("b", "b", parsed("b=range(0,1000)")))
+    with pytest.raises(ConfigError, match="more than 100,000 points"):
+        grid(space)
 
 
 @pytest.mark.parametrize(

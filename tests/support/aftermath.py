@@ -18,6 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.study.liveness import is_gone
+from finesweep.study.places import Places
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.storage import FINISHED, searching
 
@@ -35,6 +36,11 @@ class SweepAftermath:
     folder: Path
     trials: list[FrozenTrial] = field(default_factory=list)
     conclusion: Conclusion | None = None
+    tracking: str | None = None  # MLflow's store; the one in the folder
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.tracking or f"sqlite:///{self.folder}/mlruns/mlflow.db")
 
     @property
     def exists(self) -> bool:
@@ -68,13 +74,13 @@ class SweepAftermath:
         return len(self.finished) >= n_trials and self.conclusion is not None
 
     def of(self, trial: FrozenTrial) -> Path:
-        return self.folder / (TrialRecord(trial).folder or f"no-folder-{trial.number}")
+        places = Places(f"sqlite:///{self.folder}/mlruns/optuna.db", self.folder)
+        return places.find(TrialRecord(trial).folder or f"../no-folder-{trial.number}")
 
     @cached_property
     def runs(self) -> list[Run]:
-        client = MlflowClient(f"sqlite:///{self.folder}/mlruns/mlflow.db")
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        return list(client.search_runs(experiments, max_results=5000))
+        experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
+        return list(self.client.search_runs(experiments, max_results=5000))
 
     @property
     def parents(self) -> list[Run]:
@@ -118,16 +124,21 @@ class SweepAftermath:
         }
 
 
-def read(folder: Path, name: str = "campaign") -> SweepAftermath:
+def read(
+    folder: Path, name: str = "campaign", storage: str | None = None, tracking: str | None = None
+) -> SweepAftermath:
+    """Reads a study; from the stores in its folder, or from these."""
     file = folder / "mlruns" / "optuna.db"
-    if not _has_study(file, name):
+    if storage is None and not _has_study(file, name):
         return SweepAftermath(folder)
-    storage = RDBStorage(f"sqlite:///{file}", skip_compatibility_check=True, skip_table_creation=True)
+    opened = RDBStorage(
+        storage or f"sqlite:///{file}", skip_compatibility_check=True, skip_table_creation=True
+    )
     try:
-        study = optuna.load_study(study_name=name, storage=storage)
-        return SweepAftermath(folder, study.get_trials(), StudyRecord(study).conclusion)
+        study = optuna.load_study(study_name=name, storage=opened)
+        return SweepAftermath(folder, study.get_trials(), StudyRecord(study).conclusion, tracking)
     finally:
-        storage.engine.dispose()
+        opened.engine.dispose()
 
 
 def _has_study(file: Path, name: str) -> bool:
@@ -234,7 +245,7 @@ def _conclusion(aftermath: SweepAftermath) -> Iterator[str]:
     for path in concluded.submissions or ["no submission"]:
         if not Path(path).is_file():
             yield f"submission: {path} is not there"
-    client = MlflowClient(f"sqlite:///{aftermath.folder}/mlruns/mlflow.db")
+    client = aftermath.client
     for parent in aftermath.parents:
         logged = {file.path for file in client.list_artifacts(parent.info.run_id, "submission")}
         if not {"submission/test.tsv", "submission/source.json"} <= logged:

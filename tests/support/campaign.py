@@ -94,9 +94,14 @@ class Command:
     """`python train.py -m`, in a process group of its own as a terminal gives it; its output is a file."""
 
     def __init__(
-        self, folder: Path, *arguments: str, program: Sequence[str] = ("train.py",), cold: bool = True
+        self,
+        folder: Path,
+        *arguments: str,
+        program: Sequence[str] = ("train.py",),
+        cold: bool = True,
+        logs: Path | None = None,
     ) -> None:
-        self.log = folder / f"command-{time.monotonic_ns()}.log"
+        self.log = (logs or folder) / f"command-{time.monotonic_ns()}.log"
         script, *own = program
         with self.log.open("w") as log:
             stdio = (subprocess.DEVNULL, log.fileno(), log.fileno())

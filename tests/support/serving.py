@@ -1,6 +1,8 @@
 """Real servers on loopback, for the tests that need one."""
 
 import os
+import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,7 +10,8 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from processes import Process
@@ -63,3 +66,68 @@ def mlflow_process(folder: Path, port: int) -> Iterator[Process]:
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+def program(name: str) -> str | None:
+    """On the PATH, or where Debian puts it."""
+    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return shutil.which(name) or (str(debian[-1]) if debian else None)
+
+
+@dataclass
+class PostgresServer:
+    """A PostgreSQL server that a test may stop and start again."""
+
+    folder: Path
+    port: int
+    user: dict[str, str]
+
+    @staticmethod
+    def is_installed() -> bool:
+        return program("initdb") is not None and program("pg_ctl") is not None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://sweeper@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def pid(self) -> int:
+        """Of the process that starts all others of the server."""
+        return int((self.folder / "data/postmaster.pid").read_text().split()[0])
+
+    def initialize(self) -> None:
+        self._run(str(program("initdb")), "-D", f"{self.folder}/data", "-U", "sweeper", "-A", "trust")
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self._control("-w", "-l", f"{self.folder}/log", "-o", options, "start")
+
+    def stop(self) -> None:
+        self._control("-m", "fast", "stop")
+
+    def _control(self, *arguments: str) -> None:
+        self._run(str(program("pg_ctl")), "-D", f"{self.folder}/data", *arguments)
+
+    def _run(self, *command: str) -> None:
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=60, **self.user)  # type: ignore[call-overload]
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server of its own, in a new folder."""
+    folder = Path("/tmp") / f"finesweep-postgres-{os.getpid()}"  # short: a socket's path holds 107 characters
+    folder.mkdir(mode=0o700)
+    user = {}
+    if os.geteuid() == 0:  # the server refuses to run as root
+        name = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
+        shutil.chown(folder, name)
+        user = {"user": name}
+    server = PostgresServer(folder, free_port(), user)
+    try:
+        server.initialize()
+        server.start()
+        yield server
+    finally:
+        with suppress(subprocess.CalledProcessError):
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import ROOT
 from tiny_models import SIZES, save_model
+from transformers import BertConfig
 
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError, ModelError
 from finesweep.training import tryout
 from finesweep.training.inputs import load_inputs
+from finesweep.training.preflight import POSITIONS
 from finesweep.training.run import run
+from finesweep.training.tried import marker
 from finesweep.training.tryout import load_and_try_out
 
 Compose = Callable[..., RunConfig]
@@ -45,6 +49,32 @@ def test_as_many_tokens_as_there_are_positions_fit_and_one_more_is_refused(
     load_and_try_out([of(folder, config, f"model.max_length={room}")])
     with pytest.raises(ConfigError, match=f"model.max_length: got {room + 1}; legal: 8 to {room}"):
         load_and_try_out([of(folder, config, f"model.max_length={room + 1}")])
+
+
+def test_a_model_of_sizes_has_as_many_positions_as_is_said() -> None:
+    assert BertConfig().max_position_embeddings == POSITIONS
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("tokens_bio.jsonl", ["data.problem_type=token_classification", "data.metric=span_f1",
+                              "data.text_columns=[tokens]", "data.label_column=tags"]),
+        ("multi_label.jsonl", ["data.problem_type=multi_label_classification", "data.metric=f1_micro",
+                               "data.text_columns=[text]", "data.label_column=labels"]),
+        ("empty_cells.csv", ["data.text_columns=[title,review]", "data.empty=keep",
+                             "data.class_weights=balanced"]),
+    ],
+)  # fmt: skip
+def test_tags_several_labels_and_pairs_are_tried_out(
+    name: str, overrides: list[str], config: Compose, own_folder: Path
+) -> None:
+    folder = save_model(own_folder / "model", "Bert")
+    data = ["data.source=table", "data.labels=null", "data.test_split=null", "data.holdout=0.2",
+            f"data.path={ROOT}/tests/cases/{name}"]  # fmt: skip
+    tried = of(folder, config, *data, *overrides)
+    load_and_try_out([tried])
+    assert marker(tried, load_inputs(tried).splits.labels).exists()
 
 
 def test_a_model_without_a_limit_takes_long_rows(config: Compose, own_folder: Path) -> None:

@@ -119,6 +119,8 @@ def test_a_second_out_of_memory_is_a_failure_and_none_is_retried_where_that_is_n
     [
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file 1"),
+        OSError(errno.EROFS, "Read-only file system"),
+        RuntimeError("Error while serializing: I/O error: File too large (os error 27)"),
         OutputError("outputs: 10 bytes free, 2,000 needed for checkpoints"),
     ],
 )

@@ -55,6 +55,33 @@ def test_a_model_that_was_tried_out_is_not_tried_again(
     assert len(tried) == 1
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "model.architecture.vocab_size=choice(20,2000)",
+            r"vocab_size: got 20; legal: at least \d+, for the char",
+        ),
+        ("model.architecture.vocab_size=interval(20,2000)", r"vocab_size: got 20; legal: at least"),
+        (
+            "model.architecture.hidden_size=choice(64,63)",
+            "hidden_size: got 63; legal: a multiple of .*heads=",
+        ),
+        (
+            "model.architecture.num_hidden_layers=choice(0,1)",
+            "num_hidden_layers: got 0; legal: a whole number",
+        ),
+        ("model.max_length=choice(64,513)", "model.max_length: got 513; legal: 8 to 512, the positions"),
+    ],
+)
+def test_sizes_that_no_model_can_have_are_found_at_the_start(
+    override: str, message: str, own_folder: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sweep(lambda _, trial: evaluate(trial, [0.5]), ONE_TRIAL, override)
+    assert not (own_folder / "mlruns/optuna.db").exists()
+
+
 def test_the_launching_process_tries_nothing_out_itself(own_folder: Path) -> None:
     save_model(own_folder / "short", "Roberta")
     with pytest.raises(ConfigError, match="model.max_length: got 33; legal: 8 to 32"):

@@ -30,13 +30,13 @@ from finesweep.errors import (
     first_line,
 )
 from finesweep.io.job_secrets import hide
-from finesweep.io.output import REMEDY, is_output_error, remove_refused, user
+from finesweep.io.output import DISK_ERRORS, REMEDY, is_output_error, remove_refused, user
 from finesweep.io.redaction import redact
 from finesweep.io.terminal import show
 from finesweep.machine import determinism
 
 # Errors of the machine, not of the program.
-ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS, errno.ENOSPC)
+ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, *DISK_ERRORS)
 SWEPT_NULL = re.compile(r"(choice|shuffle|sort)\((.*)\)")
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 
@@ -148,13 +148,21 @@ def explain(error: Exception) -> str:
         return f"{key}: no such key; {_legal(key, [f.name for f in dataclasses.fields(cause.object_type)])}"
     if text.endswith("is not in struct"):
         return f"{key}: not there yet; to add it, write +{key}=..."
+    if text.startswith("Cannot assign str to Dict"):
+        return f"{key}: {text}; {_dictionary(key)}"
     return f"{key}: {text}" if key else text
+
+
+def _dictionary(key: str) -> str:
+    return f"a dictionary has no quotes inside of those for the shell: '{key}={{name: value, name: value}}'"
 
 
 def _unparsed(override: str, message: str) -> str:
     key, _, value = override.partition("=")
     if "NoneType is incompatible" in message and (inner := SWEPT_NULL.fullmatch(value)):
         return f"{override}: Hydra's {inner[1]}(...) takes no null; legal: {key}={inner[2]}"
+    if value.startswith("{"):
+        return f"{override}: not in Hydra's grammar ({message}); {_dictionary(key)}"
     if not value or '"' in value:
         return f"{override}: not in Hydra's grammar ({message})"
     remedy = f"a value with brackets, spaces or commas is quoted for Hydra too: '{key}=\"{value}\"'"

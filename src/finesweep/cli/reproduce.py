@@ -2,6 +2,8 @@
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TextIO
 
 import click
@@ -10,6 +12,7 @@ from finesweep.cli import options
 from finesweep.cli.output import print_answer
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, DataError, ModelError, NotReproduced
+from finesweep.io.output import can_write
 from finesweep.io.terminal import show
 from finesweep.provenance.fields import Change
 from finesweep.reproduce.rebuild import is_override, pin, rebuild
@@ -60,6 +63,8 @@ def reproduce(
     recorded = load_recorded_run(where, tracking)
     recorded.check_finished()
     config = rebuild(recorded, overrides, tracking)
+    if dry_run and not can_write(Path(config.cache_dir)):  # a look needs no right to write
+        config.cache_dir = click.get_current_context().with_resource(TemporaryDirectory(prefix="finesweep-"))
     pin(recorded.record.machine, config.trainer.threads)
     output = sys.stdout if dry_run and not as_json else sys.stderr
     changes = _compare_conditions(recorded, config, overrides, output)

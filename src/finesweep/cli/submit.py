@@ -8,8 +8,9 @@ import click
 
 from finesweep.cli import options
 from finesweep.cli.output import print_json
-from finesweep.errors import NotValid, StudyError, SubmissionError
-from finesweep.io.terminal import show
+from finesweep.errors import NotValid, OutputError, StudyError, SubmissionError
+from finesweep.io.output import can_write, user
+from finesweep.io.terminal import argument, show
 
 
 @dataclass
@@ -46,7 +47,7 @@ def submit(
     from finesweep.tasks import glue_submission
 
     sources = _sources(studies, storage)  # raises before anything is written
-    out.mkdir(parents=True, exist_ok=True)
+    _make(out)
     rows = [_checked(_copy(path, out / path.name), *origin) for path, origin in sources.items()]
     missing = [
         file.name for file in glue_submission.GLUE_FILES if file.name not in {row.task for row in rows}
@@ -64,6 +65,17 @@ def submit(
         _print_submitted(rows, missing, archive)
     if invalid:
         raise NotValid("; ".join(invalid))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"--out: cannot write {folder} ({error.strerror}); legal: another folder"
+        ) from error
+    if not can_write(folder):
+        raise OutputError(f"--out: user {user()} cannot write {folder}; legal: another folder")
 
 
 def _copy(path: Path, target: Path) -> Path:
@@ -111,7 +123,7 @@ def _submissions(name: str, address: str) -> tuple[str, list[Path]]:
     if not paths or not all(path.is_file() for path in paths):
         raise StudyError(
             f"study {name!r}: no submission; it is not finished, has no test split, or its folder "
-            f"is gone; see: finesweep status {name}"
+            f"is gone; see: finesweep status {argument(name)}"
         )
     return best.run_id, paths
 

@@ -32,7 +32,8 @@ def ui(tracking: TrackingConfig, port: int) -> None:
     print(f"http://127.0.0.1:{port}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
     # Without it MLflow starts a dozen processes for jobs, which comparing runs does not need.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    server = ["mlflow", "server", "--backend-store-uri", tracking.uri, "--workers", "1"]
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = tracking.uri  # arguments, with a password, are seen in `ps`
+    server = ["mlflow", "server", "--workers", "1"]
     address = ["--host", HOST, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", *server, *address])
 
@@ -40,6 +41,8 @@ def ui(tracking: TrackingConfig, port: int) -> None:
 def _check_free(port: int) -> None:
     """Raises: ConfigError for a port that the server cannot listen on: MLflow would end without a word."""
     legal = "a free port, 1 to 65535: --port N"
+    if port == 0:  # the system would choose one, and nobody would know which
+        raise ConfigError.at("--port", port, legal)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
         try:

@@ -1,11 +1,30 @@
-"""Makes the places in a config absolute: with `hydra.job.chdir=true` a job has its own folder."""
+"""Makes the places in a config absolute, and finds places that were recorded before a project moved."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
 from finesweep.config.run import RunConfig, TrackingConfig
 
 SQLITE = "sqlite:///"
+_project: ContextVar[Path | None] = ContextVar("project", default=None)
+
+
+@contextmanager
+def in_project(folder: Path) -> Iterator[None]:
+    """Names the folder that the command was started in while the body, a job, may work in another one."""
+    token = _project.set(folder)
+    try:
+        yield
+    finally:
+        _project.reset(token)
+
+
+def project() -> Path:
+    """Returns the folder that the command was started in."""
+    return _project.get() or Path.cwd()
 
 
 def absolute_url(url: str, base: Path) -> str:
@@ -27,13 +46,58 @@ def absolute_places(config: RunConfig, base: Path) -> RunConfig:
 
     A model is a folder only if there is one of that name; else it is an id on the hub.
     """
-    path, name = config.data.path, config.model.name_or_path
+    path, name, submission = config.data.path, config.model.name_or_path, config.data.submission
+    if submission.template and (base / submission.template).is_file():  # else it is in `path`
+        submission = replace(submission, template=str(base / submission.template))
     if name and (base / name).is_dir():
         name = str(base / name)
     return replace(
         config,
         tracking=absolute_tracking(config.tracking, base),
         cache_dir=str(base / config.cache_dir),
-        data=replace(config.data, path=path and str(base / Path(path).expanduser())),
+        data=replace(config.data, path=path and str(base / Path(path).expanduser()), submission=submission),
         model=replace(config.model, name_or_path=name),
     )
+
+
+def reachable(config: RunConfig) -> RunConfig:
+    """Makes the places absolute where a job has a folder of its own."""
+    base = project()
+    return config if base == Path.cwd() else absolute_places(config, base)
+
+
+def as_given(config: RunConfig) -> RunConfig:
+    """Makes the places inside of the project relative again, for records: the project may move."""
+    base = project()
+    if base == Path.cwd():
+        return config
+    tracking, path, name = config.tracking, config.data.path, config.model.name_or_path
+    file = tracking.uri.removeprefix(SQLITE)
+    return replace(
+        config,
+        tracking=replace(
+            tracking,
+            uri=f"{SQLITE}{_within(file, base)}" if tracking.uri.startswith(SQLITE) else tracking.uri,
+            artifacts=_within(tracking.artifacts, base),
+            spool=_within(tracking.spool, base),
+        ),
+        cache_dir=_within(config.cache_dir, base),
+        data=replace(config.data, path=path and _within(path, base)),
+        model=replace(config.model, name_or_path=name and _within(name, base)),
+    )
+
+
+def _within(place: str, base: Path) -> str:
+    return str(Path(place).relative_to(base)) if Path(place).is_relative_to(base) else place
+
+
+def relocated(path: Path, bases: Sequence[Path], least: int) -> Path:
+    """Returns where a path of another place now is: the longest end of it that is there in one of `bases`.
+
+    It stays as it is if it lies in one of them, or none has as much of it as `least` parts.
+    """
+    if any(path.is_relative_to(base) for base in bases):
+        return path
+    ends = (path.parts[start:] for start in range(1, len(path.parts) - least + 1))
+    found = (base.joinpath(*end) for end in ends for base in bases)
+    return next((place for place in found if place.exists()), path)

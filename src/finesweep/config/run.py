@@ -75,6 +75,13 @@ class Empty(Enum):
     keep = "keep"  # an empty text is a text without words; a row without a label is left out
 
 
+class Values(Enum):
+    """What the columns of a submission hold."""
+
+    labels = "labels"  # names or numbers; 0 or 1 if there is a column for each label
+    probabilities = "probabilities"
+
+
 class OptimizerName(Enum):
     adamw = "adamw"
     adafactor = "adafactor"
@@ -147,11 +154,21 @@ class ModelConfig:
 
 
 @dataclass
+class SubmissionConfig:
+    """How the predictions of `test_split` are written, if not one line for each row, in order."""
+
+    # a sample of the file to hand in (CSV or TSV), whose columns, ids and order are followed
+    template: str | None = ruled(None, Rule(str.strip, "null, or a file"))
+    values: Values | None = None  # of its columns; null: what the sample's own values show
+
+
+@dataclass
 class DataConfig:
     name: str = ruled(MISSING, NAME)  # freely chosen; also the name of the MLflow experiment
     source: DataSource = MISSING
     glue_task: str | None = ruled(None, one_of(*GLUE_TASKS))  # for source=glue
-    path: str | None = None  # folder of the official GLUE download; table file, or folder of them
+    # folder of the official GLUE download; table file, or folder of them
+    path: str | None = ruled(None, Rule(str.strip, "null, a file or a folder"))
     # The next four say how source=table reads files.
     empty: Empty = Empty.error
     delimiter: str | None = ruled(None, DELIMITER)  # of CSV; null: the one that fits the header
@@ -176,6 +193,7 @@ class DataConfig:
     eval_split: str | None = "validation"
     final_eval_split: str | None = None  # scored once, by the best checkpoint, after training
     test_split: str | None = None  # predicted by the best checkpoint; its labels are not read
+    submission: SubmissionConfig = field(default_factory=SubmissionConfig)
     # share of train that selects the best checkpoint instead of eval_split, which is then scored once
     holdout: float | None = ruled(None, SHARE)
     # number of training rows that source=demo generates

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, List, load_from_disk
 
-from finesweep.data.table_file import Request, TableFile
+from finesweep.data.table_file import Request, TableFile, places_of
 from finesweep.errors import DataError
 
 SAVED_SPLIT, SAVED_SPLITS = "dataset_info.json", "dataset_dict.json"  # files of `save_to_disk`
@@ -18,7 +18,9 @@ NO_LABEL = -1  # the id that `datasets` gives to a row without a label
 def read_parquet(path: Path, request: Request) -> TableFile:
     """Reads a parquet file. Raises: DataError if it is none."""
     try:
-        table = pq.read_table(path)
+        table = pq.ParquetFile(
+            path
+        ).read()  # `read_table` would take a folder's name, `lang=de`, for a column
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable parquet file: {error}") from error
     return _table(path, table, request)
@@ -53,10 +55,13 @@ def _table(path: Path, table: pa.Table, request: Request) -> TableFile:
     features: dict[str, Any] = {}
     with suppress(ValueError, KeyError, TypeError, AttributeError):  # the note of another `datasets` version
         features = dict(Features.from_arrow_schema(table.schema))
-    wanted = [name for name in request.columns if table.column_names.count(name) == 1]
-    columns, class_names = table.select(wanted).to_pydict(), {}
-    for name in wanted:
-        feature = features.get(name)
+    columns, class_names = {}, {}
+    for name in request.columns:
+        places = places_of(name, table.column_names)
+        if len(places) != 1:
+            continue
+        columns[name] = table.column(places[0]).to_pylist()
+        feature = features.get(table.column_names[places[0]])
         kind = feature.feature if isinstance(feature, List) else feature
         if isinstance(kind, ClassLabel) and kind.names:
             class_names[name] = list(kind.names)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.data.source import at_line
-from finesweep.data.table_file import Request, TableFile, table_text
+from finesweep.data.table_file import Request, TableFile, places_of, table_text
+from finesweep.data.text import split_lines
 from finesweep.errors import DataError
 
 
@@ -19,7 +20,7 @@ def read_json(path: Path, request: Request) -> TableFile:
     if text.lstrip().startswith("["):
         rows, lines = _parsed(path, text, 1, repeated), None
     else:
-        numbered = [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+        numbered = [(n, line) for n, line in enumerate(split_lines(text), start=1) if line.strip()]
         rows, lines = [_parsed(path, line, n, repeated) for n, line in numbered], [n for n, _ in numbered]
     names: dict[str, None] = {}
     for index, row in enumerate(rows):
@@ -28,8 +29,10 @@ def read_json(path: Path, request: Request) -> TableFile:
             shown = repr(row) if len(repr(row)) <= 20 else type(row).__name__
             raise DataError(f'{place}: got {shown}; expected an object such as {{"text": "..."}}')
         names.update(dict.fromkeys(row))
-    columns = {name: [row.get(name) for row in rows] for name in request.columns if name in names}
-    return TableFile(path, [*names, *repeated], columns, lines, notes)
+    known = list(names)
+    keys = {name: known[places[0]] for name in request.columns if (places := places_of(name, known))}
+    columns = {name: [row.get(key) for row in rows] for name, key in keys.items()}
+    return TableFile(path, [*known, *repeated], columns, lines, notes)
 
 
 def _parsed(path: Path, text: str, line: int, repeated: set[str]) -> Any:

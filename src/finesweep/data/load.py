@@ -15,8 +15,10 @@ from finesweep.data.labels import label_names, number_labels
 from finesweep.data.source import LABEL, Source
 from finesweep.data.split import Part, Parts, hold_out
 from finesweep.data.table import Tables
+from finesweep.data.template import check_submission, submission_of
 from finesweep.errors import ConfigError
 from finesweep.tasks import Task, task_of
+from finesweep.tasks.template import Submission
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Splits:
     final_eval: Dataset | None
     test: dict[str, Dataset]  # split name -> unlabelled rows in file order; empty without data.test_split
     labels: list[str] | None
+    submission: Submission | None = None  # how predictions of the test split are written, by a sample
     notes: tuple[str, ...] = ()  # what was guessed, replaced or left out when the rows were read
 
 
@@ -63,8 +66,22 @@ def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Spli
         assert config.eval_split is not None  # `_check` refuses a config with neither of the two
         selecting = labelled(parts.of("eval_split", config.eval_split))
     final = labelled(parts.of("final_eval_split", final_split)) if final_split is not None else None
-    unlabelled = _unlabelled(config, parts) if test else {}
-    return Splits(train, selecting, final, unlabelled, names, (*source.notes, *notes))
+    tests = _test_parts(config, parts) if test else []
+    unlabelled = {part.split: _join([part.rows], config.text_columns) for part in tests}
+    submission = _submission(config, source, tests, names or ["value"], notes)
+    return Splits(train, selecting, final, unlabelled, names, submission, (*source.notes, *notes))
+
+
+def _submission(
+    config: DataConfig, source: Source, tests: Sequence[Part], names: Sequence[str], notes: list[str]
+) -> Submission | None:
+    """Plans the submission by its sample, with a note; None without a sample, or without rows to predict."""
+    if not tests or config.submission.template is None:
+        return None
+    task = task_of(config)
+    submission = submission_of(config, source, tests, task, names)
+    notes.append(submission.describe(names, task))
+    return submission
 
 
 def _unless_missing(split: str | None, source: Source, notes: list[str]) -> str | None:
@@ -88,14 +105,14 @@ def read_splits(config: DataConfig, *, test: bool = True) -> Splits:
     return _read[key]
 
 
-def _unlabelled(config: DataConfig, parts: Parts) -> dict[str, Dataset]:
+def _test_parts(config: DataConfig, parts: Parts) -> list[Part]:
     if config.test_split is None:
-        return {}
+        return []
     selected = parts.of("test_split", config.test_split, labelled=False)
     names = [part.split for part in selected]
     if len(set(names)) < len(names):
         raise ConfigError.at("data.test_split", config.test_split, "each split at most once")
-    return {part.split: _join([part.rows], config.text_columns) for part in selected}
+    return selected
 
 
 def _join(parts: list[Dataset], columns: Sequence[str]) -> Dataset:
@@ -148,6 +165,7 @@ def _check(config: DataConfig) -> None:
     if len(columns) not in (1, 2) or len(set(columns)) < len(columns) or not all(columns):
         raise ConfigError.at("data.text_columns", columns, "one column, or a pair of two different ones")
     _check_apart(config)
+    check_submission(config)
     if config.eval_split is None and config.holdout is None:
         raise ConfigError.at("data.eval_split", None, "a split, or null together with data.holdout=0.2")
 

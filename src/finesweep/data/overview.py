@@ -4,6 +4,7 @@ No text of a row is shown, only counts, column names and label names.
 """
 
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from datasets import Dataset
 from finesweep.config.run import DataConfig
 from finesweep.data.load import Splits
 from finesweep.data.source import LABEL
+from finesweep.io import terminal
 from finesweep.tasks import Task, task_of
 
 _LISTED = 10  # labels in one line
@@ -42,7 +44,7 @@ def show(config: DataConfig, splits: Splits) -> None:
     task = task_of(config)
     suspicious = (f"suspicious: {text}" for text in suspicions(config, splits, task))
     for line in (*overview(config, splits, task), *suspicious):
-        print(line, file=sys.stderr)
+        terminal.show(line, sys.stderr)  # names of labels and columns come from the data
 
 
 def _labels(rows: Dataset, splits: Splits, task: Task) -> str:
@@ -90,8 +92,18 @@ def _of_names(splits: Splits, names: Sequence[str], task: Task) -> Iterator[str]
     folded = Counter(name.casefold() for name in names)
     if alike := sorted(name for name in names if folded[name.casefold()] > 1):
         yield f"labels differ in upper and lower case alone: {', '.join(alike[:_LISTED])}"
+    seen = Counter(map(_seen, names))
+    if alike := sorted(name for name in names if seen[_seen(name)] > 1):
+        shown = ", ".join(map(ascii, alike[:_LISTED]))
+        yield f"labels look the same, but consist of other characters: {shown}"
     if missing := [name for name in names if name.casefold() in _MISSING]:
         yield f"the label {missing[0]!r} is a name here; in other programs it marks an empty cell"
+
+
+def _seen(name: str) -> str:
+    """Returns what a person sees of a name: composed characters, and none without width."""
+    visible = "".join(character for character in name if unicodedata.category(character) != "Cf")
+    return unicodedata.normalize("NFC", visible)
 
 
 def _of_texts(config: DataConfig, splits: Splits) -> Iterator[str]:

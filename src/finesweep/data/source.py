@@ -19,6 +19,10 @@ class Source(ABC):
     hint: str = ""  # advice for an error about an unknown split
     notes: Sequence[str] = ()  # what was guessed, replaced or left out in the splits read so far
 
+    def find(self, name: str) -> str | None:
+        """Returns the split of this name, also if the source has it under a similar name; None if not."""
+        return name if name in self.names else None
+
     @abstractmethod
     def where(self, split: str) -> str:
         """Names the place of a split's rows, for messages."""
@@ -36,6 +40,10 @@ class Source(ABC):
     def place(self, split: str, row: int) -> str:
         """Names the place of a row that `read` returned; `row` counts from 0, messages from 1."""
         return f"{self.where(split)}, row {row + 1}"
+
+    def cells(self, split: str, column: str) -> Sequence[Any] | None:
+        """Returns the cells of any column of a split, after `read`; None if there is no such column."""
+        return None
 
     def declared_names(self, split: str) -> Sequence[str] | None:
         """Returns the label names that a split's file declares by itself, ordered by id, after `read`."""

@@ -26,6 +26,7 @@ class Parts:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self.named: list[str] = []  # the splits that expressions have named so far
         self._read: dict[tuple[str, bool], Dataset] = {}
 
     def of(self, key: str, expression: str, *, labelled: bool = True) -> list[Part]:
@@ -36,7 +37,8 @@ class Parts:
             DataError: a split's rows cannot be read.
         """
         pieces = [self._piece(key, expression, text) for text in self._summands(expression)]
-        numbered = "+".join(f"{_alias(self.names.index(name))}{cut}" for name, cut in pieces)
+        self.named += [name for name, _ in pieces if name not in self.named]
+        numbered = "+".join(f"{_alias(self.named.index(name))}{cut}" for name, cut in pieces)
         try:
             ranges = ReadInstruction.from_spec(numbered).to_absolute(_Lengths(self, labelled))
         except ValueError as error:
@@ -51,28 +53,26 @@ class Parts:
 
     def _summands(self, expression: str) -> list[str]:
         """Splits an expression at each +, unless all of it is the name of a split."""
-        return [expression] if expression in self.names else expression.split("+")
+        return [expression] if self._source.find(expression) else expression.split("+")
 
     def _piece(self, key: str, expression: str, text: str) -> tuple[str, str]:
         """Splits `dev-matched[:80%]` into name and slice. Raises: ConfigError for an unknown name."""
+        if whole := self._source.find(text):
+            return whole, ""
         name, bracket, cut = text.partition("[")
-        if text in self.names:
-            name, bracket, cut = text, "", ""
-        if name.strip() not in self.names:
+        found = self._source.find(name.strip())
+        if found is None:
             raise self._illegal(key, expression, f"there is no split {name.strip()!r}")
-        return name.strip(), (bracket + cut).replace(" ", "")
+        return found, (bracket + cut).replace(" ", "")
 
     def rows(self, split: str, labelled: bool) -> Dataset:
         if (split, labelled) not in self._read:
             self._read[split, labelled] = self._source.read(split, labelled=labelled)
         return self._read[split, labelled]
 
-    @property
-    def names(self) -> list[str]:
-        return list(self._source.names)
-
     def _illegal(self, key: str, expression: str, problem: str) -> ConfigError:
-        legal = f"{', '.join(self.names)}; a slice such as {self.names[0]}[:80%]; several joined with +"
+        names = list(self._source.names)
+        legal = f"{', '.join(names)}; a slice such as {names[0]}[:80%]; several joined with +"
         hint = f"; {self._source.hint}" if self._source.hint else ""
         return ConfigError(f"data.{key}: got {expression!r}: {problem}; legal: {legal}{hint}")
 
@@ -92,14 +92,14 @@ class _Lengths(Mapping[str, int]):
         return split in set(self)
 
     def __getitem__(self, split: str) -> int:
-        name = self._parts.names[list(self).index(split)]
+        name = self._parts.named[list(self).index(split)]
         return len(self._parts.rows(name, self._labelled))
 
     def __iter__(self) -> Iterator[str]:
         return map(_alias, range(len(self)))
 
     def __len__(self) -> int:
-        return len(self._parts.names)
+        return len(self._parts.named)
 
 
 def hold_out(train: Dataset, share: float, seed: int, *, stratify: bool) -> tuple[Dataset, Dataset]:

@@ -32,6 +32,7 @@ class TableFile:
     columns: dict[str, list[Any]]
     lines: list[int] | None
     notes: list[str] = field(default_factory=list)  # what was guessed, for people
+    delimiter: str = "\t"  # of a text with delimiters
     class_names: dict[str, list[str]] = field(default_factory=dict)  # column -> names of its ClassLabel
 
     def place(self, row: int) -> str:
@@ -44,7 +45,7 @@ class TableFile:
 
         Raises: ConfigError if the file has no such column, DataError if it has two.
         """
-        if list(self.names).count(name) > 1:
+        if len(places_of(name, self.names)) > 1:
             raise DataError(f"{self.path}: the column {name!r} is there more than once; rename one")
         if name not in self.columns:
             known = ", ".join(filter(None, dict.fromkeys(self.names)))
@@ -53,6 +54,12 @@ class TableFile:
 
     def rows(self) -> int:
         return max(map(len, self.columns.values()), default=0)
+
+
+def places_of(name: str, names: Sequence[str]) -> list[int]:
+    """Returns where a column is among the names of all: as it is called or, else, with spaces around it."""
+    exact = [index for index, other in enumerate(names) if other == name]
+    return exact or [index for index, other in enumerate(names) if other.strip() == name]
 
 
 def delimited_table(

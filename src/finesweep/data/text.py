@@ -17,6 +17,12 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 GZIP = ".gz"
+# How files begin that are no text, whatever their names say.
+_NO_TEXT = {
+    b"\x1f\x8b": f"gzip; a compressed table must be named so: {GZIP}",
+    b"PK\x03\x04": "an archive, as Excel writes it; save the sheet as CSV UTF-8, or unpack the archive",
+    b"\xd0\xcf\x11\xe0": "an Excel sheet; save it as CSV UTF-8",
+}
 
 
 def read_text(path: Path, encoding: str = UTF_8) -> str:
@@ -31,11 +37,16 @@ def read_bytes(path: Path) -> bytes:
     """Reads a file, and decompresses it if its name ends with `.gz`. Raises: DataError."""
     try:
         raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == GZIP else raw
+        if path.suffix.lower() == GZIP:
+            raw = gzip.decompress(raw)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: not a whole gzip file: {error}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    for mark, what in _NO_TEXT.items():
+        if raw.startswith(mark):
+            raise DataError(f"{path}: it holds {what}")
+    return raw
 
 
 def marked_encoding(raw: bytes) -> str | None:
@@ -59,5 +70,11 @@ def decoded(path: Path, raw: bytes, encoding: str) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """Splits a text into lines. Only a line feed ends a line: U+2028 and similar characters are text."""
+    """Splits a text into lines.
+
+    Only a line feed ends a line; in a text without any, a carriage return, as old Macs wrote it. U+2028 and
+    similar characters are text.
+    """
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]

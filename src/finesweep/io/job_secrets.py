@@ -15,6 +15,7 @@ import yaml
 
 from finesweep.errors import ConfigError
 from finesweep.io.atomic import write_text
+from finesweep.io.job_log import complain_once
 from finesweep.io.redaction import HIDDEN, is_secret, redact, redact_urls, redact_values
 
 VARIABLE_PREFIX = "FINESWEEP_SECRET_"  # followed by the config key whose value the variable holds
@@ -79,12 +80,21 @@ def _holds_secret(key: str, value: str) -> bool:
 
 
 def by_reference(key: str, value: str) -> str:
-    """Returns ``${oc.env:NAME}`` for the address of a store with a password, any other address as it is.
+    """Returns ``${oc.env:NAME}`` for the address of a store with a password, any other address as it is."""
+    return value if redact_urls(value) == value else _reference(key, value)
 
-    Side effect: sets the variable, which processes that are started later inherit, if none has the value.
+
+def refer(key: str, value: str) -> str:
+    """Returns ``${oc.env:NAME}`` for a secret value of Hydra's config, any other value as it is."""
+    is_one = value and "${" not in value and _holds_secret(key, value)
+    return _reference(key, value) if is_one else value
+
+
+def _reference(key: str, value: str) -> str:
+    """Names the variable that has the value.
+
+    Side effect: sets one, which processes that are started later inherit, if none has.
     """
-    if redact_urls(value) == value:
-        return value
     name = VARIABLE_PREFIX + re.sub(r"\W+", "_", key).upper()
     name = next((known for known, held in os.environ.items() if held == value), name)
     os.environ[name] = value
@@ -113,6 +123,7 @@ def protect(folder: Path) -> None:
             write_text(path, yaml.safe_dump(clean, sort_keys=False))
     for handler in logging.getLogger().handlers:
         handler.addFilter(Redact())
+        complain_once(handler)
 
 
 def _without_env_set(content: Any) -> Any:

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from finesweep.errors import OutputError
@@ -14,10 +15,12 @@ from finesweep.io.atomic import remove
 
 REMEDY = (
     "make it writable (chmod, chown), or choose another folder: hydra.run.dir=DIR, for a sweep "
-    "hydra.sweep.dir=DIR, for artifacts tracking.artifacts=DIR"
+    "hydra.sweep.dir=DIR, for artifacts tracking.artifacts=DIR, for the cache cache_dir=DIR"
 )
-# Messages of libraries that hide the error number: safetensors, SQLite, torch.
-DISK_FULL = ("No space left on device", "disk is full", "PytorchStreamWriter failed")
+# A disk that is full, or takes no more: over quota, over a limit of file sizes, read-only, broken.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+# Messages of libraries that hide the error number: safetensors (the system's words), SQLite, torch.
+DISK_TEXTS = (*map(os.strerror, DISK_ERRORS), "disk is full", "PytorchStreamWriter failed")
 
 
 def check_writable(folder: Path, needed_bytes: int = 0) -> None:
@@ -42,6 +45,12 @@ def check_writable(folder: Path, needed_bytes: int = 0) -> None:
         )
 
 
+def can_write(folder: Path) -> bool:
+    """Tells whether files can be made in a folder, or the folder itself if it is not there yet."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return os.access(there, os.W_OK | os.X_OK)
+
+
 def remove_refused(folder: Path, hydra: str, project: Path) -> None:
     """Removes the folder of a run that was refused, and its parents inside of `project` that are empty then.
 
@@ -60,13 +69,37 @@ def remove_refused(folder: Path, hydra: str, project: Path) -> None:
 
 
 def is_output_error(error: BaseException) -> bool:
-    """Tells whether the cause is a full disk, a used-up quota or an unusable folder, for any library."""
+    """Tells whether the cause is a disk that takes no more, or an unusable folder, for any library."""
     return any(
         isinstance(cause, OutputError)
-        or getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        or any(text in str(cause) for text in DISK_FULL)
+        or getattr(cause, "errno", None) in DISK_ERRORS
+        or any(text in str(cause) for text in DISK_TEXTS)
         for cause in causes(error)
     )
+
+
+@contextmanager
+def explaining_removal(folder: Path) -> Iterator[None]:
+    """Raises OutputError in place of an error that comes of files of this folder that were removed."""
+    try:
+        yield
+    except Exception as error:
+        if not _was_removed(folder, error):
+            raise
+        raise OutputError(
+            f"{folder}: files of this run were removed while it was writing there; "
+            "let them stay until it ends"
+        ) from error
+
+
+def _was_removed(folder: Path, error: Exception) -> bool:
+    named = any(str(folder) in str(cause) and _says_missing(str(cause)) for cause in causes(error))
+    return named or not folder.exists()
+
+
+def _says_missing(text: str) -> bool:
+    """Recognizes the error of the system, also as safetensors reports it, and that of torch."""
+    return "No such file or directory" in text or "does not exist" in text
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,11 +1,17 @@
-"""Creates SQLite files whole, and checks whose tables a file has."""
+"""Creates SQLite files whole, opens them for reading alone, and tells whose tables a file has."""
 
+import atexit
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from tempfile import mkdtemp
+from urllib.parse import quote
 
 from finesweep.io.atomic import remove_unfinished, staged
+
+WAL = b"\x02\x02"  # at byte 18. Source: https://www.sqlite.org/fileformat.html
 
 
 def create_database(path: Path, create: Callable[[Path], object]) -> None:
@@ -18,6 +24,24 @@ def create_database(path: Path, create: Callable[[Path], object]) -> None:
         create(staging)
 
 
+class FileInUse:
+    """The file of a database that this process has opened.
+
+    Once it was deleted or replaced, connections go on writing into a file that nobody can see any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._inode = path, _inode(path)
+
+    @property
+    def is_gone(self) -> bool:
+        return _inode(self.path) != self._inode
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
+
+
 def has_table(path: Path, table: str) -> bool:
     """Tells whether the database has this table. Raises: sqlite3.Error for a file that is no database."""
     if not path.is_file():  # opening a named pipe would wait for a writer
@@ -25,3 +49,42 @@ def has_table(path: Path, table: str) -> bool:
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         rows = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
         return rows.fetchone() is not None
+
+
+def readable(path: Path) -> Path:
+    """Returns the database, or a copy of it, that can be read without writing anything beside `path`.
+
+    Raises: sqlite3.Error for a file that is no database, OSError if it cannot be read.
+    """
+    path = path.resolve()
+    if not path.is_file():
+        raise sqlite3.OperationalError(f"{path} is not a regular file")
+    # SQLite needs the log and its index beside a database in WAL mode: it would make them, or fail.
+    if _in_wal_mode(path) and not all(path.with_name(path.name + end).exists() for end in ("-wal", "-shm")):
+        return copied(path)
+    try:
+        has_table(path, "")
+    except sqlite3.OperationalError:
+        return copied(path)
+    return path
+
+
+def read_only_url(path: Path) -> str:
+    """Returns the address of a database with which SQLAlchemy reads, and refuses every write."""
+    # The driver is named, because MLflow would make the folder `file:` for an address without one.
+    return f"sqlite+pysqlite:///file:{quote(str(path))}?mode=ro&uri=true"
+
+
+def _in_wal_mode(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(20)[18:] == WAL
+
+
+def copied(path: Path) -> Path:
+    """Copies the database and its log (`-wal`) to a folder that is removed when the process ends."""
+    folder = Path(mkdtemp(prefix="finesweep-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for part in (path, path.with_name(f"{path.name}-wal")):
+        if part.exists():
+            shutil.copyfile(part, folder / part.name)
+    return folder / path.name

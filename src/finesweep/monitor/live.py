@@ -84,7 +84,7 @@ class Watcher:
     def _note(self, about: str, text: str) -> None:
         if about not in self.notes and not self.console.is_interactive:
             self.say(text)
-        self.notes[about] = text
+        self.notes[about] = printable(text)
 
     def _say_events(self, snapshot: Snapshot) -> None:
         """Prints what has begun or ended since the last snapshot."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from finesweep.monitor.live import Watcher
 from finesweep.monitor.snapshot import Snapshot
 from finesweep.study import storage as studies
-from finesweep.study.lock import Busy, study_lock
+from finesweep.study.lock import is_locked
 
 POLL_S = 1.0
 FOLLOW_S = 2.0  # from another shell: as often as workers tell of themselves
@@ -76,9 +76,6 @@ def _somebody_works(snapshot: Snapshot, name: str, storage: str) -> bool:
     if snapshot.is_starting or not all(map(snapshot.is_gone, snapshot.running)):
         return True
     try:
-        with study_lock(storage, f"{name}:finish", wait=False):
-            return False
-    except (Busy, SQLAlchemyError):  # the finish step; a storage that is away for a moment
+        return is_locked(storage, f"{name}:finish")
+    except SQLAlchemyError:  # the storage is away for a moment
         return True
-    except OSError:  # a reader who may not write cannot try the lock
-        return False

@@ -9,6 +9,7 @@ from optuna.study import Study
 
 from finesweep.monitor.plots import draw
 from finesweep.monitor.report import best
+from finesweep.study.places import places_of
 from finesweep.study.records import Conclusion
 from finesweep.tracking import TrackedRun
 
@@ -17,10 +18,11 @@ def publish(study: Study, parent: TrackedRun, conclusion: Conclusion | None = No
     """Logs best.json, pareto.json and plots/, with the submissions and metrics of the finish step."""
     document = best(study)
     if conclusion:
+        submissions = [str(places_of(study).find(path)) for path in conclusion.submissions]
         document = replace(
             document,
-            submission=next(iter(conclusion.submissions), None),
-            submissions=conclusion.submissions,
+            submission=next(iter(submissions), None),
+            submissions=submissions,
             final_metrics=conclusion.metrics,
         )
     parent.log_text(json.dumps(asdict(document), indent=1) + "\n", "best.json")

@@ -9,9 +9,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig
 from finesweep.errors import StudyError
+from finesweep.io.terminal import argument
 from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, winner
+from finesweep.study.places import places_of
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 
@@ -104,11 +106,13 @@ def best(study: Study) -> Best:
     first = winner(study, config)
     if first is None:
         raise StudyError(
-            f"study {study.study_name!r}: no trial is complete yet; see: finesweep status {study.study_name}"
+            f"study {study.study_name!r}: no trial is complete yet; "
+            f"see: finesweep status {argument(study.study_name)}"
         )
     # The submission belongs to the finish step's winner; a later, better trial has none yet.
     concluded = record.conclusion if record.conclusion and record.conclusion.best == first.number else None
-    submissions = concluded.submissions if concluded else []
+    places, checkpoint = places_of(study), TrialRecord(first).checkpoint
+    submissions = [str(places.find(path)) for path in concluded.submissions] if concluded else []
     confirmed = confirmed_candidates(study, config)
     return Best(
         study=study.study_name,
@@ -121,7 +125,7 @@ def best(study: Study) -> Best:
         command=command(first),
         submission=next(iter(submissions), None),
         submissions=submissions,
-        checkpoint=TrialRecord(first).checkpoint,
+        checkpoint=str(places.find(checkpoint)) if checkpoint else None,
         score=record.score,
         final_metrics=concluded.metrics if concluded else {},
         confirmed=[Confirmed(s.trial.number, s.mean, s.std, len(s.values)) for s in confirmed],

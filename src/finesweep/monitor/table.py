@@ -66,7 +66,7 @@ def _columns(metric: str, width: int) -> Table:
     table.add_column("worker", no_wrap=True)
     for heading in ("trial", "epoch", "step", "examples/s" if width >= NARROW else "ex/s"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(metric, justify="right", no_wrap=True, max_width=max(8, width // 10))
+    table.add_column(Text(printable(metric)), justify="right", no_wrap=True, max_width=max(8, width // 10))
     table.add_column("ETA", justify="right", no_wrap=True)
     table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=1)  # what is left
     return table

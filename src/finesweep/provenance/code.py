@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import finesweep
+from finesweep.config.places import project
 from finesweep.config.run import is_own_metric
 from finesweep.io.redaction import SECRET_NAME, holds_secret
 from finesweep.provenance.fields import Code
@@ -83,7 +84,7 @@ def metric_source(metric: str) -> dict[str, str]:
 @lru_cache
 def find_checkout() -> Checkout:
     """Reads the checkout of the working folder or, if it is in none, finesweep's own. Once per process."""
-    for folder in (Path.cwd(), Path(finesweep.__file__).parent):
+    for folder in (project(), Path(finesweep.__file__).parent):
         if commit := _git(folder, "rev-parse", "HEAD").strip():
             top = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
             return _read(top, commit)

@@ -28,6 +28,9 @@ def all_splits(splits: Splits, train: Dataset, evaluation: Dataset) -> dict[str,
     content = {"train": split_content(splits.train, train), "eval": split_content(splits.eval, evaluation)}
     if splits.final_eval is not None:
         content["final_eval"] = split_content(splits.final_eval)
+    if splits.submission is not None:
+        sample = splits.submission.sample
+        content["submission template"] = Split(len(sample.ids), sample.sha256, {"file": sample.sha256})
     return content | {f"test {name}": split_content(rows) for name, rows in splits.test.items()}
 
 

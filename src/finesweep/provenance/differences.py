@@ -10,8 +10,9 @@ from finesweep.provenance.record import Provenance
 
 # Config keys without effect on the weights: places, and whether to predict. Of threads, device and precision,
 # the values in use are compared instead.
-PLACES = ("tracking.", "cache_dir", "predict", "data.path", "model.name_or_path", "model.revision",
-          "trainer.threads", "trainer.device", "trainer.precision")  # fmt: skip
+PLACES = ("tracking.", "cache_dir", "predict", "data.path", "data.submission.template",
+          "model.name_or_path", "model.revision", "trainer.threads", "trainer.device",
+          "trainer.precision")  # fmt: skip
 # Packages that compute, or that read data, tokenizers or weights.
 COMPUTING = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "datasets",
              "pyarrow", "evaluate", "scikit-learn", "scipy", "triton")  # fmt: skip

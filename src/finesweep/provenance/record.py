@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from finesweep.config.parse import to_dict
+from finesweep.config.places import as_given
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
 from finesweep.io.reading import Unreadable, parse_json
@@ -102,7 +103,7 @@ def collect(config: RunConfig, overrides: Sequence[str], data: dict[str, Split])
     from finesweep.provenance.environment import machine, packages
 
     return Provenance(
-        config=redact_values(to_dict(config)),
+        config=redact_values(to_dict(as_given(config))),
         overrides=[redact_urls(text) for text in overrides],
         # The seed of the hold-out is the same for all runs, so that trials share their rows.
         seeds={"seed": config.seed, "data.holdout": 0},

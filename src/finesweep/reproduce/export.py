@@ -16,7 +16,7 @@ from finesweep.io.terminal import printable
 from finesweep.provenance.record import FILE
 from finesweep.reproduce.readme import readme
 from finesweep.reproduce.recorded_run import CONFIG, RUN_FILE, RecordedRun
-from finesweep.tracking import TrackedRun, open_store
+from finesweep.tracking import TrackedRun, open_reader
 
 PARTS = ("checkpoint", "submission", "git.diff")  # the run's artifacts that are exported, if it has them
 
@@ -43,7 +43,7 @@ def export(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> lis
 
 
 def _write(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> list[str]:
-    tracked = TrackedRun(open_store(tracking), recorded.run_id)
+    tracked = TrackedRun(open_reader(tracking), recorded.run_id)
     missing = []
     for part in PARTS if recorded.record.code.patch_sha256 else PARTS[:2]:
         try:

@@ -1,7 +1,11 @@
 """Writes the README.md of an exported run."""
 
+import re
 import shlex
+from pathlib import Path
 
+from finesweep.config.run import is_own_metric
+from finesweep.io.terminal import one_line, printable
 from finesweep.provenance.fields import Machine
 from finesweep.reproduce.recorded_run import CONFIG, RecordedRun
 from finesweep.tags import Tag
@@ -22,9 +26,9 @@ git checkout {commit}
 finesweep reproduce {arguments}
 ```
 
-Paths in the last command are those of the machine where the run was made: put yours there. finesweep
-checks that data and model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERANCE or
-DIFFERENT.
+Paths in the last command are those of the machine where the run was made: put yours there. A function in
+it, `data.metric=module:function`, is imported and run: read it before. finesweep checks that data and
+model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERANCE or DIFFERENT.
 
 ## Contents
 
@@ -38,30 +42,34 @@ DIFFERENT.
 {missing}"""
 
 
+COMMIT = re.compile("[0-9a-f]{7,64}")
+OUTSIDE = "COMMIT  # it ran outside of a git checkout: any commit of that time"
+
+
 def readme(recorded: RecordedRun, missing: list[str]) -> str:
     """Returns the README of an exported run; `missing` are the files that the run has not kept."""
     record = recorded.record
     has_patch = record.code.patch_sha256 is not None and "git.diff" not in missing
     return README.format(
         run_id=recorded.run_id,
-        name=recorded.name,
+        name=one_line(recorded.name),
         origin=_origin(recorded),
-        value=_value(recorded),
-        command=shlex.join(["python", "train.py", *record.overrides]),
-        machine=_machine(record.machine),
-        python=record.machine.python,
-        torch=record.packages["torch"],
-        version=record.packages.get("finesweep", ""),
-        commit=record.code.commit or "COMMIT  # it ran outside of a git checkout: any commit of that time",
+        value=one_line(_value(recorded)),
+        command=printable(shlex.join(["python", "train.py", *record.overrides])).replace("\n", " "),
+        machine=one_line(_machine(record.machine)),
+        python=one_line(record.machine.python),
+        torch=one_line(record.packages["torch"]),
+        version=one_line(record.packages.get("finesweep", "")),
+        commit=commit if COMMIT.fullmatch(commit := record.code.commit or "") else OUTSIDE,
         apply_patch="git apply DIR/git.diff\n" if has_patch else "",
-        arguments=shlex.join(["DIR", *_needed_overrides(recorded)]),
+        arguments=shlex.join(["DIR", *map(printable, _needed_overrides(recorded))]),
         config=CONFIG,
         missing="".join(f"- `{part}`: the run has not kept it\n" for part in missing),
     )
 
 
 def _origin(recorded: RecordedRun) -> str:
-    tags = recorded.tags
+    tags = {key: one_line(value) for key, value in recorded.tags.items()}
     if Tag.REPRODUCES in tags:
         return f"{tags[Tag.KIND]} of run {tags[Tag.REPRODUCES]}"
     if Tag.STUDY in tags:
@@ -81,10 +89,16 @@ def _machine(machine: Machine) -> str:
 
 
 def _needed_overrides(recorded: RecordedRun) -> list[str]:
-    """Returns the overrides that name files, which lie elsewhere on another machine."""
+    """Returns the overrides that name files, which lie elsewhere on another machine, and a metric's code."""
     config = recorded.record.config
     path, model = config["data"].get("path"), config["model"].get("name_or_path")
     overrides = [f"data.path={path}"] if path else []
     if recorded.record.model.source == "folder":
         overrides.append(f"model.name_or_path={model}")
+    submission = config["data"].get("submission")
+    template = submission.get("template") if isinstance(submission, dict) else None
+    if isinstance(template, str) and Path(template).is_absolute():
+        overrides.append(f"data.submission.template={template}")
+    if is_own_metric(metric := config["data"]["metric"]):
+        overrides.append(f"data.metric={metric}")
     return overrides

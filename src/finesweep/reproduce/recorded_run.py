@@ -2,14 +2,16 @@
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from finesweep.config.run import TrackingConfig, metric_key
-from finesweep.errors import ModelError, RunError
+from finesweep.errors import ModelError, RunError, first_line
 from finesweep.hooks import RunState
 from finesweep.io.reading import read_object, read_text
+from finesweep.io.redaction import redact_urls
 from finesweep.provenance.conversion import load
 from finesweep.provenance.fields import Change
 from finesweep.provenance.record import FILE, Provenance, history_hash, is_result
@@ -90,23 +92,30 @@ def store_differences(recorded: RecordedRun) -> list[Change]:
 
 
 def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
-    from finesweep.tracking import TrackedRun, find_run, open_store, read_history
+    from finesweep.tracking import TrackedRun, find_run, open_reader, read_history
 
     run = find_run(tracking, run_id)
     tags = {key: value for key, value in run.data.tags.items() if key.startswith(OWN_PREFIX)}
     _check_trained(run_id, tags)
+    tracked = TrackedRun(open_reader(tracking), run_id)
     try:
-        text = TrackedRun(open_store(tracking), run_id).read_text(FILE)
+        text = tracked.read_text(FILE)
     except ModelError as error:
+        if Tag.TORCH not in tags:  # which is set once the file is there
+            raise RunError(
+                f"run {run_id}: it has no {FILE}: it failed before it trained, or is of an older finesweep"
+            ) from error
+        place = redact_urls(str(run.info.artifact_uri))
         raise RunError(
-            f"run {run_id}: it has no {FILE}: it failed before it trained, or is of an older finesweep"
+            f"run {run_id}: its {FILE} cannot be read from {place}, where the store says it is "
+            f"({first_line(error.__cause__ or error)}); bring its artifacts back there"
         ) from error
     record = Provenance.from_json(text, f"run {run_id}: {FILE}")
     state = tags.get(Tag.STATE, "")
     names = record.results.metrics  # other metrics in the store were logged later, by others
     if names is None:  # the run failed
         names = list(filter(is_result, run.data.metrics))
-    history = read_history(tracking, run_id, names)
+    history = read_history(tracked.client, run_id, names)
     return RecordedRun(run_id, str(run.info.run_name), state, tags, record, history)
 
 
@@ -115,7 +124,8 @@ def _check_trained(run_id: str, tags: dict[str, str]) -> None:
     study = tags.get(Tag.STUDY)
     if tags.get(Tag.KIND) == Kind.STUDY:
         raise RunError(
-            f"run {run_id}: the parent of study {study!r}, which did not train; legal: --best {study}"
+            f"run {run_id}: the parent of study {study!r}, which did not train; "
+            f"legal: --best {shlex.quote(str(study))}"
         )
     if Tag.REUSED_OF in tags:
         twin = tags[Tag.REUSED_OF]

@@ -8,18 +8,16 @@ time zone or a host whose clock is wrong changes neither.
 import time
 
 import sqlalchemy
-from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study
 
 from finesweep.machine.process import UNKNOWN, this_process
 from finesweep.study.records import StudyRecord
-from finesweep.study.storage import PatientStorage
+from finesweep.study.storage import PatientStorage, backend_of
 
 
 def now(study: Study) -> float:
     """Raises: StoreError if the database is away for longer than the storage's patience."""
-    storage = study._storage
-    backend = storage._backend if isinstance(storage, _CachedStorage) else storage
+    backend = backend_of(study)
     if not isinstance(backend, PatientStorage) or backend.engine.dialect.name != "postgresql":
         return _local(study)
     return backend.patience.call(_server_time, backend.engine)

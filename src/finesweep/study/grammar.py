@@ -9,13 +9,12 @@ glob(bert-*)                     every option of a config group that matches
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import islice
+from fractions import Fraction
 from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
-from hydra.errors import HydraException
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -28,7 +27,6 @@ from finesweep.study.encode import encode_stored, stored
 
 log = logging.getLogger(__name__)
 FIXED = ("data", "tracking", "cache_dir", "predict", "hydra", "sweep")  # the same for every trial of a study
-MAX_VALUES = 100_000  # of a range of floats, whose values Hydra computes one by one
 
 
 def distribution(override: Override, key_type: Any = Any) -> BaseDistribution:
@@ -103,35 +101,31 @@ def _range(key: str, sweep: Any, key_type: Any) -> BaseDistribution:
     if sweep.shuffle:
         _say_unshuffled(key)
     text = f"range({sweep.start}, {sweep.stop}, {sweep.step})"
-    low, high = _ends_of_range(key, sweep, text)
-    step, is_log = abs(sweep.step), _is_log(key, sweep.tags)
+    low, high, step = _ends_of_range(key, sweep, text)
+    is_log = _is_log(key, sweep.tags)
     if is_log and (low <= 0 or step != 1):
         raise ConfigError.at(key, f"tag(log, {text})", "a range above 0 with step 1 under tag(log, ...)")
-    if key_type is int and not (float(low).is_integer() and float(step).is_integer()):
+    if key_type is int and not low.denominator == step.denominator == 1:
         raise ConfigError.at(key, text, "a range of whole numbers, for a whole-number key")
-    if key_type is int or all(isinstance(value, int) for value in (low, high, step)):
-        return IntDistribution(int(low), int(high), step=1 if is_log else int(step), log=is_log)
+    if key_type is int or all(isinstance(value, int) for value in (sweep.start, sweep.stop, sweep.step)):
+        return IntDistribution(int(low), int(high), step=int(step), log=is_log)
     return FloatDistribution(float(low), float(high), step=float(step))
 
 
-def _ends_of_range(key: str, sweep: RangeSweep, text: str) -> tuple[float, float]:
-    """Returns the lowest and the highest value."""
+def _ends_of_range(key: str, sweep: RangeSweep, text: str) -> tuple[Fraction, Fraction, Fraction]:
+    """Returns the lowest and the highest value, and the step between values.
+
+    They are exact for the digits as written: in binary, 0, 0.3, 0.6, 0.9 are not three steps of 0.3.
+    """
     try:
-        values = _listed(key, sweep, text)
-        return min(values[0], values[-1]), max(values[0], values[-1])
-    except (HydraException, IndexError, ValueError, ArithmeticError) as error:  # no value; a step of 0; nan
-        legal = "range(start, stop, step) that holds a value; the stop is left out"
-        raise ConfigError.at(key, text, legal) from error
-
-
-def _listed(key: str, sweep: RangeSweep, text: str) -> Sequence[float]:
-    values = sweep.range()
-    if isinstance(values, range):
-        return values
-    listed = list(islice(values, MAX_VALUES + 1))
-    if len(listed) > MAX_VALUES:
-        raise ConfigError.at(key, text, f"at most {MAX_VALUES:,} values; interval(low, high) has all of them")
-    return listed
+        start, stop, step = (Fraction(str(value)) for value in (sweep.start, sweep.stop, sweep.step))
+        steps = math.ceil((stop - start) / step) - 1
+    except (ValueError, ZeroDivisionError):  # nan or inf; a step of 0
+        steps = -1
+    if steps < 0:
+        raise ConfigError.at(key, text, "range(start, stop, step) that holds a value; the stop is left out")
+    low, high = sorted((start, start + steps * step))
+    return low, high, abs(step)
 
 
 def _is_log(key: str, tags: set[str]) -> bool:

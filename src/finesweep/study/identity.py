@@ -4,15 +4,18 @@ import json
 import socket
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from optuna.study import Study
 
 from finesweep.config.parse import to_dict
+from finesweep.config.places import relocated
 from finesweep.config.run import RunConfig
 from finesweep.data import Splits, fingerprint
 from finesweep.data.source import LABEL
 from finesweep.errors import StudyError
+from finesweep.io.redaction import redact_values
 from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.records import StudyRecord
@@ -33,7 +36,7 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
     run = sweep.run
     searched = {dimension.key for dimension in sweep.space}
     shared = {key: value for key, value in _leaves(run).items() if not _is_within(key, searched)}
-    return {
+    made_of: dict[str, Any] = {
         "space": {dimension.name: str(dimension) for dimension in sweep.space},
         "objectives": {name: direction.value for name, direction in sweep.objectives.items()},
         "seed": run.seed,
@@ -46,6 +49,7 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
         "data.train content": fingerprint(splits.train),
         "data.eval content": fingerprint(splits.eval),
     }
+    return cast(dict[str, Any], redact_values(made_of))
 
 
 def _leaves(run: RunConfig) -> dict[str, Any]:
@@ -73,7 +77,7 @@ def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any], splits: S
         study = studies.load(sweep.name, sweep.config.study.storage)
     except StudyError:
         return
-    stored = StudyRecord(study).identity
+    stored = redact_values(StudyRecord(study).identity)  # that of an older version has passwords
     if stored is None:
         return
     requested = json.loads(json.dumps(requested))
@@ -104,6 +108,10 @@ def _of_today(stored: dict[str, Any], requested: dict[str, Any], splits: Splits)
     defaults["trainer.shortcuts"] = []
     missing = {key: defaults[key] for key in requested if key in defaults and key not in stored}
     known = {key: value for key, value in stored.items() if key not in PLACES}
+    model, now = known.get("model.name_or_path"), requested.get("model.name_or_path")
+    if model and now and Path(model).is_absolute() and not Path(model).exists():  # the project has moved
+        is_same = relocated(Path(model), [Path.cwd()], least=1) == Path(now).absolute()
+        known["model.name_or_path"] = now if is_same else model
     return missing | known
 
 

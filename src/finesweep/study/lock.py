@@ -21,12 +21,32 @@ class Busy(Exception):
 def study_lock(storage: str, name: str, wait: bool = True) -> Iterator[None]:
     """Holds the lock `name` of this storage. Raises: Busy if `wait` is False and it is held."""
     if storage.startswith(SQLITE):
-        path = Path(storage.removeprefix(SQLITE))
-        with _file_lock(path.with_name(f"{path.name}.{zlib.crc32(name.encode()):08x}.lock"), wait):
+        with _file_lock(_lock_file(storage, name), wait):
             yield
     else:
         with _advisory_lock(storage, name, wait):
             yield
+
+
+def is_locked(storage: str, name: str) -> bool:
+    """Tells whether somebody holds the lock, without making a lock file.
+
+    Who may not open the file, as another user, hears that nobody does.
+    """
+    if storage.startswith(SQLITE) and not _lock_file(storage, name).exists():
+        return False
+    try:
+        with study_lock(storage, name, wait=False):
+            return False
+    except Busy:
+        return True
+    except OSError:
+        return False
+
+
+def _lock_file(storage: str, name: str) -> Path:
+    path = Path(storage.removeprefix(SQLITE))
+    return path.with_name(f"{path.name}.{zlib.crc32(name.encode()):08x}.lock")
 
 
 @contextmanager

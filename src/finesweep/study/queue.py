@@ -12,6 +12,7 @@ Locked sections are repeated as a whole while the storage is away: PostgreSQL fr
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -25,11 +26,13 @@ from finesweep.study.ending import end_trial
 from finesweep.study.liveness import is_gone, is_running_out, this_owner
 from finesweep.study.lock import SQLITE, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
+from finesweep.study.places import Places
 from finesweep.study.records import Outcome, StudyRecord, TrialRecord
 from finesweep.study.samplers import make_sampler
 from finesweep.study.space import Space, suggest
 from finesweep.study.storage import (
     FINISHED,
+    check_present,
     count_finished,
     failures,
     is_running,
@@ -43,9 +46,13 @@ LOST = "trial {} was taken over while its worker was out of sight"
 
 
 class TrialQueue:
-    def __init__(self, config: StudyConfig, space: Space, run_seed: int = 42) -> None:
+    def __init__(
+        self, config: StudyConfig, space: Space, run_seed: int = 42, project: Path | None = None
+    ) -> None:
+        """project: the folder that the command was started in; by default, the working folder."""
         assert config.name is not None
         self.config, self.space, self.name, self.run_seed = config, space, config.name, run_seed
+        self.places = Places(config.storage, project)
         self.patience = patience_of(config)
         self.study = self.patience.call(load, config.name, config.storage, self.patience)
         self.hashed_seeds = StudyRecord(self.study).hashed_seeds is True
@@ -62,6 +69,10 @@ class TrialQueue:
             if freed_by_restart:
                 stack.enter_context(single_attempts())
             yield
+
+    def check_present(self) -> None:
+        """Raises: DatabaseGone if the study's file was deleted or replaced since this process opened it."""
+        check_present(self.study, "the trials' folders")
 
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -192,7 +203,7 @@ class TrialQueue:
         try:
             for trial in claimed:
                 record = TrialRecord(trial)
-                signed = record.outcome or unwritten.read(record)
+                signed = record.outcome or unwritten.read(record, self.places)
                 outcome = signed or Outcome(RunState.INTERRUPTED)
                 close_run(trial.number, outcome.state)
                 # A trial without an owner had not begun: it cannot be what its worker died of.

@@ -66,7 +66,7 @@ class Conclusion:
     trials: list[int]  # finished trials that it counted, and how many winners were to be confirmed
     best: int  # number of the winning trial
     predict: bool = False  # whether the winner predicted the test split
-    submissions: list[str] = field(default_factory=list)  # paths
+    submissions: list[str] = field(default_factory=list)  # paths, as `study.places` writes them
     metrics: dict[str, float] = field(default_factory=dict)  # final scores of the winner
     importances: dict[str, float] = field(default_factory=dict)  # by parameter; shares that sum to 1
 
@@ -110,7 +110,7 @@ class TrialRecord(Record):
     retry_of = Attribute[int]("retry_of")  # number of the trial that it tries again
     error = Attribute[str]("error")  # why it failed for good
     run_id = Attribute[str]("run_id")  # of its MLflow run
-    checkpoint = Attribute[str]("checkpoint")  # path of its weights
+    checkpoint = Attribute[str]("checkpoint")  # its weights; paths are read and written by `study.places`
     folder = Attribute[str]("folder")  # path of its outputs
     overrides = Attribute[list[str]]("overrides")  # that run it alone; passwords are replaced
     progress = Attribute[Progress]("live", Progress.load, Progress.dump)

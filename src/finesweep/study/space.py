@@ -4,8 +4,9 @@ A dimension with a condition exists only where other keys have the given values.
 each distribution, so a conditional one is called ``key|other=value`` there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import optuna
@@ -18,6 +19,8 @@ from optuna.distributions import (
 
 from finesweep.errors import ConfigError
 from finesweep.study.encode import encode_stored, stored
+
+MAX_POINTS = 100_000  # of a grid, whose points are all enqueued
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,19 @@ def named(point: dict[str, Any], space: Space) -> dict[str, Any]:
 def grid(space: Space) -> list[dict[str, Any]]:
     """Lists every point, in order, by Hydra's keys.
 
-    Raises: ConfigError for an interval, which has no grid.
+    Raises: ConfigError for an interval, which has no grid, and for more than MAX_POINTS.
     """
     axes = {dimension.name: _axis(dimension) for dimension in space}
-    return list(walk(space, axes, {}))
+    points = list(islice(walk(space, axes, {}), MAX_POINTS + 1))
+    if len(points) > MAX_POINTS:
+        raise ConfigError(
+            f"hydra.sweeper.study.sampler: the grid of this space has more than {MAX_POINTS:,} points; "
+            "legal: fewer or shorter dimensions, or another sampler"
+        )
+    return points
 
 
-def walk(space: Space, axes: dict[str, list[Any]], point: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def walk(space: Space, axes: Mapping[str, Iterable[Any]], point: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yields the points that extend `point`, by Hydra's keys. axes: the values of each dimension, by name."""
     if not space:
         yield point
@@ -101,15 +110,15 @@ def walk(space: Space, axes: dict[str, list[Any]], point: dict[str, Any]) -> Ite
             yield from walk(space[1:], axes, point | {space[0].key: value})
 
 
-def _axis(dimension: Dimension) -> list[Any]:
+def _axis(dimension: Dimension) -> Iterable[Any]:
     values = dimension.distribution
     if isinstance(values, CategoricalDistribution):
         return list(values.choices)
     if isinstance(values, IntDistribution) and not values.log:
-        return list(range(values.low, values.high + 1, values.step))
+        return range(values.low, values.high + 1, values.step)
     if isinstance(values, FloatDistribution) and values.step is not None:
-        count = round((values.high - values.low) / values.step)
-        return [values.low + index * values.step for index in range(count + 1)]
+        steps = min(round((values.high - values.low) / values.step), MAX_POINTS)
+        return [values.low + index * values.step for index in range(steps + 1)]
     raise ConfigError(
         f"{dimension.key}: an interval has no grid; legal for the grid sampler: choice(...), range(...)"
     )

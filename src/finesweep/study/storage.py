@@ -4,19 +4,21 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
-from finesweep.errors import ConfigError, StudyError, first_line
+from finesweep.errors import ConfigError, DatabaseGone, StudyError, first_line
 from finesweep.io.patience import Patience, patient
 from finesweep.io.redaction import redact_urls
-from finesweep.io.sqlite import create_database, has_table
+from finesweep.io.sqlite import FileInUse, create_database, has_table
 from finesweep.study.lock import SQLITE, check_storage, study_lock
 from finesweep.study.records import StudyRecord, TrialRecord
 
@@ -41,9 +43,49 @@ BUSY_S = 5  # that SQLite itself waits for a lock; it cannot be interrupted mean
 class PatientStorage(RDBStorage):
     """Optuna's storage, whose calls are repeated while the database is locked, away or restarting."""
 
+    file: FileInUse | None = None  # of SQLite
+
     def __init__(self, url: str, patience: Patience, **engine_kwargs: Any) -> None:
-        self.patience = patience
+        self.patience, self.address = patience, url
+        if url.startswith(SQLITE):  # a deleted file is not made again, empty, by the next connection
+            path = Path(url.removeprefix(SQLITE)).resolve()
+            self.file, url = FileInUse(path), f"{SQLITE}file:{quote(str(path))}?mode=rw&uri=true"
         super().__init__(url, engine_kwargs={"pool_pre_ping": True, **engine_kwargs})
+
+
+class ReadOnlyStorage(RDBStorage):
+    """Optuna's storage, opened by a URL that lets nobody write; `address` is what a person calls it."""
+
+    def __init__(self, url: str, address: str) -> None:
+        self.address = address
+        super().__init__(url, skip_table_creation=True)
+
+
+def backend_of(study: Study) -> BaseStorage:
+    """Returns the storage of a study without Optuna's cache above it."""
+    storage = study._storage
+    return storage._backend if isinstance(storage, _CachedStorage) else storage
+
+
+def address_of(study: Study) -> str:
+    """Returns the storage's address; an empty text for a study in memory."""
+    backend = backend_of(study)
+    return backend.address if isinstance(backend, (PatientStorage, ReadOnlyStorage)) else ""
+
+
+def check_present(study: Study, kept: str) -> None:
+    """Raises: DatabaseGone if the study's file was deleted or replaced since this process opened it.
+
+    kept: the folders that still hold what was trained.
+    """
+    backend = backend_of(study)
+    if isinstance(backend, PatientStorage) and backend.file and backend.file.is_gone:
+        raise DatabaseGone(
+            f"hydra.sweeper.study.storage: {backend.file.path} was deleted or replaced while it was in use, "
+            "and the trials in it are lost; their runs are still in MLflow, checkpoints and result.json in "
+            f"{kept}. Put a copy of it back and start the same command again, or start another study: "
+            "hydra.sweeper.study.name=NAME"
+        )
 
 
 def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:

@@ -37,6 +37,7 @@ class Task(ABC):
     metrics: ClassVar[Mapping[str, Metric]]  # by their names in data.metric
     is_pretokenized: ClassVar[bool] = False  # whether a row's text is a list of words
     has_names: ClassVar[bool] = True  # whether labels are names, not numbers
+    has_probabilities: ClassVar[bool] = False  # whether scores are probabilities, one for each label
     stratifies: ClassVar[bool] = False  # whether a hold-out takes its share from each label's rows
     blank_text: Any = ""  # a text without words
     text_feature: Any = Value("string")  # the `datasets` feature of a text

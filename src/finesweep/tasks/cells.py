@@ -6,6 +6,7 @@ One rule holds for all formats: a cell without a value, NaN, and a text of white
 import math
 import re
 from collections.abc import Collection, Sequence
+from datetime import date, time
 from decimal import Decimal
 
 LARGEST = 3.4e38  # the largest float32; the model learns numbers as float32
@@ -32,12 +33,14 @@ def is_empty(cell: object) -> bool:
 def as_name(cell: object, listed: Collection[str] = ()) -> str:
     """Reads a label name, without the spaces around it. 1.0 becomes 1: pandas stores integers so.
 
+    Dates and times are written as in a CSV file: 2020-01-02, 2020-01-02 03:04:05.
+
     listed: `data.labels`; these are names even if they look like numbers.
     Raises: CellError for a number that is not whole, and for what is no single name.
     """
     if is_empty(cell):
         raise EmptyCell("the label is empty")
-    if not isinstance(cell, str | bool | int | float | Decimal):
+    if not isinstance(cell, str | bool | int | float | Decimal | date | time):
         raise CellError(
             f"the label is {shown(cell)}; legal: text, an integer, true or false; a list of labels is for "
             "data.problem_type=multi_label_classification"

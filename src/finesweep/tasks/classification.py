@@ -32,7 +32,7 @@ def _quadratic_kappa(judged: Judged) -> float:
 
 class Classification(Task):
     problem_type = ProblemType.classification
-    stratifies = True
+    has_probabilities = stratifies = True
     label_feature = Value("string")
     id_feature = Value("int64")
     metrics = {

@@ -12,12 +12,12 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from finesweep.config.places import project
 from finesweep.config.run import DataConfig, Direction
 from finesweep.errors import ConfigError
 
@@ -108,10 +108,10 @@ def own_metric(name: str, direction: Direction | None) -> Metric:
 
 
 def own_function(name: str) -> Callable[[Any, Any], Any]:
-    """Imports `module:function` from the working folder or an installed package. Raises: ConfigError."""
+    """Imports `module:function` from the project or an installed package. Raises: ConfigError."""
     module, _, attribute = name.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    if str(project()) not in sys.path:
+        sys.path.insert(0, str(project()))
     try:
         function = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # the user's own code may raise anything

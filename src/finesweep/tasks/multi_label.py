@@ -29,6 +29,7 @@ def _of_probabilities(function: str) -> Callable[[Judged], float]:
 
 class MultiLabel(Task):
     problem_type = ProblemType.multi_label_classification
+    has_probabilities = True
     label_feature = List(Value("string"))
     id_feature = List(Value("float32"))  # 0/1 for each label
     metrics = {

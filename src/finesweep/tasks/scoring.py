@@ -93,10 +93,13 @@ class Scorer:
     """
 
     def __init__(self, task: Task, names: Sequence[str], more: Collection[str] = ()) -> None:
-        """more: names of further metrics; those that cannot score this task are left out."""
+        """more: names of further metrics; those that cannot score this task are left out.
+
+        Only `data.metric` may be a user's own: `more` can come from a record, which never names code to run.
+        """
         self.task, self.names, self.positive = task, list(names), task.positive_id(names)
         wanted = [task.config.metric, *task.default_metrics(names), *sorted(more)]
-        own = [name for name in wanted if is_own_metric(name)]
+        own = filter(is_own_metric, wanted[:1])
         known = [name for name in wanted if name in task.metrics and not task.misfit(name, names)]
         self.metrics = {metric_key(name): metric_of(task, name) for name in (*own, *known)}
         self.predictions_sha256 = ""  # the hash of the last call's predictions

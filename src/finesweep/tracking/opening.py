@@ -12,6 +12,7 @@ from typing import Any
 from mlflow.entities import Run, ViewType
 
 from finesweep.config.parse import flat, to_yaml
+from finesweep.config.places import as_given
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.hooks import RunHooks, RunState, TrialLost, TrialPruned, current_hooks
 from finesweep.io.redaction import redact_urls
@@ -44,7 +45,7 @@ def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun
             hooks.started(tracked.run_id)
         monitor = _system_monitor(config, tracked)
         tracked.log_params(_params(config, overrides))
-        tracked.log_text(redact_urls(to_yaml(config)), "config.yaml")
+        tracked.log_text(redact_urls(to_yaml(as_given(config))), "config.yaml")
         yield tracked
     except TrialLost:
         tracked.end(RunState.INTERRUPTED)  # as whoever took the trial over has done, if they saw this run
@@ -108,7 +109,7 @@ def _user() -> str:
 
 
 def _params(config: RunConfig, overrides: Sequence[str]) -> dict[str, str]:
-    values = flat(config)
+    values = flat(as_given(config))
     keys = [*COMPARED, *(text.lstrip("+~").partition("=")[0] for text in overrides)]
     chosen = {key: redact_urls(str(values[key])) for key in keys if key in values}
     return {"data": config.data.name} | chosen

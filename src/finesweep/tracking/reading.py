@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import RunError
 from finesweep.io.redaction import redact_urls
-from finesweep.tracking.store import SQLITE, open_store
+from finesweep.tracking.store import SQLITE, PatientClient, open_reader
 
 
 def find_run(config: TrackingConfig, run_id: str) -> Run:
@@ -20,7 +20,7 @@ def find_run(config: TrackingConfig, run_id: str) -> Run:
             "train.py ran, or say where its runs are: --tracking-uri"
         )
     try:
-        return open_store(config).get_run(run_id)
+        return open_reader(config).get_run(run_id)
     except MlflowException as error:
         raise RunError(
             f"run {run_id!r}: not in {redact_urls(config.uri)}; legal: a run's id, as `finesweep best STUDY` "
@@ -29,9 +29,8 @@ def find_run(config: TrackingConfig, run_id: str) -> Run:
         ) from error
 
 
-def read_history(config: TrackingConfig, run_id: str, names: Iterable[str]) -> dict[tuple[str, int], float]:
+def read_history(client: PatientClient, run_id: str, names: Iterable[str]) -> dict[tuple[str, int], float]:
     """Reads every value of these metrics, by metric and step."""
-    client = open_store(config)
     return {
         (name, metric.step): float(metric.value)
         for name in names

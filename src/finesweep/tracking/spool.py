@@ -28,7 +28,7 @@ class Spool:
 
     @property
     def is_empty(self) -> bool:
-        return not self.file.exists()
+        return not self.file.is_file()  # a named pipe in its place would be waited for
 
     def append(self, kind: str, values: dict[str, Any]) -> None:
         """Appends a write, and syncs it to the disk."""
@@ -48,14 +48,17 @@ class Spool:
         all others for good.
         """
         with self._lock():
-            lines = [] if self.is_empty else self.file.read_text(encoding="utf-8").splitlines()
+            lines = (
+                [] if self.is_empty else self.file.read_text(encoding="utf-8", errors="replace").split("\n")
+            )
             try:
                 while lines:
-                    self._send(lines[0], send)
+                    if lines[0]:
+                        self._send(lines[0], send)
                     del lines[0]
             finally:
                 if lines:
-                    write_text(self.file, "\n".join(lines) + "\n")
+                    write_text(self.file, "\n".join(filter(None, lines)) + "\n")
                 else:
                     self.file.unlink(missing_ok=True)
 
@@ -74,6 +77,18 @@ class Spool:
         return FileLock(self.file.with_name("spool.lock"))
 
 
+def carry(old: Path, new: Path, place: Callable[[str], str]) -> None:
+    """Takes over the spool of a store that was moved; `place` says where a file of then is now."""
+    if not old.is_dir():
+        return
+    for file in old.glob("*.jsonl"):
+        entries = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        placed = [entry | {"path": place(entry["path"])} if "path" in entry else entry for entry in entries]
+        new.mkdir(exist_ok=True)
+        write_text(new / file.name, "".join(f"{json.dumps(entry)}\n" for entry in placed))
+        file.unlink()
+
+
 def spooled_runs(folder: Path) -> list[str]:
     """Lists the ids of the runs that have something to deliver."""
-    return sorted(file.stem for file in folder.glob("*.jsonl"))
+    return sorted(file.stem for file in folder.glob("*.jsonl") if file.is_file())

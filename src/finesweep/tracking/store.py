@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no word to anybody about a person's runs
@@ -23,11 +23,13 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import ConfigError, OutputError, first_line
+from finesweep.errors import ConfigError, DatabaseGone, first_line
 from finesweep.io.patience import Patience, patient, single_attempts
 from finesweep.io.redaction import redact_urls
-from finesweep.io.sqlite import create_database, has_table
+from finesweep.io.sqlite import FileInUse, copied, create_database, has_table, read_only_url, readable
 from finesweep.tags import Tag
+from finesweep.tracking.moved import Move, adopt, correct, find_move, may_correct
+from finesweep.tracking.spool import carry
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for each locked database
@@ -52,12 +54,27 @@ class PatientClient(MlflowClient):
         """spool: the folder of what could not be written yet."""
         self.patience, self.spool = patience, spool
         self._next_attempt = 0.0
+        self._file = FileInUse(Path(uri.removeprefix(SQLITE))) if uri.startswith(SQLITE) else None
         super().__init__(uri)
 
     @property
     def may_be_tried(self) -> bool:
         """Whether a write may be tried now: it is some time ago that one failed."""
         return time.monotonic() >= self._next_attempt
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the store's file was deleted or replaced since this process opened it."""
+        return self._file is not None and self._file.is_gone
+
+    def check_present(self, kept: str) -> None:
+        """Raises: DatabaseGone. kept: the folders that still hold what was trained."""
+        if self._file and self._file.is_gone:
+            raise DatabaseGone(
+                f"tracking.uri: {self._file.path} was deleted or replaced while it was in use, and the runs "
+                f"in it are lost; checkpoints and result.json are still in {kept}. Put a copy of it back, or "
+                "start the same command again: it makes a new one"
+            )
 
     def note_absence(self) -> None:
         self._next_attempt = time.monotonic() + RETRY_S
@@ -66,25 +83,13 @@ class PatientClient(MlflowClient):
 def open_store(config: TrackingConfig) -> PatientClient:
     """Gives a client of the tracking store. One process alone creates a SQLite file; the others wait.
 
-    Raises: ConfigError if the store cannot be opened; OutputError if its file was deleted or replaced since
-    this process opened it, which would go on writing into a file that nobody can see.
+    Raises: ConfigError if the store cannot be opened; DatabaseGone if its file was deleted or replaced since
+    this process opened it.
     """
     uri = absolute(config.uri)
     client = _client(uri, config.patience_s, Path(config.spool).resolve())
-    if uri.startswith(SQLITE) and _inode(uri) != _inodes.setdefault(uri, _inode(uri)):
-        raise OutputError(
-            f"tracking.uri: {uri.removeprefix(SQLITE)} was deleted or replaced while it was in use, and the "
-            "runs in it are lost; put a copy of it back, or start the same command again: it makes a new one"
-        )
+    client.check_present("the folders of runs and trials")
     return client
-
-
-_inodes: dict[str, int | None] = {}  # of SQLite files, when this process opened them
-
-
-def _inode(uri: str) -> int | None:
-    path = Path(uri.removeprefix(SQLITE))
-    return path.stat().st_ino if path.exists() else None
 
 
 def await_store(config: TrackingConfig) -> PatientClient:
@@ -97,31 +102,82 @@ def absolute(uri: str) -> str:
     return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).resolve()}" if uri.startswith(SQLITE) else uri
 
 
+def open_reader(config: TrackingConfig) -> PatientClient:
+    """Gives a client that only reads: it takes no lock, and needs no right to write a SQLite file.
+
+    Raises: ConfigError if the store cannot be opened.
+    """
+    uri = absolute(config.uri)
+    if not uri.startswith(SQLITE):
+        return open_store(config)
+    with _clear_errors(uri):
+        path = Path(uri.removeprefix(SQLITE))
+        file = readable(path)
+        _check_owner(file, uri)
+        if move := find_move(path, file):
+            if may_correct(path):
+                return open_store(config)
+            file = copied(path)
+            correct(file, move)
+        return _connected(read_only_url(file), config.patience_s, Path(config.spool))
+
+
 @lru_cache
 def _client(uri: str, patience_s: float, spool: Path) -> PatientClient:
-    try:
+    with _clear_errors(uri):
         if uri.startswith(SQLITE):
             path = Path(uri.removeprefix(SQLITE))
-            if not path.exists():  # who only reads takes no lock
+            if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with FileLock(f"{path}.lock"):
                     if not path.exists():
                         create_database(path, _create_sqlite)
-            if not has_table(path, "experiments"):
-                raise ConfigError(
-                    f"tracking.uri: {path} is a database, but not MLflow's; legal: another file"
-                )
-        # One folder for each store; its name must not tell a password.
-        folder = spool / f"{zlib.crc32(redact_urls(uri).encode()):08x}"
-        client = PatientClient(uri, Patience(patience_s, STORE), folder)
-        with single_attempts(), _environment({MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1"}):
-            client.search_experiments(max_results=1)
+            _check_owner(path, uri)
+        client = _connected(uri, patience_s, spool)
+        if uri.startswith(SQLITE):
+            _adopt(uri, spool, client)
         return client
+
+
+def _check_owner(path: Path, uri: str) -> None:
+    """Raises: ConfigError for a database of somebody else, to which MLflow would add its tables."""
+    if not has_table(path, "experiments"):
+        raise ConfigError(
+            f"tracking.uri: {uri.removeprefix(SQLITE)} is a database, but not MLflow's; legal: another file"
+        )
+
+
+def _connected(uri: str, patience_s: float, spool: Path) -> PatientClient:
+    client = PatientClient(uri, Patience(patience_s, STORE), _spool_of(uri, spool))
+    with single_attempts(), _environment({MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1"}):
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def _clear_errors(uri: str) -> Iterator[None]:
+    try:
+        yield
     except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise ConfigError(
             f"tracking.uri: cannot open {redact_urls(uri)!r}: {first_line(error)}; legal: "
             "sqlite:///FILE in a writable folder, the http(s) address of an MLflow server, or a database"
         ) from error
+
+
+def _spool_of(uri: str, spool: Path) -> Path:
+    """Returns the folder of one store; its name must not tell a password."""
+    return spool / f"{zlib.crc32(redact_urls(uri).encode()):08x}"
+
+
+def _adopt(uri: str, spool: Path, client: PatientClient) -> None:
+    adopt(Path(uri.removeprefix(SQLITE)), partial(_carry_spool, spool, client.spool))
+
+
+def _carry_spool(spool: Path, new: Path, move: Move) -> None:
+    """Takes over what could not be written before the store was moved; a copy has a spool of its own."""
+    if not move.is_copy or spool.is_relative_to(move.projects[1]):
+        carry(_spool_of(f"{SQLITE}{move.was}", spool), new, move.place)
 
 
 @contextmanager
@@ -163,13 +219,20 @@ def _create_sqlite(path: Path) -> None:
 def experiment_id(config: TrackingConfig, name: str) -> str:
     """Finds or creates the experiment of this name; its artifacts lie under `tracking.artifacts`."""
     client = open_store(config)
+    if (uri := absolute(config.uri)).startswith(
+        SQLITE
+    ):  # somebody may use it under another path, as a container
+        client.patience.call(_adopt, uri, Path(config.spool).resolve(), client)
     if experiment := client.get_experiment_by_name(name):
         if experiment.lifecycle_stage == "deleted":  # in the UI; its name stays taken
             client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
     location = None if config.is_server else (Path(config.artifacts).resolve() / name).as_uri()
+    tags = EXPERIMENT_TAGS
+    if uri.startswith(SQLITE):  # a store that is found elsewhere was moved
+        tags = tags | {Tag.STORE: str(Path(uri.removeprefix(SQLITE)).parent)}
     try:
-        return str(client.create_experiment(name, location, tags=EXPERIMENT_TAGS))
+        return str(client.create_experiment(name, location, tags=tags))
     except MlflowException:  # another process was faster
         if experiment := client.get_experiment_by_name(name):
             return str(experiment.experiment_id)

@@ -18,6 +18,7 @@ from finesweep.io.patience import is_away, single_attempts
 from finesweep.io.reading import Unreadable, read_text
 from finesweep.io.redaction import redact
 from finesweep.tags import Tag
+from finesweep.tracking.deleted import Found, restore
 from finesweep.tracking.spool import Spool, spooled_runs
 from finesweep.tracking.store import PatientClient, quick_answers
 
@@ -43,6 +44,7 @@ class TrackedRun:
         self.client, self.run_id = client, run_id
         self.history: dict[tuple[str, int], float] = {}  # what was logged through this object
         self._spool = Spool(client.spool, run_id)
+        self._is_gone = False  # the run, from its store
 
     def log_metrics(self, metrics: dict[str, float], step: int, epoch: float | None = None) -> None:
         """Logs metrics, without values that are not finite: MLflow would store an infinity as 1.8e308."""
@@ -84,8 +86,8 @@ class TrackedRun:
 
     def delete_artifacts(self, artifact_path: str) -> None:
         """Deletes artifacts where the store can; a store that cannot keeps them."""
-        root = self.client.get_run(self.run_id).info.artifact_uri
         with suppress(NotImplementedError, OSError, MlflowException):
+            root = self.client.get_run(self.run_id).info.artifact_uri
             get_artifact_repository(root).delete_artifacts(artifact_path)
 
     def end(self, state: RunState, error: str | None = None) -> None:
@@ -104,7 +106,12 @@ class TrackedRun:
             self._spool.deliver(self._send)
 
     def _write(self, kind: str, **values: Any) -> None:
-        """Writes into the store, after what the spool holds; into the spool while the store is away."""
+        """Writes into the store, after what the spool holds; into the spool while the store is away.
+
+        Nothing is written into a store that was deleted: the command ends with an error that says so.
+        """
+        if self.client.is_gone or self._is_gone:
+            return None
         if self.client.may_be_tried:
             try:
                 self.deliver()
@@ -117,6 +124,20 @@ class TrackedRun:
         self._spool.append(kind, values)
 
     def _send(self, kind: str, values: dict[str, Any]) -> None:
+        """Writes into the store. A run that was deleted is restored; one that is gone stays away."""
+        try:
+            self._send_once(kind, values)
+        except MlflowException as error:
+            if is_away(error):
+                raise
+            found = restore(self.client, self.run_id)
+            self._is_gone = found is Found.GONE
+            if found in (Found.THERE, Found.UNKNOWN):
+                raise
+            if found is Found.RESTORED:
+                self._send_once(kind, values)
+
+    def _send_once(self, kind: str, values: dict[str, Any]) -> None:
         if kind in UPLOADS:
             return WRITES[kind](self.client, self.run_id, **values)
         with quick_answers():

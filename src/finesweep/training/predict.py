@@ -19,6 +19,7 @@ from finesweep.provenance.content import column_hashes
 from finesweep.tasks import Scorer
 from finesweep.tasks.glue_submission import write_submission
 from finesweep.tasks.prediction_file import write_predictions
+from finesweep.tasks.template import write_own_submission
 from finesweep.tracking import TrackedRun
 from finesweep.training.arguments import training_arguments
 from finesweep.training.batches import is_ready
@@ -105,6 +106,8 @@ def _write(
 ) -> Path:
     """Writes the file for GLUE's server, or the prediction file of the task type for the user's own rows."""
     folder, glue_task = output_dir / "submission", config.data.glue_task
+    if submission := inputs.splits.submission:
+        return write_own_submission(folder, submission, inputs.task, logits, rows, inputs.names)
     if glue_task is None:
         return write_predictions(folder, split, *inputs.task.answers(logits, rows, inputs.names))
     predictions = inputs.task.decide(inputs.task.scores(logits))  # [rows]

@@ -15,6 +15,7 @@ from finesweep.tasks.glue_submission import check_rows
 from finesweep.tasks.prediction_file import check_names
 
 log = logging.getLogger(__name__)
+POSITIONS = 512  # of a model that is built from sizes: the default of transformers' BertConfig
 
 
 def check(config: RunConfig) -> None:
@@ -44,7 +45,7 @@ def check_data(config: RunConfig) -> Splits:
 def check_model(config: ModelConfig) -> None:
     """Raises: ModelError if there is no such checkpoint, ConfigError if sizes or `max_length` cannot be."""
     if config.name_or_path is None:
-        return _check_architecture(config.architecture)
+        return _check_architecture(config.architecture, config.max_length)
     positions = check_model_source(config.name_or_path, config.revision).get("max_position_embeddings")
     # No number below 1 is a limit: XLNet's config.json may say -1.
     if isinstance(positions, int) and 0 < positions < config.max_length:
@@ -60,7 +61,7 @@ def check_model(config: ModelConfig) -> None:
         )
 
 
-def _check_architecture(sizes: Architecture | None) -> None:
+def _check_architecture(sizes: Architecture | None, max_length: int) -> None:
     if sizes is None:
         raise ConfigError(
             "model: neither name_or_path nor architecture is set; set model.name_or_path=DIR or a hub id"
@@ -68,6 +69,9 @@ def _check_architecture(sizes: Architecture | None) -> None:
     if sizes.hidden_size % sizes.num_attention_heads:
         legal = f"a multiple of model.architecture.num_attention_heads={sizes.num_attention_heads}"
         raise ConfigError.at("model.architecture.hidden_size", sizes.hidden_size, legal)
+    if max_length > POSITIONS:
+        legal = f"8 to {POSITIONS}, the positions of a model of model.architecture"
+        raise ConfigError.at("model.max_length", max_length, legal)
 
 
 def check_folders(config: TrackingConfig, output_dir: Path) -> None:

@@ -65,7 +65,7 @@ def amend_results(tracked: TrackedRun, tracking: TrackingConfig, predicted: Pred
     else:
         record.results.predictions = (record.results.predictions or {}) | predicted.hashes
         scores = {(name, 0): value for name, value in predicted.metrics.items()}
-        history = read_history(tracking, tracked.run_id, record.results.metrics or ())
+        history = read_history(tracked.client, tracked.run_id, record.results.metrics or ())
         record.results = with_metrics(record.results, history | scores)
         tracked.log_text(record.to_json(), FILE)
     for path in predicted.submissions:

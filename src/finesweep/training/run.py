@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from finesweep.config.parse import to_dict
+from finesweep.config.places import as_given
 from finesweep.config.run import RunConfig
 from finesweep.hooks import RunHooks, RunState, TrialPruned, current_hooks
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
+from finesweep.io.output import explaining_removal
 from finesweep.machine import device
 from finesweep.provenance import Provenance
 from finesweep.provenance.fields import Results
@@ -61,14 +63,16 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
 
     Side effects: writes under `output_dir` and `cache_dir`, and into the MLflow store. Bad input is refused
     before the MLflow run is opened. overrides: the command-line arguments, for the record.
-    Raises: FinesweepError, TrialPruned, and whatever the training raises. `result.json` then has the status.
+    Raises: FinesweepError, TrialPruned, and whatever the training raises; `result.json` then has the status.
+    DatabaseGone, after all is done, if the store was deleted meanwhile.
     """
     check_folders(config.tracking, output_dir)
     device.prepare(config.trainer)
     inputs = load_inputs(config)
     try_out(config, inputs)
     result = RunResult(metric=config.data.metric)
-    with _written(result, output_dir), open_run(config, overrides) as tracked:
+    opened = open_run(config, overrides)
+    with _written(result, output_dir), opened as tracked, explaining_removal(output_dir):
         result.run_id = tracked.run_id
         record = recording.log_provenance(config, overrides, inputs, tracked)
         try:
@@ -90,6 +94,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
         recording.log_results(record, tracked, Results(weights_sha256=weights, predictions=predictions))
         result.status = STATUSES[RunState.COMPLETE]
         _write(result, output_dir)  # before the run is closed, so that every closed run has one
+    if current_hooks.get() is None:  # a sweep looks by itself
+        tracked.client.check_present(str(output_dir))
     return result
 
 
@@ -123,7 +129,8 @@ def _report(trained: Trained, tracked: TrackedRun, trial: RunHooks | None) -> No
 
 def _training_identity(config: RunConfig) -> str:
     """Hashes the config that an interrupted training and the run that resumes it must share."""
-    parts = {key: value for key, value in to_dict(config).items() if key in TRAINED_FROM}
+    parts = {key: value for key, value in to_dict(as_given(config)).items() if key in TRAINED_FROM}
+    del parts["data"]["submission"]  # how predictions are written; earlier versions had no such key
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -141,4 +148,5 @@ def _written(result: RunResult, output_dir: Path) -> Iterator[None]:
 
 
 def _write(result: RunResult, output_dir: Path) -> None:
+    output_dir.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
     write_text(output_dir / "result.json", json.dumps(asdict(result), indent=2) + "\n")

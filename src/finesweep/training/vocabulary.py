@@ -40,15 +40,27 @@ def trained_tokenizer(
     # Imported here, and not as AutoTokenizer, because that imports torch, which takes three seconds.
     from transformers import BertTokenizer
 
-    rows = fingerprint(train.select_columns(text_columns))
-    made_of = json.dumps([_FORMAT, tokenizers.__version__, rows, vocab_size])
-    key = hashlib.sha256(made_of.encode()).hexdigest()[:32]
-
     def build(folder: Path) -> None:
         BertTokenizer(vocab=learn_vocabulary(train, text_columns, vocab_size)).save_pretrained(folder)
 
-    folder = Path(cache_dir) / "vocabulary" / key
+    folder = _cache_entry(train, text_columns, vocab_size, cache_dir)
     return cast("PreTrainedTokenizerBase", cached_folder(folder, build, BertTokenizer.from_pretrained))
+
+
+def check_vocab_size(train: Dataset, text_columns: list[str], vocab_size: int, cache_dir: Path) -> None:
+    """Checks the size of a vocabulary that is not trained yet. Raises: ConfigError as `trained_tokenizer`."""
+    if not _cache_entry(train, text_columns, vocab_size, cache_dir).is_dir():
+        _fixed_tokens(_alphabet(train, text_columns, _normalizer()), vocab_size)
+
+
+def _cache_entry(train: Dataset, text_columns: list[str], vocab_size: int, cache_dir: Path) -> Path:
+    rows = fingerprint(train.select_columns(text_columns))
+    made_of = json.dumps([_FORMAT, tokenizers.__version__, rows, vocab_size])
+    return Path(cache_dir) / "vocabulary" / hashlib.sha256(made_of.encode()).hexdigest()[:32]
+
+
+def _normalizer() -> normalizers.Normalizer:
+    return normalizers.BertNormalizer(lowercase=True)
 
 
 def learn_vocabulary(train: Dataset, text_columns: list[str], vocab_size: int) -> dict[str, int]:
@@ -57,7 +69,7 @@ def learn_vocabulary(train: Dataset, text_columns: list[str], vocab_size: int) -
     The library numbers the characters that continue a word (##a) in the order of a hash table with a random
     seed, and breaks ties between merges by these numbers. So all characters get their numbers here, sorted.
     """
-    normalizer = normalizers.BertNormalizer(lowercase=True)
+    normalizer = _normalizer()
     alphabet = _alphabet(train, text_columns, normalizer)
     fixed = _fixed_tokens(alphabet, vocab_size)
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from finesweep.config.parse import parse_config
+from finesweep.config.places import reachable
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ModelError
 from finesweep.hooks import RunState
@@ -54,14 +54,14 @@ def _finish(
         if best is None or not queue.is_over():
             return
         composed = compose(best)
-        run_config = parse_config(composed)
+        run_config = reachable(parse_config(composed))
         if queue.is_concluded(run_config.predict):
             return
         restore_deleted(tracking, [parent_run_id])
         parent = TrackedRun(open_store(tracking), parent_run_id)
         deliver_spooled(parent.client)  # what is read here, of the best trials, must be whole
-        _keep_artifacts(queue.study, best, tracking, keep_checkpoints)
-        predicted = _submit(best, run_config, Path(str(composed.hydra.sweep.dir)).resolve(), parent)
+        _keep_artifacts(queue, best, tracking, keep_checkpoints)
+        predicted = _submit(queue, best, run_config, Path(str(composed.hydra.sweep.dir)), parent)
         conclusion = _conclusion(queue, best, run_config.predict, predicted)
         publish(queue.study, parent, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
@@ -73,15 +73,15 @@ def _conclusion(queue: TrialQueue, best: FrozenTrial, predict: bool, predicted: 
         trials=queue.counted(),
         best=best.number,
         predict=predict,
-        submissions=[str(path) for path in predicted.submissions],
+        submissions=[queue.places.write(path) for path in predicted.submissions],
         metrics=predicted.metrics,
         importances=importances(queue.study),  # stored, because `status` would need a second to compute them
     )
 
 
-def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig, keep: int) -> None:
+def _keep_artifacts(queue: TrialQueue, winner: FrozenTrial, tracking: TrackingConfig, keep: int) -> None:
     """Logs the best trials' checkpoints as artifacts; removes those of trials that are no longer best."""
-    client = open_store(tracking)
+    client, study = open_store(tracking), queue.study
     best = [winner, *studies.best_first(study)[:keep]]
     kept = {str(TrialRecord(trial).run_id): trial for trial in best}
     record = StudyRecord(study)
@@ -90,22 +90,24 @@ def _keep_artifacts(study: Study, winner: FrozenTrial, tracking: TrackingConfig,
     for run_id in earlier - kept.keys():
         TrackedRun(client, run_id).delete_artifacts("checkpoint")
     for run_id in there - earlier:
-        folder = checkpoint_of(kept[run_id])
+        folder = checkpoint_of(kept[run_id], queue.places)
         if folder and folder.is_dir():
             if reason := checkpoint.find_damage(folder):
                 log.warning("%s is damaged (%s) and becomes no artifact", folder, reason)
                 del kept[run_id]
                 continue
             TrackedRun(client, run_id).log_folder(folder, "checkpoint")
-    record.artifacts = sorted(kept)
+    record.artifacts = sorted(kept.keys() & there)
 
 
-def _submit(best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedRun) -> Predicted:
+def _submit(
+    queue: TrialQueue, best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedRun
+) -> Predicted:
     """Scores and predicts with the best trial. The parent run and the study's folder get the results."""
     device.prepare(config.trainer)
     run_id = str(TrialRecord(best).run_id)
     tracked = TrackedRun(open_store(config.tracking), run_id)
-    chosen = _checkpoint(best, folder, tracked)
+    chosen = _checkpoint(queue, best, folder, tracked)
     predicted = score_and_predict(config, load_inputs(config), chosen, folder, parent)
     if restore_deleted(config.tracking, [run_id]):
         recording.amend_results(tracked, config.tracking, predicted)
@@ -115,9 +117,9 @@ def _submit(best: FrozenTrial, config: RunConfig, folder: Path, parent: TrackedR
     return predicted
 
 
-def _checkpoint(best: FrozenTrial, folder: Path, tracked: TrackedRun) -> Path:
+def _checkpoint(queue: TrialQueue, best: FrozenTrial, folder: Path, tracked: TrackedRun) -> Path:
     """Finds the best trial's checkpoint; where it is gone or damaged, downloads the artifact of its run."""
-    local = checkpoint_of(best)
+    local = checkpoint_of(best, queue.places)
     if local and local.is_dir():
         if not (reason := checkpoint.find_damage(local)):
             return local

@@ -1,14 +1,21 @@
-"""Isolation: runs a function in a new process."""
+"""Isolation: runs a function in a new process; ends a worker's process that nobody waits for."""
 
 import gc
+import logging
+import multiprocessing
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 from joblib.externals.loky import ProcessPoolExecutor
 
+from finesweep.machine.process import ProcessIdentity
+
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -20,6 +27,22 @@ def in_fresh_process(function: Callable[[], T]) -> T:
     with ProcessPoolExecutor(max_workers=1) as pool:
         result: T = pool.submit(_call, function, Singleton.get_state()).result()
         return result
+
+
+@contextmanager
+def ending_if_orphaned(command: str) -> Iterator[None]:
+    """Ends this process after the body if it is a joblib worker whose launching process is gone.
+
+    Nobody takes its result, and joblib would keep it, with all its memory and its cores, for five minutes.
+    """
+    try:
+        yield
+    finally:
+        is_joblibs = multiprocessing.current_process().name.startswith("LokyProcess")
+        if is_joblibs and ProcessIdentity.parse(command).is_alive() is False:
+            if sys.exception():
+                log.error("the worker ended, and nobody waits for it", exc_info=True)
+            os._exit(0)
 
 
 def _call(function: Callable[[], T], singletons: dict[Any, Any]) -> T:

@@ -1,8 +1,10 @@
 """Prepares a study before its workers start, and prints the summary after they have ended."""
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +14,22 @@ from finesweep import tracking
 from finesweep.data import Splits
 from finesweep.data.overview import show
 from finesweep.data.source import LABEL
-from finesweep.errors import StoreError, SweepFailed
+from finesweep.errors import DatabaseGone, StoreError, SweepFailed
 from finesweep.hooks import RunState
+from finesweep.io.terminal import show as show_line
 from finesweep.machine import device
 from finesweep.machine.capacity import plan_workers
 from finesweep.machine.placement import Placement
 from finesweep.study import storage as studies
 from finesweep.study.identity import identity, record, refuse_other_study
-from finesweep.study.lock import study_lock
+from finesweep.study.lock import check_storage, study_lock
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import SAMPLERS, try_out
 from finesweep.study.signals import stop, this_command
 from finesweep.study.space import check_point, grid, named, stored_point
+from finesweep.study.tables import check_tables
 from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run
 from finesweep.training.preflight import check_data, check_folders
@@ -45,6 +49,7 @@ class PreparedStudy:
     parent: TrackedRun
     queue: TrialQueue
     sweep: SweepRequest
+    began: float = field(default_factory=time.time)
 
     @property
     def parent_run_id(self) -> str:
@@ -73,11 +78,13 @@ class PreparedStudy:
             self._close(state, reason)
 
     def _close(self, state: RunState, reason: str | None) -> None:
-        """Raises: StoreError if a store is away; the next start then does the rest."""
+        """Raises: StoreError if a store is away, DatabaseGone; the next start then does the rest."""
         try:
+            self.queue.check_present()
+            self.parent.client.check_present("the trials' folders")
             self.recover(reason)
             works = studies.is_running(self.queue.trials())
-        except StoreError:
+        except (StoreError, DatabaseGone):
             self.parent.close(RunState.INTERRUPTED)
             raise
         if not works:
@@ -85,6 +92,11 @@ class PreparedStudy:
                 tracking.restore_deleted(self.sweep.run.tracking, [self.parent_run_id])
             self.parent.close(state)
         deliver_spooled(self.parent.client)
+        run_ids = {
+            record.run_id: record.name for record in map(TrialRecord, self.queue.trials()) if record.run_id
+        }
+        for line in tracking.changed_by_others(self.sweep.run.tracking, self.sweep.name, run_ids, self.began):
+            show_line(line, sys.stderr)
 
     def recover(self, reason: str | None = GONE) -> int:
         return recover(self.queue, self.sweep.run.tracking, reason)
@@ -104,11 +116,12 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     try_out(study_config, sweep.space)
     splits = check_data(sweep.run)
     sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL])
-    check_models(sweep.models, splits.labels)
+    check_models(sweep.models, splits)
     workers, placement = plan_workers(sweep.run.trainer, sweep.config, parallel)
     device.check(sweep.run.trainer)
-    studies.open_storage(study_config.storage)
-    open_store(sweep.run.tracking)
+    check_storage(study_config.storage)
+    open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
+    check_tables(studies.open_storage(study_config.storage), study_config.storage)
     patience = studies.patience_of(study_config)
     study, parent = patience.call(_create, sweep, points, splits, workers)
     tracking.kill_abandoned_runs(sweep.run.tracking)

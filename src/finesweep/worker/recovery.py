@@ -1,5 +1,6 @@
 """Recovery: no trial and no run stays RUNNING when its process is gone; a retry gets the checkpoints."""
 
+import shutil
 from pathlib import Path
 
 from optuna.trial import Trial
@@ -28,7 +29,10 @@ def adopt_checkpoints(queue: TrialQueue, trial: Trial, folder: Path) -> None:
     trials, number = queue.trials(), TrialRecord(trial).retry_of
     while number is not None and not (folder / "training").exists():
         earlier = TrialRecord(trials[number])
-        if earlier.folder and (made := Path(earlier.folder) / "training").is_dir():
+        if earlier.folder and (made := queue.places.find(earlier.folder) / "training").is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            made.rename(folder / "training")
+            if queue.places.is_foreign(made):
+                shutil.copytree(made, folder / "training")
+            else:
+                made.rename(folder / "training")
         number = earlier.retry_of

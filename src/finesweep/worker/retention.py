@@ -13,6 +13,7 @@ from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
 from finesweep.io.reading import Unreadable, read_object
+from finesweep.study.places import Places, places_of
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.storage import best_first, pareto_front
@@ -30,12 +31,16 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
     study = queue.study
     trials = study.get_trials(deepcopy=False)  # before `stay`: what completes in between is no loser yet
     for trial in trials:
-        _clean_up_after_kill(trial)
+        _clean_up_after_kill(trial, queue.places)
     stay = best_first(study)[: max(keep, queue.config.confirm.top_k)]
     if len(study.directions) > 1:
         stay += pareto_front(study)
-    kept = {path for path in map(checkpoint_of, stay) if path and path.is_dir()}
-    losers = [trial for trial in trials if trial.state is TrialState.COMPLETE and _is_loser(trial, kept)]
+    kept = {path for trial in stay if (path := checkpoint_of(trial, queue.places)) and path.is_dir()}
+    losers = [
+        trial
+        for trial in trials
+        if trial.state is TrialState.COMPLETE and _is_loser(trial, kept, queue.places)
+    ]
     if not losers:
         return
     if damaged := [path for path in kept if checkpoint.find_damage(path)]:
@@ -43,30 +48,35 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
         return
     for record in map(TrialRecord, losers):
         assert record.checkpoint and record.folder
-        shutil.rmtree(Path(record.checkpoint), ignore_errors=True)
-        _forget(Path(record.folder) / "result.json")
+        shutil.rmtree(queue.places.find(record.checkpoint), ignore_errors=True)
+        _forget(queue.places.find(record.folder) / "result.json")
 
 
-def _clean_up_after_kill(trial: FrozenTrial) -> None:
+def _clean_up_after_kill(trial: FrozenTrial, places: Places) -> None:
     """Removes weights that nobody needs, which a worker left because it was killed."""
     record = TrialRecord(trial)
     if record.folder is None or record.reused_of is not None:  # the folder of another trial
         return
+    folder = places.find(record.folder)
+    if places.is_foreign(folder):
+        return
     if trial.state is TrialState.PRUNED or record.error is not None:
-        shutil.rmtree(Path(record.folder) / "training", ignore_errors=True)
+        shutil.rmtree(folder / "training", ignore_errors=True)
     if trial.state is TrialState.FAIL:  # published, and then killed: the retry has its own
-        shutil.rmtree(Path(record.folder) / "checkpoint", ignore_errors=True)
-        _forget(Path(record.folder) / "result.json", killed=True)
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        _forget(folder / "result.json", killed=True)
 
 
-def _is_loser(trial: FrozenTrial, kept: set[Path]) -> bool:
-    path = checkpoint_of(trial)
-    return path is not None and path not in kept and TrialRecord(trial).reused_of is None and path.is_dir()
+def _is_loser(trial: FrozenTrial, kept: set[Path], places: Places) -> bool:
+    path = checkpoint_of(trial, places)
+    if path is None or path in kept or TrialRecord(trial).reused_of is not None:
+        return False
+    return path.is_dir() and not places.is_foreign(path)
 
 
-def checkpoint_of(trial: FrozenTrial) -> Path | None:
+def checkpoint_of(trial: FrozenTrial, places: Places) -> Path | None:
     path = TrialRecord(trial).checkpoint
-    return Path(path) if path else None
+    return places.find(path) if path else None
 
 
 def _forget(result: Path, killed: bool = False) -> None:
@@ -87,9 +97,9 @@ def _forget(result: Path, killed: bool = False) -> None:
 
 def check_candidates(study: Study, top_k: int) -> None:
     """Raises: ConfigError if the weights of a candidate for confirmation are gone: it could win."""
-    kept = StudyRecord(study).artifacts or []
+    kept, places = StudyRecord(study).artifacts or [], places_of(study)
     for rank, trial in enumerate(best_first(study)[:top_k]):
-        folder = checkpoint_of(trial)
+        folder = checkpoint_of(trial, places)
         if TrialRecord(trial).run_id not in kept and not (folder and folder.is_dir()):
             raise ConfigError.at(
                 "hydra.sweeper.study.confirm.top_k", top_k,

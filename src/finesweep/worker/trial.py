@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep.config.study import StudyConfig
-from finesweep.errors import FinesweepError, OutputError, StoreError
+from finesweep.errors import DatabaseGone, FinesweepError, OutputError, StoreError
 from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, current_hooks
 from finesweep.io.output import causes, is_output_error
 from finesweep.io.patience import describe, is_store_error, single_attempts, working_time
@@ -44,7 +44,10 @@ class _OwnRecord(TrialRecord):
 class RunningTrial:
     """Implements `finesweep.hooks.RunHooks` for an Optuna trial that this process owns."""
 
-    def __init__(self, queue: TrialQueue, trial: OptunaTrial, tags: dict[str, str]) -> None:
+    def __init__(
+        self, queue: TrialQueue, trial: OptunaTrial, tags: dict[str, str], check_runs: Callable[[], object]
+    ) -> None:
+        """check_runs: raises DatabaseGone if the store of the runs was deleted."""
         self.queue, self.trial, self._tags = queue, trial, tags
         self.record = _OwnRecord(trial)
         self.config: StudyConfig = queue.config
@@ -54,6 +57,8 @@ class RunningTrial:
         self.trouble: FinesweepError | None = None  # of a disk or of a store, which ends the worker
         self.folder: Path | None = None  # of its outputs
         self.is_kept = False  # the outcome is in the folder, because the storage could not take it
+        self._check_runs = check_runs
+        self._deleted: DatabaseGone | None = None
         self._pruner = make_pruner(self.config)
         self._lost = False
         self._progress = Progress()
@@ -87,7 +92,7 @@ class RunningTrial:
 
     @property
     def stopping(self) -> bool:
-        return stop.requested
+        return stop.requested or self._deleted is not None
 
     def check(self) -> None:
         if self._lost:
@@ -123,7 +128,7 @@ class RunningTrial:
             values = [_metric(metrics, name) for name in self.config.objectives]
         if not all(map(math.isfinite, values)):
             raise ArithmeticError(f"objective is {values}")
-        self._result = values, checkpoint
+        self._result = values, self.queue.places.write(Path(checkpoint))
 
     def ending(self, state: RunState, error: BaseException | None) -> RunState:
         outcome = Outcome(state)
@@ -143,10 +148,13 @@ class RunningTrial:
     def _trouble(self, error: BaseException) -> FinesweepError | None:
         """Returns the error of a worker whose trial ended by a fault of the machine or of a store."""
         number = self.trial.number
+        if isinstance(error, DatabaseGone):
+            return error
         if is_output_error(error):
+            remedy = "" if isinstance(error, OutputError) else "make room, and "
             return OutputError(
-                f"trial {number}: {error}. It was handed back: make room, and the same command goes on from "
-                "its last checkpoint"
+                f"trial {number}: {error}. It was handed back: {remedy}the same command goes on from its "
+                "last checkpoint"
             )
         if is_store_error(error):
             cause = str(error) if isinstance(error, StoreError) else describe(error)
@@ -168,8 +176,9 @@ class RunningTrial:
         """
         self._write_heartbeat()
         try:
+            self.queue.check_present()
             self.queue.sign_off(self.trial.number, outcome)
-        except StoreError as error:
+        except (StoreError, DatabaseGone) as error:
             if self.folder is None:
                 raise
             unwritten.keep(self.folder, outcome)
@@ -178,6 +187,7 @@ class RunningTrial:
                 f"trial {self.trial.number}: {error}. That it is {outcome.state} is kept in its folder, "
                 f"{self.folder}: once the store answers again, the same command goes on from there"
             )
+        self.trouble = self._deleted or self.trouble
         self.outcome = outcome
 
     def __enter__(self) -> "RunningTrial":
@@ -196,11 +206,15 @@ class RunningTrial:
 
     def _write_heartbeat(self) -> None:
         try:
+            self.queue.check_present()
             with single_attempts():  # the next heartbeat is the next attempt
                 record = TrialRecord(self.trial)
                 record.progress = self._progress
                 record.heartbeat = clock.now(self.trial.study)
                 stop.read_from(self.trial.study)
+                self._check_runs()
+        except DatabaseGone as error:  # the training saves and ends: nothing more of it would be kept
+            self._deleted = error
         except UpdateFinishedTrialError:
             self._lost = True  # ended by somebody else, who thought this worker dead
         except Exception as error:  # the storage is away for a moment

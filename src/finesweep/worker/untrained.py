@@ -2,7 +2,7 @@
 
 from finesweep import tracking
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import OutputError
+from finesweep.errors import DatabaseGone, OutputError
 from finesweep.hooks import RunState
 from finesweep.io.output import is_output_error
 from finesweep.study.queue import TrialQueue
@@ -34,6 +34,8 @@ def record_failure(running: RunningTrial, error: Exception, config: TrackingConf
     Raises: OutputError where a disk is too full to note anything; whatever kept an open run from being
     closed. The next start then finds the trial without an owner.
     """
+    if isinstance(error, DatabaseGone):
+        raise error
     if is_output_error(error):
         text = f"trial {running.trial.number}: {error}; make room, and start the same command again"
         raise OutputError(text) from error

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from omegaconf import open_dict, read_write
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep import tracking
+from finesweep.config.places import in_project
 from finesweep.config.run import TrackingConfig
 from finesweep.config.study import SweepConfig
 from finesweep.hooks import RunState, TrialLost
@@ -34,7 +36,7 @@ from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, overrides_of
 from finesweep.tags import Tag
-from finesweep.worker.isolation import in_fresh_process
+from finesweep.worker.isolation import ending_if_orphaned, in_fresh_process
 from finesweep.worker.recovery import adopt_checkpoints, recover
 from finesweep.worker.retention import drop_losers
 from finesweep.worker.trial import RunningTrial
@@ -90,7 +92,7 @@ class Worker:
         protect(Path(job.runtime.output_dir, job.output_subdir or "."))
         self.tags = self.placement.take(int(job.job.num))
         tracking.await_store(self.tracking)
-        with stop.listening(self.command):
+        with in_project(self.project), ending_if_orphaned(self.command), stop.listening(self.command):
             ended, out_of_memory = self.work()
             # Only a new process surely has the GPU's memory free.
             while out_of_memory and not self.queue().is_over():
@@ -114,8 +116,13 @@ class Worker:
             lambda trial: self.compose(trial.number, [*self.overrides, *self.own_overrides(trial)]),
         )
 
+    @property
+    def project(self) -> Path:
+        """The folder that the command was started in; Hydra may have changed this worker's working folder."""
+        return Path(self.master_config.hydra.runtime.cwd)
+
     def queue(self) -> TrialQueue:
-        return TrialQueue(self.sweep.study, self.space, self.run_seed)
+        return TrialQueue(self.sweep.study, self.space, self.run_seed, self.project)
 
     def work(self) -> tuple[int, bool]:
         """Runs trials until none is left.
@@ -133,6 +140,7 @@ class Worker:
 
     def _next(self, queue: TrialQueue) -> OptunaTrial | None:
         while True:
+            queue.check_present()
             stop.read_from(queue.study)
             if stop.requested:
                 return None
@@ -153,19 +161,21 @@ class Worker:
         Raises: KeyboardInterrupt, after handing it back; OutputError, likewise, for a full disk; StoreError,
         likewise, for a store that stays locked or away.
         """
-        with RunningTrial(queue, trial, {Tag.PARENT_RUN_ID: self.parent_run_id} | self.tags) as running:
+        tags = {Tag.PARENT_RUN_ID: self.parent_run_id} | self.tags
+        with RunningTrial(queue, trial, tags, partial(tracking.open_store, self.tracking)) as running:
             try:
                 self._run(queue, running)
                 if not running.is_kept:
                     queue.tell(trial.number)
             except TrialLost as lost:
                 log.warning("%s", lost)
+                running.trouble = None  # whoever took it over may have moved its files
             except KeyboardInterrupt:
                 if running.outcome is None:  # its run was not open yet
                     running.sign_off(Outcome(RunState.INTERRUPTED))
                 if not running.is_kept:
                     queue.tell(trial.number)
-                if not stop.requested:  # a requested stop ends the loop of `work` instead
+                if not stop.requested and not running.trouble:  # a stop ends the loop of `work` instead
                     raise
         if running.trouble:
             raise running.trouble
@@ -209,7 +219,7 @@ class Worker:
         own = [*self.overrides, *self.own_overrides(trial)]
         config = self.compose(trial.number, own)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
-        running.folder, running.record.folder = folder, str(folder)
+        running.folder, running.record.folder = folder, queue.places.write(folder)
         running.record.overrides = [redact_urls(text) for text in own if not text.startswith("hydra.")]
         batch, accumulation = (
             config.trainer.per_device_train_batch_size,
@@ -241,17 +251,16 @@ class Worker:
             self.master_config,
             [*overrides, f"hydra.sweep.subdir=trial-{number:04d}", "hydra.job_logging.root.handlers=[file]"],
         )
-        here = self.master_config.hydra.runtime.cwd  # Hydra may have changed this worker's working folder
         with open_dict(config), read_write(config):
             config.hydra.job.id = config.hydra.job.num = number
-            config.hydra.runtime.cwd = here
-            config.hydra.sweep.dir = str(Path(here, str(config.hydra.sweep.dir)))
+            config.hydra.runtime.cwd = str(self.project)
+            config.hydra.sweep.dir = str(self.project / str(config.hydra.sweep.dir))
         return config
 
     def _clean_up(self, running: RunningTrial, error: BaseException) -> None:
         """Logs a failed trial's log as an artifact; removes checkpoints that nobody will resume."""
         record, state = running.record, running.outcome.state if running.outcome else RunState.FAIL
-        folder = Path(record.folder) if record.folder else None
+        folder = running.folder
         if folder and state is not RunState.INTERRUPTED:
             shutil.rmtree(folder / "training", ignore_errors=True)
         if folder and state is RunState.FAIL:

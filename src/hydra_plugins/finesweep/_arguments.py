@@ -1,10 +1,15 @@
 """Sorts the overrides of a command line into those that all trials share and those that are searched."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
 
+from finesweep.config.parse import type_of
 from finesweep.errors import ConfigError
+from finesweep.study.encode import encode_stored
+from finesweep.study.grammar import distribution, ends
 
 
 def split(given: Sequence[Override], groups: Container[str]) -> tuple[list[str], list[Override]]:
@@ -43,3 +48,23 @@ def _overlaps(searched: Override, fixed: Override, groups: Container[str]) -> bo
         return False
     short, long = sorted(keys, key=len)
     return long.startswith(f"{short}.")
+
+
+def stand_ins(
+    parser: OverridesParser, params: Mapping[str, str], searched: Sequence[Override], master: DictConfig
+) -> list[str]:
+    """Writes a value for each searched key or group that is `???`, so that the rest can be composed."""
+    texts = [f"{key}={text}" for key, text in params.items() if _is_mandatory(key, master)]
+    return [
+        f"{override.get_key_element()}={encode_stored(ends(distribution(override, type_of(key)))[0])}"
+        for override in [*parser.parse_overrides(texts), *searched]
+        if _is_mandatory(key := override.key_or_group, master)
+    ]
+
+
+def _is_mandatory(key: str, master: DictConfig) -> bool:
+    if OmegaConf.is_missing(master.hydra.runtime.choices, key):
+        return True
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(master, parent) if parent else master
+    return isinstance(node, DictConfig) and OmegaConf.is_missing(node, name)

@@ -10,7 +10,7 @@ from finesweep.config.run import RunConfig
 from finesweep.study.grammar import ends
 from finesweep.study.space import Dimension, Space
 
-GROUP = "model"
+GROUP, SIZES = "model", "model.architecture"
 
 
 def model_configs(
@@ -18,7 +18,8 @@ def model_configs(
 ) -> list[RunConfig]:
     """Composes one config for each combination of the searched keys of the model.
 
-    Of numbers, only the highest is taken: the longest rows, and the most layers that are frozen.
+    Of numbers, only the highest is taken: the longest rows, and the most layers that are frozen. Sizes must
+    fit each other, so of them both ends of a range and all choices are.
     Raises: ConfigError for a combination that no run can have.
     """
     of_model = [d for d in space if d.key == GROUP or d.key.startswith(f"{GROUP}.")]
@@ -40,6 +41,9 @@ def _with_values(point: dict[str, Any], dimension: Dimension) -> list[dict[str, 
     if not _exists(dimension, point):
         return [point]
     values = ends(dimension.distribution)
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+    is_size = dimension.key.startswith(f"{SIZES}.")
+    if not is_size and all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) for value in values
+    ):
         values = [max(values)]
     return [point | {dimension.key: value} for value in values]

@@ -9,6 +9,7 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
@@ -56,7 +57,7 @@ class FinesweepSweeper(Sweeper):
         from finesweep.study.encode import encode
         from finesweep.study.request import SweepRequest
         from finesweep.worker.launch import conclude, prepare
-        from hydra_plugins.finesweep._arguments import split
+        from hydra_plugins.finesweep._arguments import split, stand_ins
         from hydra_plugins.finesweep._dimensions import Dimensions
         from hydra_plugins.finesweep._models import model_configs
 
@@ -65,12 +66,13 @@ class FinesweepSweeper(Sweeper):
         check_sweep(sweep_config)
         here = Path.cwd()  # jobs may have another working folder
         sweep_config.study.storage = absolute_url(sweep_config.study.storage, here)
-        given = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
+        parser = OverridesParser.create(config_loader=self.loader)
+        given = parser.parse_overrides(arguments)
         fixed, searched = split(given, self.master.hydra.runtime.choices)
         name = sweep_config.study.name = self._name_study(fixed)
         # One study, one folder; and what the trials share must be said to every job that Hydra composes anew.
         fixed = [*fixed, f"hydra.sweeper.study.name={encode(name)}"]
-        base = self._compose(fixed)
+        base = self._compose([*stand_ins(parser, sweep_config.params, searched, self.master), *fixed])
         config = parse_config(base)
         config.tracking = absolute_tracking(config.tracking, here)
         named = {override.key_or_group for override in given}
@@ -143,6 +145,11 @@ class FinesweepSweeper(Sweeper):
         raise SweepFailed(f"workers died {MAX_RESTARTS} times; is there memory for hydra.sweeper.workers?")
 
     def _launcher(self, worker: TaskFunction, folder: str, workers: int) -> Launcher:
+        from hydra_plugins.finesweep._references import without_secrets
+
+        for config in (self.master, HydraConfig.instance().cfg):  # launchers write both into files
+            if isinstance(config, DictConfig):
+                without_secrets(config)
         with read_write(self.master), open_dict(self.master):
             self.master.hydra.sweep.dir = folder
             if "n_jobs" in self.master.hydra.launcher:
