@@ -84,6 +84,8 @@ def finesweep(shortcuts: list[str] | None, size: str, data: Any, folder: Path) -
     class Quiet(TrainingCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None: ...
 
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None: ...
+
     config = RunConfig(
         data=DataConfig(name="bench", source=DataSource.demo, text_columns=["a"], metric="accuracy")
     )
@@ -92,7 +94,7 @@ def finesweep(shortcuts: list[str] | None, size: str, data: Any, folder: Path) -
     if shortcuts is not None:
         config.trainer.shortcuts = shortcuts
     task = task_of(config.data)
-    splits = Splits(train=data.rename_column("labels", "label"), eval=data, labels=["no", "yes"])
+    splits = Splits(data.rename_column("labels", "label"), data, None, {}, ["no", "yes"])
     inputs = Inputs(splits, task, make_tokenizer(), data, data)
     callback = Quiet(config, Scorer(task, inputs.names, ()), len(data) // BATCH, None, None)  # type: ignore[arg-type]
     return build_trainer(config, make_model(size), inputs, folder, callback)
@@ -105,7 +107,7 @@ def run(build: Any, size: str, count: int, evaluates: bool, barrier: Any, result
     logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as folder:
         trainer = build(size, rows(count), Path(folder))
-        barrier.wait()
+        barrier.wait(300)
         begin = time.perf_counter()
         trainer.evaluate() if evaluates else trainer.train()
         results.put(count / (time.perf_counter() - begin))
@@ -121,7 +123,7 @@ def products(size: str, count: int, barrier: Any, results: Any) -> None:
     lengths = sorted(rows(count)["length"])
     tokens = [BATCH * lengths[min(start + BATCH, count) - 1] for start in range(0, count, BATCH)]
     inputs = {size: torch.randn(max(tokens), size) for size in (wide, inner)}
-    barrier.wait()
+    barrier.wait(300)
     begin = time.perf_counter()
     for number in tokens:
         for one, other in shapes:
@@ -138,10 +140,11 @@ def in_processes(target: Any, processes: int, threads: int) -> float:
     started = [context.Process(target=target, args=(barrier, results)) for _ in range(processes)]
     for process in started:
         process.start()
-    total = sum(results.get() for _ in started)
     for process in started:
         process.join()
-    return float(total)
+    if any(process.exitcode for process in started):
+        raise SystemExit("a process that was measured has failed")
+    return float(sum(results.get() for _ in started))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Measures variants in turn (A B C A B C ...), so that a slow minute of the machine affects all of them alike.
+"""Measures variants in turn (A B C A B C ...), so that a slow minute of the machine affects all alike.
 
 Every figure is a median with its range. CPU seconds stand beside wall seconds, and the share of the machine
 that other processes took while a figure was measured: above a few per cent, measure again.
