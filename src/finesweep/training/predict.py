@@ -70,7 +70,7 @@ def score_and_predict(
 
 def _predictor(config: RunConfig, inputs: Inputs, folder: Path, scratch: Path) -> TokenBatchTrainer:
     model = getattr(transformers, inputs.task.model_class).from_pretrained(folder, trust_remote_code=False)
-    shorten(model, config.trainer.shortcuts)
+    shorten(model, config.trainer)
     hooks = current_hooks.get()
     trainer = TokenBatchTrainer(
         model=model,

@@ -133,9 +133,8 @@ def build_trainer(
 ) -> WholeCheckpointTrainer:
     """Builds the trainer of a run; its checkpoints go under `folder`."""
     ready = [ReadyRows(rows, inputs.tokenizer, model) for rows in (inputs.train, by_length(inputs.eval)[0])]
-    shortcuts = config.trainer.shortcuts
-    shorten(model, shortcuts)
-    trimmed = trim_embedding(model, shortcuts, config.optimizer, ready)
+    shorten(model, config.trainer)
+    trimmed = trim_embedding(model, config, ready)
     trainer = WholeCheckpointTrainer(
         model=model,
         args=training_arguments(config, folder),
@@ -147,7 +146,7 @@ def build_trainer(
         callbacks=[callback],
     )
     trainer.callback, trainer.task, trainer.trimmed = callback, inputs.task, trimmed
-    trainer.by_tokens = "token_batches" in shortcuts
+    trainer.by_tokens = "token_batches" in config.trainer.shortcuts
     weights = class_weights(inputs.task, inputs.names, inputs.splits.train[LABEL])
     if weights is not None:
         trainer.class_weights = torch.tensor(weights, dtype=torch.float32)
