@@ -100,8 +100,12 @@ def literal(node: Any) -> Any:
 def _of_today(plain: dict[str, Any]) -> dict[str, Any]:
     """Adds the keys that older configs lack and whose defaults would give another result.
 
-    Version 0.1 had no `data.source` and `data.positive_label`; early versions standardized no labels.
+    Version 0.1 had no `data.source` and `data.positive_label`; early versions standardized no labels, and
+    took no shortcuts.
     """
+    trainer = plain.get("trainer", {})
+    if "num_train_epochs" in trainer and "shortcuts" not in trainer:  # a whole config, not a part to merge
+        plain = {**plain, "trainer": {**trainer, "shortcuts": []}}
     data = plain.get("data", {})
     if data.get("problem_type") == "regression" and "standardize" not in data:
         data = {**data, "standardize": False}

@@ -13,6 +13,7 @@ from finesweep.config.rules import (
     NAME,
     NOT_NEGATIVE,
     POSITIVE,
+    RULE,
     SHARE,
     Rule,
     matching,
@@ -116,6 +117,11 @@ def _is_encoding(name: str) -> bool:
     except LookupError:
         return False
     return True
+
+
+# Explained in training/shortcuts.py. A record or study without the key is from before them, and used none.
+SHORTCUTS = ("first_token", "dropout16", "occurring_tokens", "token_batches")
+ALL_SHORTCUTS = Rule(lambda names: set(names) <= set(SHORTCUTS), f"a list of {', '.join(SHORTCUTS)}; or []")
 
 
 def _is_weight(value: Any) -> bool:
@@ -223,6 +229,8 @@ class TrainerConfig:
     device: str = ruled("auto", matching(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda, cuda:0, cuda:1, ..."))
     deterministic: bool = True  # on a GPU: equal runs give equal weights, at some cost in speed
     threads: int | None = ruled(None, COUNT)  # null: all cores; in a sweep, one for each worker
+    # faster ways to the same mathematics, each where it fits the model; []: the library's own code
+    shortcuts: list[str] = field(default_factory=lambda: list(SHORTCUTS), metadata={RULE: ALL_SHORTCUTS})
 
 
 @dataclass

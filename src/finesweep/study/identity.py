@@ -105,6 +105,7 @@ def _of_today(stored: dict[str, Any], requested: dict[str, Any], splits: Splits)
     if requested["data.positive_label"] is not None:  # version 0.1 scored the second of two labels
         defaults["data.positive_label"] = splits.labels[-1] if splits.labels else None
     defaults["data.standardize"] = False
+    defaults["trainer.shortcuts"] = []
     missing = {key: defaults[key] for key in requested if key in defaults and key not in stored}
     known = {key: value for key, value in stored.items() if key not in PLACES}
     model, now = known.get("model.name_or_path"), requested.get("model.name_or_path")

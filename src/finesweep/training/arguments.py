@@ -39,6 +39,7 @@ def training_arguments(
         optim_args=_optim_args(optimizer),
         seed=config.seed,
         train_sampling_strategy=sampling,
+        remove_unused_columns=False,  # `ReadyRows` has only the columns that the model takes
         activation_checkpointing=config.model.gradient_checkpointing,
         # With reentry, frozen embeddings would leave the layers above them without gradients.
         activation_checkpointing_kwargs={"use_reentrant": False},

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import transformers
 from datasets import Dataset
-from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 
 from finesweep.config.run import RunConfig
@@ -23,9 +22,11 @@ from finesweep.tasks.prediction_file import write_predictions
 from finesweep.tasks.template import write_own_submission
 from finesweep.tracking import TrackedRun
 from finesweep.training.arguments import training_arguments
+from finesweep.training.batches import is_ready
+from finesweep.training.evaluation import TokenBatchTrainer, predict
 from finesweep.training.inputs import Inputs, encoded
 from finesweep.training.preflight import submission_problem
-from finesweep.training.trainer import predict
+from finesweep.training.shortcuts import shorten
 
 
 @dataclass(frozen=True)
@@ -67,26 +68,29 @@ def score_and_predict(
     return Predicted(metrics, paths)
 
 
-def _predictor(config: RunConfig, inputs: Inputs, folder: Path, scratch: Path) -> Trainer:
+def _predictor(config: RunConfig, inputs: Inputs, folder: Path, scratch: Path) -> TokenBatchTrainer:
     model = getattr(transformers, inputs.task.model_class).from_pretrained(folder, trust_remote_code=False)
+    shorten(model, config.trainer)
     hooks = current_hooks.get()
-    trainer = Trainer(
+    trainer = TokenBatchTrainer(
         model=model,
         # With grouping, the Trainer would return predictions in another order; `predict` sorts rows itself.
         args=training_arguments(config, scratch, sampling="sequential"),
         processing_class=inputs.tokenizer,
-        data_collator=inputs.task.collator(inputs.tokenizer),
+        data_collator=is_ready,
         compute_metrics=Scorer(inputs.task, inputs.names, hooks.metrics if hooks else ()),
     )
+    trainer.by_tokens = "token_batches" in config.trainer.shortcuts
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _final_metrics(config: RunConfig, inputs: Inputs, trainer: Trainer) -> dict[str, float]:
+def _final_metrics(config: RunConfig, inputs: Inputs, trainer: TokenBatchTrainer) -> dict[str, float]:
     rows: Dataset | None = inputs.splits.final_eval
     if rows is None:
         return {}
-    output = trainer.evaluate(_encoded(config, inputs, "final_eval", rows), metric_key_prefix="final")
+    encoded = _encoded(config, inputs, "final_eval", rows)
+    output = trainer.evaluate(trainer.ready(encoded), metric_key_prefix="final")
     return {key: float(value) for key, value in output.items() if key.startswith("final_")}
 
 

@@ -6,12 +6,10 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
-from datasets import Dataset
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
@@ -22,8 +20,12 @@ from finesweep.io.output import check_writable
 from finesweep.tasks import Task
 from finesweep.tasks.class_weights import class_weights
 from finesweep.training.arguments import training_arguments
+from finesweep.training.batches import ReadyRows, is_ready
 from finesweep.training.callback import TrainingCallback
+from finesweep.training.embeddings import OccurringEmbedding
+from finesweep.training.evaluation import TokenBatchTrainer, by_length
 from finesweep.training.inputs import Inputs
+from finesweep.training.shortcuts import shorten, trim_embedding
 
 log = logging.getLogger(__name__)
 MAX_CHECKPOINTS = 3  # on disk at once: the best, the newest, and the one being written
@@ -63,12 +65,22 @@ class EpochSampler(LengthGroupedSampler):
         return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=self.generator))
 
 
-class WholeCheckpointTrainer(Trainer):
+class WholeCheckpointTrainer(TokenBatchTrainer):
     """A Trainer that writes checkpoints whole or not at all, and raises if a loss is not finite."""
 
     callback: TrainingCallback
     task: Task
     class_weights: torch.Tensor | None = None  # [labels] float32, on the model's device
+    trimmed: OccurringEmbedding | None = None
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if self.trimmed is not None:
+            self.trimmed.decay_with(optimizer)
+        return optimizer
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # nobody reads the estimate, which walks through the whole model at each step
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Computes the weighted loss if there are class weights; else the model computes its own loss."""
@@ -99,9 +111,9 @@ class WholeCheckpointTrainer(Trainer):
             self.args.output_dir = target
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        rows: Any = self.train_dataset  # the argument `train_dataset` has lost its column "length"
+        rows = cast(ReadyRows, self.train_dataset)
         together = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return EpochSampler(together, rows["length"], self.args.seed)
+        return EpochSampler(together, rows.lengths.tolist(), self.args.seed)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)  # scalar
@@ -120,17 +132,21 @@ def build_trainer(
     callback: TrainingCallback,
 ) -> WholeCheckpointTrainer:
     """Builds the trainer of a run; its checkpoints go under `folder`."""
+    ready = [ReadyRows(rows, inputs.tokenizer, model) for rows in (inputs.train, by_length(inputs.eval)[0])]
+    shorten(model, config.trainer)
+    trimmed = trim_embedding(model, config, ready)
     trainer = WholeCheckpointTrainer(
         model=model,
         args=training_arguments(config, folder),
-        train_dataset=inputs.train,
-        eval_dataset=by_length(inputs.eval)[0],
+        train_dataset=ready[0],
+        eval_dataset=ready[1],
         processing_class=inputs.tokenizer,
-        data_collator=inputs.task.collator(inputs.tokenizer),
+        data_collator=is_ready,
         compute_metrics=callback.scorer,
         callbacks=[callback],
     )
-    trainer.callback, trainer.task = callback, inputs.task
+    trainer.callback, trainer.task, trainer.trimmed = callback, inputs.task, trimmed
+    trainer.by_tokens = "token_batches" in config.trainer.shortcuts
     weights = class_weights(inputs.task, inputs.names, inputs.splits.train[LABEL])
     if weights is not None:
         trainer.class_weights = torch.tensor(weights, dtype=torch.float32)
@@ -155,7 +171,7 @@ def train(
         resume = None
     if not callback.patience_is_over:  # an interrupted try may have reached it
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    throughput = _throughput(callback, trainer.train_dataset)
+    throughput = _throughput(callback, cast(ReadyRows, trainer.train_dataset))
     best = callback.best_checkpoint(folder)
     published = checkpoint.publish(best, folder.parent / "checkpoint")
     checkpoint.keep_only(folder, {best})  # so a kill during rmtree leaves the best checkpoint, or none
@@ -164,9 +180,9 @@ def train(
     return Trained(published, step, value, metrics | throughput, callback.predictions.get(step, ""))
 
 
-def _throughput(callback: TrainingCallback, rows: Any) -> dict[str, float]:
+def _throughput(callback: TrainingCallback, rows: ReadyRows) -> dict[str, float]:
     """Computes the throughput of all tries together. rows: the encoded training split."""
-    seconds, lengths = callback.seconds, rows["length"]
+    seconds, lengths = callback.seconds, rows.lengths.tolist()
     return {
         "train_runtime": seconds,
         "train_samples_per_second": len(lengths) * callback.epochs / seconds,
@@ -179,22 +195,6 @@ def _room_bytes(model: Any) -> int:
     """Estimates the bytes of all checkpoints on disk: each has the weights and two optimizer moments."""
     weights: int = sum(p.numel() * p.element_size() for p in model.parameters())
     return weights * 3 * MAX_CHECKPOINTS
-
-
-def by_length(dataset: Dataset) -> tuple[Dataset, np.ndarray]:
-    """Sorts rows from longest to shortest. Also returns each sorted row's original index, int64 [rows]."""
-    order = np.argsort(-np.asarray(dataset["length"]), kind="stable")
-    return dataset.select(order), order
-
-
-def predict(trainer: Trainer, dataset: Dataset) -> np.ndarray:
-    """Predicts logits, in the order of `dataset`: float32 [rows, outputs] or [rows, tokens, tags]."""
-    ordered, order = by_length(dataset)
-    output = trainer.predict(ordered).predictions
-    logits = np.asarray(output[0] if isinstance(output, tuple) else output)
-    restored = np.empty_like(logits)
-    restored[order] = logits
-    return restored
 
 
 def steps_per_epoch(config: RunConfig, rows: int) -> int:
