@@ -16,7 +16,6 @@ from finesweep.cli.entry import exit_on_error, guarded
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.places import absolute_places
 from finesweep.io.job_secrets import protect
-from finesweep.training import preflight
 
 register_schema()
 
@@ -29,6 +28,9 @@ def main(cfg: DictConfig) -> object:
         config = parse_config(cfg)
         if job.job.chdir:
             config = absolute_places(config, Path(job.runtime.cwd))
+        # Imported where they are used: --help, --cfg and a TAB need none of it.
+        from finesweep.training import preflight
+
         preflight.check(config)  # before torch is imported: what cannot work answers at once
         from finesweep.training.run import run
 

@@ -6,15 +6,18 @@ finesweep reproduce RUN_ID|FOLDER|--best STUDY [key=value ...] [--dry-run | --se
 finesweep export RUN_ID DIR           finesweep diff RUN_A RUN_B
 """
 
+import os
 import sys
 from importlib import import_module
 
 import click
+from click.shell_completion import shell_complete
 
 from finesweep.cli.entry import guarded
 from finesweep.errors import FinesweepError
 
 VERBS = ("status", "best", "reproduce", "export", "diff", "submit", "ui")
+COMPLETION = "_FINESWEEP_COMPLETE"  # the variable by which click's shell scripts ask
 
 
 class Verbs(click.Group):
@@ -46,10 +49,16 @@ def main() -> int:
 
 
 def _invoke(arguments: list[str]) -> None:
-    """Runs the verb. Not by `click.Group.main`, which has its own exit codes for Ctrl-C and pipes.
+    """Runs the verb, or answers a shell's TAB.
+
+    Not by `click.Group.main`, which has its own exit codes for Ctrl-C and pipes.
 
     Raises: FinesweepError for a wrong command line, and what the verb raises.
     """
+    if wanted := os.environ.get(COMPLETION):
+        if shell_complete(finesweep, {}, "finesweep", COMPLETION, wanted):
+            raise FinesweepError(f"{COMPLETION}: got {wanted!r}; legal: bash_source, zsh_source, fish_source")
+        return
     try:
         with finesweep.make_context("finesweep", arguments) as context:
             finesweep.invoke(context)
