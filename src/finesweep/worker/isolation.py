@@ -3,11 +3,13 @@
 import gc
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
-from joblib.externals.loky import ProcessPoolExecutor
+
+from finesweep.worker import processes
 
 T = TypeVar("T")
 
@@ -17,9 +19,12 @@ def in_fresh_process(function: Callable[[], T]) -> T:
     gc.collect()
     if torch := sys.modules.get("torch"):
         torch.cuda.empty_cache()
-    with ProcessPoolExecutor(max_workers=1) as pool:
-        result: T = pool.submit(_call, function, Singleton.get_state()).result()
-        return result
+    return processes.run_each([partial(_call, function, Singleton.get_state())])[0]
+
+
+def where_torch_is(function: Callable[[], T]) -> T:
+    """Runs `function` in a new process if a server imports torch for those; else here."""
+    return in_fresh_process(function) if processes.server_runs() else function()
 
 
 def _call(function: Callable[[], T], singletons: dict[Any, Any]) -> T:
