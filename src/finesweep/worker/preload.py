@@ -6,7 +6,6 @@ survives a fork: https://docs.python.org/3/library/multiprocessing.html#contexts
 
 import gc
 import os
-import signal
 from importlib import import_module
 
 # The slowest first: the other processes of the command wait for these.
@@ -21,10 +20,6 @@ MODULES = (
 def preload() -> None:
     """Imports everything. Ends the server if its command is over, which may be before the imports are."""
     command = os.getppid()
-    # Ctrl-C and a SIGTERM to the group are for the command and its workers; the server ends with them.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
     for name in MODULES:
         if os.getppid() != command:
             os._exit(0)

@@ -56,7 +56,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _blocked_signals() -> Iterator[None]:
-    """Blocks signals, also in the server until it ignores them: Ctrl-C reaches it before its first line."""
+    """Blocks signals of a terminal, which the server inherits: they are for the command and its workers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -119,12 +119,19 @@ def _main(
     """Is what the process does: it becomes one that this environment would have started, and answers."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if FORKS:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     faulthandler.enable()
     os.environ.update(environ)
     if threads and (torch := sys.modules.get("torch")):  # it has read the server's variables
         torch.set_num_threads(threads)
+    answer: tuple[bool, Any]
     try:
         answer = True, pickle.loads(function)()
     except BaseException as error:
         answer = False, error
-    sender.send_bytes(cloudpickle.dumps(answer))
+    try:
+        sent = cloudpickle.dumps(answer)
+    except Exception:
+        sent = cloudpickle.dumps((False, RuntimeError(f"{type(answer[1]).__name__}: {answer[1]}")))
+    sender.send_bytes(sent)
