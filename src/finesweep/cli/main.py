@@ -6,8 +6,11 @@ finesweep reproduce RUN_ID|FOLDER|--best STUDY [key=value ...] [--dry-run | --se
 finesweep export RUN_ID DIR           finesweep diff RUN_A RUN_B
 """
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 import click
@@ -45,7 +48,19 @@ finesweep = Verbs(
 def main() -> int:
     """Returns the exit code: 0 done, 1 the answer is no, 2 unusable input, 130 interrupted."""
     arguments = sys.argv[1:]  # read first: `guarded` takes the passwords out of sys.argv
-    return guarded(lambda: _invoke(arguments))
+    with _cycles_kept(arguments):
+        return guarded(lambda: _invoke(arguments))
+
+
+@contextmanager
+def _cycles_kept(arguments: list[str]) -> Iterator[None]:
+    """Frees no cyclic garbage in a verb that reads a study, answers and ends: looking for it took a fifth."""
+    if arguments[:1] in (["status"], ["best"]) and "--watch" not in arguments:
+        gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _invoke(arguments: list[str]) -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, forkserver, resource_tracker
 from typing import Any, TypeVar
 
@@ -134,4 +134,5 @@ def _main(
         sent = cloudpickle.dumps(answer)
     except Exception:
         sent = cloudpickle.dumps((False, RuntimeError(f"{type(answer[1]).__name__}: {answer[1]}")))
-    sender.send_bytes(sent)
+    with suppress(BrokenPipeError):  # whoever asked was killed; a worker has told the study by now
+        sender.send_bytes(sent)
