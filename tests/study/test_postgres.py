@@ -192,7 +192,7 @@ def test_a_sweep_goes_on_when_the_server_was_away(server: Server, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_sweep_there_writes_no_password(storage: str, tmp_path: Path) -> None:
-    """Not in Hydra's files, not in MLflow; two joblib workers, who get it through their environment."""
+    """Not in Hydra's files, not in MLflow; two workers, who get it through their environment."""
     canary = f"canary%2F{uuid.uuid4().hex}"
     secret = storage.replace("sweeper@", f"sweeper:{canary}@")
     small = [*SMALL, "hydra.sweeper.study.n_trials=2", "predict=false", "trainer.num_train_epochs=1"]

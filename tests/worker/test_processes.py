@@ -75,6 +75,7 @@ def test_a_process_has_the_environment_and_folder_of_its_start(
     variables, folder = run_each([lambda: (dict(os.environ), os.getcwd())] * 2)[1]
     assert variables["FINESWEEP_SECRET_TRACKING_URI"] == "set later"
     assert folder == str(own_folder)
+    assert "PYTORCH_NVML_BASED_CUDA_CHECK" not in variables
     from joblib import cpu_count
 
     assert {variables[name] for name in THREADS} == {str(max(1, cpu_count() // 2))}

@@ -20,6 +20,10 @@ import cloudpickle
 from finesweep.machine.determinism import THREADS
 
 T = TypeVar("T")
+# Set in the server alone. Libraries start no threads when they are loaded, which a fork would not copy; and
+# one that asks whether there is a GPU opens no CUDA, which no fork could use any more.
+# Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#assessing-if-cuda-is-available
+SERVERS = dict.fromkeys(THREADS, "1") | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 context: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
@@ -32,7 +36,7 @@ def start_server() -> None:
     if FORKS:
         context.set_forkserver_preload(["finesweep.worker.preload"])
         resource_tracker.ensure_running()  # it would unblock the signals
-        with _one_thread(), _blocked_signals():
+        with _servers_environment(), _blocked_signals():
             forkserver.ensure_running()
         _with_server.add(os.getpid())
 
@@ -43,10 +47,9 @@ def server_runs() -> bool:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keeps the libraries that the server loads from starting threads, which a fork does not copy."""
-    unset = [name for name in THREADS if name not in os.environ]
-    os.environ.update(dict.fromkeys(unset, "1"))
+def _servers_environment() -> Iterator[None]:
+    unset = [name for name in SERVERS if name not in os.environ]
+    os.environ.update((name, SERVERS[name]) for name in unset)
     try:
         yield
     finally:
@@ -122,6 +125,8 @@ def _main(
     if FORKS:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     faulthandler.enable()
+    for name in SERVERS.keys() - environ.keys():
+        os.environ.pop(name, None)
     os.environ.update(environ)
     if threads and (torch := sys.modules.get("torch")):  # it has read the server's variables
         torch.set_num_threads(threads)
