@@ -3,9 +3,9 @@
     python benchmarks/bench_startup.py [--rounds 5]      about five minutes
 
 All commands run in turn in each round (A B C ... A B C ...), so that a slow minute affects all alike.
-Prints one JSON line for each: CPU seconds of all its processes and wall seconds, each as median,
-least and most, and the ratio of the CPU seconds to those of `import hydra` in the same round. `two trials` is a
-whole sweep of two tiny trials with two workers, by launcher: mostly start-up.
+Prints one JSON line for each: CPU seconds of all its processes and wall seconds, each as median, least and
+most, and the ratio of the CPU seconds to those of `import hydra` in the same round. `two trials` is a whole
+sweep of two tiny trials with two workers, by launcher: mostly start-up.
 """
 
 import argparse
