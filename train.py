@@ -16,7 +16,6 @@ from finesweep.cli.entry import exit_on_error, guarded
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.places import in_project, reachable
 from finesweep.io.job_secrets import protect
-from finesweep.training import preflight
 
 register_schema()
 
@@ -27,6 +26,9 @@ def main(cfg: DictConfig) -> object:
     protect(Path(job.runtime.output_dir, job.output_subdir or "."))
     with exit_on_error(job), in_project(Path(job.runtime.cwd)):
         config = reachable(parse_config(cfg))
+        # Imported where they are used: --help, --cfg and a TAB need none of it.
+        from finesweep.training import preflight
+
         preflight.check(config)  # before torch is imported: what cannot work answers at once
         from finesweep.training.run import run
 

@@ -4,7 +4,6 @@ The names of `__all__` are imported when they are first used, so that `import fi
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,5 +54,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'finesweep' has no attribute {name!r}")
     if name == "__version__":
+        from importlib.metadata import version  # brings half of the standard library along
+
         return version("finesweep")
     return getattr(import_module(_MODULES.get(name, "finesweep.errors")), name)

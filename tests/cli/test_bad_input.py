@@ -141,7 +141,10 @@ def test_one_run(
         (["hydra.sweeper.study.n_trials=0"], ["hydra.sweeper.study.n_trials: got 0"]),
         (["hydra.sweeper.study.n_trails=9"], ["n_trails", "n_trials"]),
         (["hydra.sweeper.study.sampler=bayes"], ["sampler", "bayes", "tpe"]),
-        (["hydra.sweeper.workers=2", "hydra/launcher=basic"], ["hydra.sweeper.workers: got 2", "joblib"]),
+        (
+            ["hydra.sweeper.workers=2", "hydra/launcher=basic"],
+            ["workers: got 2", "hydra/launcher=finesweep"],
+        ),
         (["hydra.sweeper.enqueue=[{optimizer.learning_rate: 1.0}]"], ["enqueue", "learning_rate", "1.0"]),
         (
             [

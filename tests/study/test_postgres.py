@@ -137,12 +137,11 @@ def test_a_sweep_goes_on_when_the_server_was_away(server: PostgresServer, tmp_pa
 
 @pytest.mark.slow
 def test_a_sweep_there_writes_no_password(storage: str, tmp_path: Path) -> None:
-    """Not in Hydra's files, not in MLflow; two joblib workers, who get it through their environment."""
+    """Not in Hydra's files, not in MLflow; two workers, who get it through their environment."""
     canary = f"canary%2F{uuid.uuid4().hex}"
     secret = storage.replace("sweeper@", f"sweeper:{canary}@")
-    small = [*SMALL, "hydra.sweeper.study.n_trials=2", "predict=false", "trainer.num_train_epochs=1"]
-    own = "hydra.sweeper.study.name=secret", f"hydra.sweeper.study.storage={secret}"
-    done = train("-m", *small, *own, cwd=tmp_path)
+    small = [*SMALL, "hydra.sweeper.study.n_trials=2", "predict=false", "hydra.sweeper.study.name=secret"]
+    done = train("-m", *small, f"hydra.sweeper.study.storage={secret}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 trials finished" in done.stdout
     assert canary not in done.stdout + done.stderr

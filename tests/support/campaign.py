@@ -128,10 +128,10 @@ class Command:
         return found
 
     def workers(self) -> list[psutil.Process]:
-        """Processes of joblib's loky; its tracker of resources is none."""
+        """The children of the command's children: of those, the fork server alone has any."""
         try:
-            children = psutil.Process(self.process.pid).children(recursive=True)
-            return [child for child in children if "LokyProcess" in " ".join(child.cmdline())]
+            children = psutil.Process(self.process.pid).children()
+            return [worker for child in children for worker in child.children()]
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             return []
 

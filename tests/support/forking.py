@@ -2,12 +2,11 @@
 
 Importing torch, transformers and MLflow costs 8 seconds of CPU, forking a process that has them almost none.
 Each fork is a real process: it has its own session, signals, environment and exit code. Nothing was computed
-before it, and its joblib workers are forked from the same state. Only the start-up of Python is not its own:
+before it, and its workers are forked from the same state. Only the start-up of Python is not its own:
 a test of start-up or imports asks for a cold process.
 """
 
 import atexit
-import ctypes
 import fcntl
 import gc
 import importlib
@@ -19,10 +18,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,16 +29,14 @@ import ready_tables
 
 PRELOADED = (
     "accelerate", "alembic", "evaluate", "rich.live", "scipy.stats", "datasets", "hydra.main",
-    "joblib.externals.loky", "optuna.storages", "torch",
+    "cloudpickle", "joblib", "optuna.storages", "torch",
     "mlflow.store.tracking.sqlalchemy_store", "transformers", "transformers.trainer",
     "transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert",
-    "hydra_plugins.hydra_joblib_launcher.joblib_launcher", "hydra_plugins.finesweep",
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher", "hydra_plugins.finesweep.launcher",
     "finesweep.cli.main", "finesweep.training.run", "finesweep.worker.finish",
 )  # fmt: skip
 # Variables read while Python and its libraries start: a process with other values of these is not forked.
 AT_START = ("PYTHON", "OMP_", "MKL_", "ATEN_", "LD_", "KMP_")
-WORKER = "joblib.externals.loky.backend.popen_loky_posix"
-PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass
@@ -50,7 +47,6 @@ class Command:
     cwd: str
     environ: dict[str, str]
     fds: list[int]  # the numbers that the sent descriptors shall have
-    new_session: bool = True
 
 
 class ForkedProcess:
@@ -164,11 +160,8 @@ def _receive(channel: socket.socket) -> tuple[Command, list[int]] | None:
     return (Command(**json.loads(message)), fds) if message else None
 
 
-def serve(channel: socket.socket, fork: Callable[[list[int]], bool]) -> tuple[Command, list[int]]:
-    """Returns in each forked process, with its command; the server itself exits when the channel is closed.
-
-    `fork` returns True in the new process.
-    """
+def serve(channel: socket.socket) -> tuple[Command, list[int]]:
+    """Returns in each forked process, with its command; the server exits when the channel is closed."""
     while received := _receive(channel):
         reap()
         command, fds = received
@@ -188,8 +181,11 @@ def reap(block: bool = False) -> None:
             pass
 
 
-def fork_for_test(fds: list[int]) -> bool:
-    """Forks a keeper, which forks the process and writes its id and exit code to the last descriptor."""
+def fork(fds: list[int]) -> bool:
+    """Forks a keeper, which forks the process and writes its id and exit code to the last descriptor.
+
+    Returns True in the new process.
+    """
     if os.fork():
         return False
     status = fds.pop()
@@ -204,30 +200,12 @@ def fork_for_test(fds: list[int]) -> bool:
     os._exit(0)
 
 
-def fork_for_launcher(fds: list[int]) -> bool:
-    """Forks twice, so that the launching process, a subreaper, becomes the parent: loky waits for its pid."""
-    answer = fds.pop()
-    launcher = os.getppid()
-    if middle := os.fork():
-        os.waitpid(middle, 0)
-        os.close(answer)
-        return False
-    if pid := os.fork():
-        os.write(answer, str(pid).encode())
-        os._exit(0)
-    os.close(answer)
-    while os.getppid() != launcher:
-        pass
-    return True
-
-
 def become(command: Command, fds: list[int], imported: dict[str, str]) -> None:
     """Makes this forked process the one that was wanted, up to its first line of Python.
 
     imported: the environment variables that the imports set.
     """
-    if command.new_session:
-        os.setsid()
+    os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _place(fds, command.fds)
     os.chdir(command.cwd)
@@ -248,36 +226,25 @@ def _dup_above(fd: int, number: int) -> int:
     return fcntl.fcntl(fd, fcntl.F_DUPFD, number + 1)
 
 
-def offer_workers() -> tuple[Command, list[int]] | None:
-    """Leaves a copy of this process behind, of which loky's workers are forked instead of started.
-
-    Returns None in this process, and in each worker what it is to become.
-    """
-    from joblib.externals.loky.backend import fork_exec as loky
-
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if not os.fork():
-        ours.close()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return serve(theirs, fork_for_launcher)
-    theirs.close()
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    original = loky.fork_exec
-
-    def fork_exec(cmd: list[str], keep_fds: Any, env: dict[str, str] | None = None) -> int:
-        if WORKER not in cmd:
-            return int(original(cmd, keep_fds, env=env))
-        read, write = os.pipe()
-        numbers = sorted({int(fd) for fd in keep_fds})
-        environ = dict(os.environ) | (env or {})
-        argv = cmd[cmd.index("-m") :]
-        _send(ours, Command(argv, os.getcwd(), environ, numbers, new_session=False), [*numbers, write])
-        os.close(write)
-        with os.fdopen(read) as answer:
-            return int(answer.read())
-
-    loky.fork_exec = fork_exec
-    return None
+def offer_workers() -> None:
+    """Leaves a copy of this process behind, which is the server that the sweep's workers are forked from."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address := connection.arbitrary_address("AF_UNIX"))
+    listener.listen()
+    alive, ours = os.pipe()
+    if pid := os.fork():
+        listener.close()
+        os.close(alive)
+        server = forkserver._forkserver
+        server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, ours, pid
+        return
+    os.close(ours)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        forkserver.main(listener.detach(), alive, [])
+    finally:
+        os._exit(0)
 
 
 def run(argv: list[str]) -> None:
@@ -302,11 +269,9 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # a collection in a fork does not visit, and so copy, what was imported
     channel = socket.socket(fileno=int(sys.argv[1]))
-    command, fds = serve(channel, fork_for_test)
+    command, fds = serve(channel)
     become(command, fds, imported)
-    while more := offer_workers():
-        command, fds = more
-        become(command, fds, imported)
+    offer_workers()
     run(command.argv)
 
 

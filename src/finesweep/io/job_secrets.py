@@ -21,6 +21,7 @@ from finesweep.io.redaction import HIDDEN, is_secret, redact, redact_urls, redac
 VARIABLE_PREFIX = "FINESWEEP_SECRET_"  # followed by the config key whose value the variable holds
 _REFERENCE = re.compile(r"\$\{oc\.env:(\w+)\}")
 ENV_SET = "hydra.job.env_set"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
 EXCLUDE_KEYS = "hydra.job.config.override_dirname.exclude_keys"
 
 
@@ -117,7 +118,7 @@ def dereferenced(key: str, text: str) -> str:
 def protect(folder: Path) -> None:
     """Redacts the files that Hydra wrote for a job into `folder`, and from now on every log message."""
     for path in folder.glob("*.yaml"):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
         clean = _without_env_set(redact_values(content, redact))
         if clean != content:
             write_text(path, yaml.safe_dump(clean, sort_keys=False))

@@ -29,7 +29,7 @@ def plan_workers(trainer: TrainerConfig, config: SweepConfig, parallel: bool) ->
         raise ConfigError.at(
             "hydra.sweeper.workers",
             config.workers,
-            "1 with hydra/launcher=basic; hydra/launcher=joblib runs more",
+            "1 with hydra/launcher=basic; hydra/launcher=finesweep runs more",
         )
     return int(config.workers), placement
 

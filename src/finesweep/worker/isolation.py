@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
-from joblib.externals.loky import ProcessPoolExecutor
 
 from finesweep.machine.process import ProcessIdentity
+from finesweep.worker import processes
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -24,9 +25,12 @@ def in_fresh_process(function: Callable[[], T]) -> T:
     gc.collect()
     if torch := sys.modules.get("torch"):
         torch.cuda.empty_cache()
-    with ProcessPoolExecutor(max_workers=1) as pool:
-        result: T = pool.submit(_call, function, Singleton.get_state()).result()
-        return result
+    return processes.run_each([partial(_call, function, Singleton.get_state())])[0]
+
+
+def where_torch_is(function: Callable[[], T]) -> T:
+    """Runs `function` in a new process if a server imports torch for those; else here."""
+    return in_fresh_process(function) if processes.server_runs() else function()
 
 
 @contextmanager

@@ -5,20 +5,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from optuna.study import Study
 
 from finesweep import tracking
+from finesweep.config.run import TrainerConfig
+from finesweep.config.study import SweepConfig
 from finesweep.data import Splits
 from finesweep.data.overview import show
 from finesweep.data.source import LABEL
 from finesweep.errors import DatabaseGone, StoreError, SweepFailed
 from finesweep.hooks import RunState
 from finesweep.io.terminal import show as show_line
-from finesweep.machine import device
-from finesweep.machine.capacity import plan_workers
 from finesweep.machine.placement import Placement
 from finesweep.study import storage as studies
 from finesweep.study.identity import identity, record, refuse_other_study
@@ -33,6 +34,7 @@ from finesweep.study.tables import check_tables
 from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run
 from finesweep.training.preflight import check_data, check_folders
+from finesweep.worker.isolation import where_torch_is
 from finesweep.worker.models import check_models
 from finesweep.worker.recovery import recover
 from finesweep.worker.retention import check_candidates
@@ -117,8 +119,7 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     splits = check_data(sweep.run)
     sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL])
     check_models(sweep.models, splits)
-    workers, placement = plan_workers(sweep.run.trainer, sweep.config, parallel)
-    device.check(sweep.run.trainer)
+    workers, placement = where_torch_is(partial(_plan, sweep.run.trainer, sweep.config, parallel))
     check_storage(study_config.storage)
     open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
     check_tables(studies.open_storage(study_config.storage), study_config.storage)
@@ -130,6 +131,15 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
         show(sweep.run.data, splits)
     overrides = [*sweep.overrides, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep)
+
+
+def _plan(trainer: TrainerConfig, config: SweepConfig, parallel: bool) -> tuple[int, Placement]:
+    """Returns workers and placement. Raises: ConfigError for a device that is not there."""
+    from finesweep.machine import capacity, device  # they import torch
+
+    planned = capacity.plan_workers(trainer, config, parallel)
+    device.check(trainer)
+    return planned
 
 
 def _points(sweep: SweepRequest) -> list[dict[str, Any]]:

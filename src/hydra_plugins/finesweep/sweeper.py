@@ -54,6 +54,10 @@ class FinesweepSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Checks the request, runs the workers, and prints the summary. Raises: FinesweepError."""
+        if "FinesweepLauncher" in str(self.master.hydra.launcher._target_):
+            from finesweep.worker.processes import start_server
+
+            start_server()  # before anything else is imported here: its imports take the longest
         from finesweep.study.encode import encode
         from finesweep.study.request import SweepRequest
         from finesweep.worker.launch import conclude, prepare

@@ -1,0 +1,143 @@
+"""Worker processes: forked from a server that has imported everything once, and has computed nothing.
+
+Where the system has no fork servers (Windows), each process is a new Python instead.
+"""
+
+import faulthandler
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, forkserver, resource_tracker
+from typing import Any, TypeVar
+
+import cloudpickle
+
+from finesweep.machine.determinism import THREADS
+
+T = TypeVar("T")
+# Set in the server alone. Libraries start no threads when they are loaded, which a fork would not copy; and
+# one that asks whether there is a GPU opens no CUDA, which no fork could use any more.
+# Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#assessing-if-cuda-is-available
+SERVERS = dict.fromkeys(THREADS, "1") | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+context: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
+
+_with_server: set[int] = set()  # processes that have started one; a fork inherits the set, but no server
+
+
+def start_server() -> None:
+    """Starts this process's server, unless it runs. It imports while this process does other things."""
+    if FORKS:
+        context.set_forkserver_preload(["finesweep.worker.preload"])
+        resource_tracker.ensure_running()  # it would unblock the signals
+        with _servers_environment(), _blocked_signals():
+            forkserver.ensure_running()
+        _with_server.add(os.getpid())
+
+
+def server_runs() -> bool:
+    """Tells whether this process has started its server."""
+    return os.getpid() in _with_server
+
+
+@contextmanager
+def _servers_environment() -> Iterator[None]:
+    unset = [name for name in SERVERS if name not in os.environ]
+    os.environ.update((name, SERVERS[name]) for name in unset)
+    try:
+        yield
+    finally:
+        for name in unset:
+            del os.environ[name]
+
+
+@contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """Blocks signals of a terminal, which the server inherits: they are for the command and its workers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def run_each(functions: Sequence[Callable[[], T]]) -> list[T]:
+    """Runs each function in a process of its own, all at once, and returns what they return.
+
+    Functions and results are pickled by cloudpickle, which takes functions of `__main__`.
+    Raises: BrokenProcessPool if one of the processes was killed, and what a function raises; the processes
+    that still run are then killed.
+    """
+    start_server()
+    from joblib import cpu_count  # after the server is on its way
+
+    threads = max(1, int(cpu_count()) // len(functions))
+    started = [_start(function, threads) for function in functions]
+    try:
+        answers: dict[connection.Connection, T] = {}
+        while waiting := [receiver for _, receiver in started if receiver not in answers]:
+            for receiver in connection.wait(waiting):
+                assert isinstance(receiver, connection.Connection)
+                answers[receiver] = _answer(receiver)
+        return [answers[receiver] for _, receiver in started]
+    finally:
+        for process, receiver in started:
+            if receiver not in answers:
+                process.kill()
+            process.join()
+            receiver.close()
+
+
+def _start(function: Callable[[], Any], threads: int) -> tuple[Any, connection.Connection]:
+    receiver, sender = context.Pipe(duplex=False)
+    environ = dict.fromkeys(THREADS, str(threads)) | dict(os.environ)  # the server's is older
+    threads_of_torch = None if "OMP_NUM_THREADS" in os.environ else threads
+    process = context.Process(
+        target=_main, args=(cloudpickle.dumps(function), environ, threads_of_torch, sender)
+    )
+    process.start()
+    sender.close()  # its end is the process's alone, so that its death is seen here
+    return process, receiver
+
+
+def _answer(receiver: connection.Connection) -> Any:
+    try:
+        returned, value = pickle.loads(receiver.recv_bytes())
+    except EOFError as error:
+        raise BrokenProcessPool("a process ended before its function did; it was killed") from error
+    if not returned:
+        raise value
+    return value
+
+
+def _main(
+    function: bytes, environ: dict[str, str], threads: int | None, sender: connection.Connection
+) -> None:
+    """Is what the process does: it becomes one that this environment would have started, and answers."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if FORKS:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    faulthandler.enable()
+    for name in SERVERS.keys() - environ.keys():
+        os.environ.pop(name, None)
+    os.environ.update(environ)
+    if threads and (torch := sys.modules.get("torch")):  # it has read the server's variables
+        torch.set_num_threads(threads)
+    answer: tuple[bool, Any]
+    try:
+        answer = True, pickle.loads(function)()
+    except BaseException as error:
+        answer = False, error
+    try:
+        sent = cloudpickle.dumps(answer)
+    except Exception:
+        sent = cloudpickle.dumps((False, RuntimeError(f"{type(answer[1]).__name__}: {answer[1]}")))
+    with suppress(BrokenPipeError):  # whoever asked was killed; a worker has told the study by now
+        sender.send_bytes(sent)
