@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sweeping import STORAGE, evaluate, sweep
 
-from finesweep.config.run import RunConfig
+from finesweep.config.run import SHORTCUTS, RunConfig
 from finesweep.errors import ConfigError, StudyError
 from finesweep.hooks import RunHooks
 from finesweep.monitor import report, summary
@@ -89,3 +89,28 @@ def test_another_table_under_the_same_name_is_told_by_its_path(own_folder: Path)
         sweep(learning_rate, *table, named, "data.path=b.csv")
     (own_folder / "a.csv").rename(own_folder / "moved.csv")
     assert len(sweep(learning_rate, *table, named, "data.path=moved.csv").trials) == 1
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_study_from_before_shortcuts_goes_on_without_them(capfd: pytest.CaptureFixture[str]) -> None:
+    seen: list[list[str]] = []
+
+    def training(config: RunConfig, trial: RunHooks) -> float:
+        seen.append(config.trainer.shortcuts)
+        return learning_rate(config, trial)
+
+    record = StudyRecord(sweep(training, "hydra.sweeper.study.n_trials=1"))
+    assert record.identity is not None
+    record.identity = {key: value for key, value in record.identity.items() if key != "trainer.shortcuts"}
+    sweep(training, "hydra.sweeper.study.n_trials=2")
+    assert seen == [list(SHORTCUTS), []]
+    assert "is from before trainer.shortcuts, and goes on without them" in capfd.readouterr().err
+    with pytest.raises(StudyError, match=r"trainer.shortcuts: was \[\], is \['first_token'\]"):
+        sweep(training, "hydra.sweeper.study.n_trials=3", "trainer.shortcuts=[first_token]")
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_grid_begins_with_its_longest_points() -> None:
+    space = "trainer.num_train_epochs=1,3,2", "trainer.per_device_train_batch_size=8,16"
+    study = sweep(learning_rate, "hydra.sweeper.study.sampler=grid", *space)
+    assert [trial.params["trainer.num_train_epochs"] for trial in study.trials] == [3, 3, 2, 2, 1, 1]

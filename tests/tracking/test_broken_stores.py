@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import requests
@@ -14,9 +15,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import StoreError
+from finesweep.errors import ConfigError, StoreError
 from finesweep.hooks import RunState
 from finesweep.io import patience
+from finesweep.study.storage import open_storage
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run, start_run
 from finesweep.tracking import system_metrics as watching
 from finesweep.tracking.spool import spooled_runs
@@ -210,3 +212,11 @@ def test_a_monitor_goes_on_after_a_request_that_failed(
 def test_each_call_that_changes_a_store_is_made_under_its_patience() -> None:
     changing = ("create_run", "update_run", "restore_run", "set_terminated", "log_batch", "create_experiment")
     assert all(hasattr(getattr(PatientClient, name), "__wrapped__") for name in changing)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder where nobody can make a file")
+def test_a_place_where_no_file_can_be_made_is_refused_and_not_waited_for() -> None:
+    with pytest.raises(ConfigError, match="tracking.uri: cannot open 'sqlite:////proc/x.db': "):
+        open_store(TrackingConfig(uri="sqlite:////proc/x.db"))
+    with pytest.raises(ConfigError, match="study.storage: cannot open 'sqlite:////proc/x.db': "):
+        open_storage("sqlite:////proc/x.db")

@@ -9,6 +9,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from urllib.parse import quote
 
+from filelock import FileLock
+
 from finesweep.io.atomic import remove_unfinished, staged
 
 WAL = b"\x02\x02"  # at byte 18. Source: https://www.sqlite.org/fileformat.html
@@ -22,6 +24,12 @@ def create_database(path: Path, create: Callable[[Path], object]) -> None:
     remove_unfinished(path)
     with staged(path) as staging:
         create(staging)
+
+
+def file_lock(path: Path, timeout_s: float = -1) -> FileLock:
+    """Returns a lock. Raises: OSError where no file can be made: FileLock alone would try for ever."""
+    path.open("ab").close()
+    return FileLock(path, timeout=timeout_s)
 
 
 class FileInUse:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +30,8 @@ COMPARABLE = ("data", "model", "optimizer", "trainer")
 # tables are read, for the rows as read are compared.
 PLACES = ("data.path", "data.direction", "trainer.threads", "trainer.device",
           "data.empty", "data.delimiter", "data.encoding", "data.decimal")  # fmt: skip
+
+SHORTCUTS = "trainer.shortcuts"
 
 
 def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
@@ -97,6 +100,22 @@ def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any], splits: S
     )
 
 
+def without_shortcuts(sweep: SweepRequest) -> list[str]:
+    """Lets a study from before `trainer.shortcuts` go on with the library's own code, as it began.
+
+    Returns the override that its trials need. Side effect: sets the key in the request, and says so.
+    """
+    try:
+        stored = StudyRecord(studies.load(sweep.name, sweep.config.study.storage)).identity or {SHORTCUTS: []}
+    except StudyError:
+        return []
+    if SHORTCUTS in stored or any(text.startswith(f"{SHORTCUTS}=") for text in sweep.overrides):
+        return []
+    sweep.run.trainer.shortcuts = []
+    print(f"study {sweep.name} is from before {SHORTCUTS}, and goes on without them", file=sys.stderr)
+    return [f"{SHORTCUTS}=[]"]
+
+
 def _of_today(stored: dict[str, Any], requested: dict[str, Any], splits: Splits) -> dict[str, Any]:
     """Adds the keys that the finesweep that started the study did not know, with the values they had then."""
     defaults = json.loads(json.dumps(_leaves(RunConfig())))
@@ -105,7 +124,7 @@ def _of_today(stored: dict[str, Any], requested: dict[str, Any], splits: Splits)
     if requested["data.positive_label"] is not None:  # version 0.1 scored the second of two labels
         defaults["data.positive_label"] = splits.labels[-1] if splits.labels else None
     defaults["data.standardize"] = False
-    defaults["trainer.shortcuts"] = []
+    defaults[SHORTCUTS] = []
     missing = {key: defaults[key] for key in requested if key in defaults and key not in stored}
     known = {key: value for key, value in stored.items() if key not in PLACES}
     model, now = known.get("model.name_or_path"), requested.get("model.name_or_path")

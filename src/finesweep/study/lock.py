@@ -6,10 +6,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import sqlalchemy
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from finesweep.errors import ConfigError
 from finesweep.io.patience import Patience
+from finesweep.io.sqlite import file_lock
 
 SQLITE, POSTGRESQL = "sqlite:///", "postgresql"
 STORE = "the studies' database (hydra.sweeper.study.storage)"
@@ -65,7 +66,7 @@ def _lock_file(storage: str, name: str) -> Path:
 
 @contextmanager
 def _file_lock(path: Path, wait: bool) -> Iterator[None]:
-    lock = FileLock(path, timeout=-1 if wait else 0)
+    lock = file_lock(path, -1 if wait else 0)
     try:
         lock.acquire()
     except Timeout as error:

@@ -17,7 +17,6 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # which
 # `Patience` repeats calls, and says so. A request that MLflow repeated by itself could make two runs.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 
-from filelock import FileLock
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -28,7 +27,15 @@ from finesweep.errors import ConfigError, DatabaseGone, StoreError
 from finesweep.io.output import causes
 from finesweep.io.patience import Patience, patient, reason, single_attempts
 from finesweep.io.redaction import redact_urls
-from finesweep.io.sqlite import FileInUse, copied, create_database, has_table, read_only_url, readable
+from finesweep.io.sqlite import (
+    FileInUse,
+    copied,
+    create_database,
+    file_lock,
+    has_table,
+    read_only_url,
+    readable,
+)
 from finesweep.tags import Tag
 from finesweep.tracking.moved import Move, adopt, correct, find_move, may_correct
 from finesweep.tracking.spool import carry
@@ -165,7 +172,7 @@ def _client(uri: str, patience_s: float, spool: Path) -> PatientClient:
             path = Path(uri.removeprefix(SQLITE))
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with FileLock(f"{path}.lock"):
+                with file_lock(Path(f"{path}.lock")):
                     if not path.exists():
                         create_database(path, _create_sqlite)
             _check_owner(path, uri)

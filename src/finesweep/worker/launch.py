@@ -22,7 +22,7 @@ from finesweep.hooks import RunState
 from finesweep.io.terminal import show as show_line
 from finesweep.machine.placement import Placement
 from finesweep.study import storage as studies
-from finesweep.study.identity import identity, record, refuse_other_study
+from finesweep.study.identity import identity, record, refuse_other_study, without_shortcuts
 from finesweep.study.lock import check_storage, study_lock
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
@@ -38,6 +38,8 @@ from finesweep.worker.isolation import where_torch_is
 from finesweep.worker.models import check_models
 from finesweep.worker.recovery import recover
 from finesweep.worker.retention import check_candidates
+
+EPOCHS = "trainer.num_train_epochs"
 
 
 @dataclass
@@ -124,12 +126,13 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
     check_tables(studies.open_storage(study_config.storage), study_config.storage)
     patience = studies.patience_of(study_config)
+    shared = [*sweep.overrides, *patience.call(without_shortcuts, sweep)]
     study, parent = patience.call(_create, sweep, points, splits, workers)
     tracking.kill_abandoned_runs(sweep.run.tracking)
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
     if not queue.is_over():
         show(sweep.run.data, splits)
-    overrides = [*sweep.overrides, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
+    overrides = [*shared, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep)
 
 
@@ -152,7 +155,11 @@ def _points(sweep: SweepRequest) -> list[dict[str, Any]]:
     for point in points:
         check_point(point, sweep.space)
     if SAMPLERS[config.sampler].enqueues_all_points:
-        points += grid(sweep.space)
+        planned = list(grid(sweep.space))
+        if config.n_trials >= len(points) + len(planned):
+            # The longest first: a long one at the end would leave the other workers idle.
+            planned.sort(key=lambda point: -float(point.get(EPOCHS, 0)))
+        points += planned
         config.n_trials = min(config.n_trials, len(points))
     return [named(point, sweep.space) for point in points]
 
