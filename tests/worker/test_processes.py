@@ -1,5 +1,6 @@
 """Worker processes: as good as new ones, though they are forked, and their ends are seen."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -11,7 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 from processes import ROOT, start
+from sweeping import evaluate, sweep
 
+from finesweep.config.run import RunConfig
+from finesweep.hooks import RunHooks
 from finesweep.machine.determinism import THREADS
 from finesweep.worker import processes
 from finesweep.worker.processes import run_each
@@ -107,3 +111,17 @@ def test_the_server_ends_while_it_imports_if_its_command_is_over(tmp_path: Path)
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0 and " torch\n" not in done.stderr
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_training_does_not_collect_what_was_imported() -> None:
+    """Each one begins with a full collection; nothing of a trial is exempt from it."""
+    gc.unfreeze()
+    frozen: list[int] = []
+
+    def training(config: RunConfig, trial: RunHooks) -> float:
+        frozen.append(gc.get_freeze_count())
+        return evaluate(trial, [0.5])
+
+    sweep(training, "hydra.sweeper.study.n_trials=2", "hydra.sweeper.study.sampler=random")
+    assert 100_000 < frozen[1] <= frozen[0]  # some that were frozen may have been freed
