@@ -74,8 +74,10 @@ class SweepAftermath:
         return len(self.finished) >= n_trials and self.conclusion is not None
 
     def of(self, trial: FrozenTrial) -> Path:
-        places = Places(f"sqlite:///{self.folder}/mlruns/optuna.db", self.folder)
-        return places.find(TrialRecord(trial).folder or f"../no-folder-{trial.number}")
+        return self.place(TrialRecord(trial).folder or f"../no-folder-{trial.number}")
+
+    def place(self, recorded: str) -> Path:
+        return Places(f"sqlite:///{self.folder}/mlruns/optuna.db", self.folder).find(recorded)
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -243,7 +245,7 @@ def _conclusion(aftermath: SweepAftermath) -> Iterator[str]:
         yield "no conclusion"
         return
     for path in concluded.submissions or ["no submission"]:
-        if not Path(path).is_file():
+        if not aftermath.place(path).is_file():
             yield f"submission: {path} is not there"
     client = aftermath.client
     for parent in aftermath.parents:

@@ -72,7 +72,7 @@ def over(own_folder: Path, no_finish: None) -> Path:
     """A study of three trials, of which the test's own training left no weights."""
     sweep(learn, "hydra.sweeper.study.n_trials=3", "hydra.sweeper.study.sampler=random")
     for trial in read(own_folder, "quickstart").trials:
-        folder = own_folder / TrialRecord(trial).folder
+        folder = SweepAftermath(own_folder).of(trial)
         (folder / "result.json").write_text(json.dumps({"status": "FINISHED"}))
     return own_folder
 
@@ -110,11 +110,11 @@ def run_twice(folder: Path) -> None:
 
 
 def training_left(folder: Path) -> None:
-    (folder / TrialRecord(read(folder, "quickstart").trials[0]).folder / "training").mkdir()
+    (SweepAftermath(folder).of(read(folder, "quickstart").trials[0]) / "training").mkdir()
 
 
 def unwritten_result(folder: Path) -> None:
-    (folder / TrialRecord(read(folder, "quickstart").trials[0]).folder / "result.json").unlink()
+    (SweepAftermath(folder).of(read(folder, "quickstart").trials[0]) / "result.json").unlink()
 
 
 def _client(folder: Path) -> MlflowClient:

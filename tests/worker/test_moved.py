@@ -145,7 +145,8 @@ def test_what_was_spooled_before_the_move_is_delivered_after_it(move: Callable[.
     run_id = made()
     Path("weights.bin").write_text("w")
     tracked = TrackedRun(open_store(TrackingConfig()), run_id)
-    tracked._spool.append("file", {"path": str(Path("weights.bin").resolve()), "artifact_path": None})
+    file = {"path": str(Path("weights.bin").resolve()), "artifact_path": None}
+    tracked._spool.append("file", file, "the store is away")
     move()
     tracked = TrackedRun(open_store(TrackingConfig()), run_id)
     tracked.deliver()

@@ -64,4 +64,5 @@ def test_a_trial_whose_run_is_deleted_while_it_trains_is_finished() -> None:
     study = sweep(deleting, *ONE)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"]
     (log,) = Path("outputs").rglob("trial-0000/*.log")
-    assert "was deleted in MLflow; nothing more is written to it" in log.read_text()
+    assert "was deleted; it is needed, so it is restored" in log.read_text()
+    assert runs()["trial-0000"].info.status == "FINISHED"

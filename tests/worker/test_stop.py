@@ -19,6 +19,7 @@ from finesweep.hooks import RunHooks, current_hooks
 from finesweep.io import checkpoint
 from finesweep.study import storage as studies
 from finesweep.study.liveness import GRACE_S
+from finesweep.study.places import places_of
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import TrialRecord
 from finesweep.tracking import open_store
@@ -123,7 +124,8 @@ def test_sigterm_to_the_launching_process_alone_hands_the_trials_back(tmp_path: 
     handed_back = study.trials[number]
     assert TrialRecord(handed_back).outcome.state == "INTERRUPTED"
     assert not [trial for trial in study.trials if trial.state.name == "RUNNING"]
-    assert list(Path(TrialRecord(handed_back).folder).glob("training/step-*/manifest.json"))
+    folder = places_of(study).find(TrialRecord(handed_back).folder)
+    assert list(folder.glob("training/step-*/manifest.json"))
     assert {run.info.status for run in runs().values()} == {"KILLED"}
 
 

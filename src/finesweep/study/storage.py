@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import ConfigError, DatabaseGone, StoreError, StudyError
+from finesweep.io.output import can_write
 from finesweep.io.patience import Patience, patient, reason
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import FileInUse, create_database, has_table
@@ -99,6 +100,16 @@ def check_present(study: Study, kept: str) -> None:
             "and the trials in it are lost; their runs are still in MLflow, checkpoints and result.json in "
             f"{kept}. Put a copy of it back and start the same command again, or start another study: "
             "hydra.sweeper.study.name=NAME"
+        )
+
+
+def check_place(url: str) -> None:
+    """Raises: ConfigError for an address that is none, or a SQLite file that this user cannot create."""
+    check_storage(url)
+    path = Path(url.removeprefix(SQLITE))
+    if url.startswith(SQLITE) and not path.exists() and not can_write(path.parent):
+        raise ConfigError(
+            f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {path.parent} cannot be written"
         )
 
 

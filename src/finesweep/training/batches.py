@@ -63,9 +63,10 @@ class ReadyRows(torch.utils.data.Dataset[Batch]):
                 self._cells[name] = column.to_numpy(zero_copy_only=False)
         self.lengths: Array = np.asarray(rows["length"])  # of each row, in tokens
 
-    def values(self, name: str) -> Array:
-        """Returns the values of a column of lists, of all rows one after the other."""
-        return self._lists[name].values
+    def occurring(self, name: str) -> Array:
+        """Returns the values that batches of a column of lists contain, with that of the padding; sorted."""
+        column = self._lists[name]
+        return np.unique(np.append(column.values, column.padding))
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -17,13 +17,13 @@ from finesweep.config.study import SweepConfig
 from finesweep.data import Splits
 from finesweep.data.overview import show
 from finesweep.data.source import LABEL
-from finesweep.errors import DatabaseGone, StoreError, SweepFailed
+from finesweep.errors import ConfigError, DatabaseGone, StoreError, SweepFailed
 from finesweep.hooks import RunState
 from finesweep.io.terminal import show as show_line
 from finesweep.machine.placement import Placement
 from finesweep.study import storage as studies
 from finesweep.study.identity import identity, record, refuse_other_study, without_shortcuts
-from finesweep.study.lock import check_storage, study_lock
+from finesweep.study.lock import study_lock
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
@@ -96,11 +96,16 @@ class PreparedStudy:
                 tracking.restore_deleted(self.sweep.run.tracking, [self.parent_run_id])
             self.parent.close(state)
         deliver_spooled(self.parent.client)
-        run_ids = {
-            record.run_id: record.name for record in map(TrialRecord, self.queue.trials()) if record.run_id
-        }
-        for line in tracking.changed_by_others(self.sweep.run.tracking, self.sweep.name, run_ids, self.began):
-            show_line(line, sys.stderr)
+        self._tell_what_was_deleted()
+
+    def _tell_what_was_deleted(self) -> None:
+        records = map(TrialRecord, self.queue.trials())
+        trials = {record.run_id: record.name for record in records if record.run_id}
+        with suppress(StoreError, ConfigError):  # of a store that is away, whose own error comes first
+            for line in tracking.changed_by_others(
+                self.sweep.run.tracking, self.sweep.name, trials, self.began
+            ):
+                show_line(line, sys.stderr)
 
     def recover(self, reason: str | None = GONE) -> int:
         return recover(self.queue, self.sweep.run.tracking, reason)
@@ -122,7 +127,7 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL])
     check_models(sweep.models, splits)
     workers, placement = where_torch_is(partial(_plan, sweep.run.trainer, sweep.config, parallel))
-    check_storage(study_config.storage)
+    studies.check_place(study_config.storage)
     open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
     check_tables(studies.open_storage(study_config.storage), study_config.storage)
     patience = studies.patience_of(study_config)
