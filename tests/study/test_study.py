@@ -22,6 +22,7 @@ from finesweep.study.liveness import GRACE_S, is_gone, this_owner
 from finesweep.study.lock import Busy, study_lock
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
+from finesweep.study.recovering import end_lost_trials
 from finesweep.study.samplers import try_out
 from finesweep.study.space import Dimension
 
@@ -54,7 +55,7 @@ def hand_back(books: TrialQueue, number: int) -> None:
 def recover(books: TrialQueue, reason: str | None = GONE) -> list[tuple[int, str]]:
     """The trials that were ended, and as what their runs were closed."""
     closed: list[tuple[int, str]] = []
-    assert books.recover(reason, lambda number, state: closed.append((number, state))) == len(closed)
+    assert end_lost_trials(books, reason, lambda number, state: closed.append((number, state))) == len(closed)
     return closed
 
 
@@ -193,7 +194,7 @@ def test_a_recovery_talks_to_mlflow_without_the_lock_and_its_claim_is_final(tmp_
         with pytest.raises(TrialLost):
             complete(books, number, 1.0)
 
-    assert books.recover(GONE, close_run) == 1
+    assert end_lost_trials(books, GONE, close_run) == 1
     assert [trial.state.name for trial in books.trials()] == ["FAIL", "WAITING"]
 
 
@@ -207,7 +208,7 @@ def test_a_recovery_that_fails_or_dies_halfway_leaves_the_trial_to_the_next_one(
         raise StoreError("MLflow's store did not answer")
 
     with pytest.raises(StoreError):
-        books.recover(GONE, hang)
+        end_lost_trials(books, GONE, hang)
     assert TrialRecord(books.trials()[0]).recoverer is None
     TrialRecord(trial).recovered_since = time.time()
     TrialRecord(trial).recoverer = f"elsewhere|{DEAD.partition('|')[2]}"

@@ -10,8 +10,8 @@ the same. A recovery claims a trial under the lock, closes its MLflow run withou
 Locked sections are repeated as a whole while the storage is away: PostgreSQL frees a lock when it restarts.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import optuna
@@ -20,12 +20,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import StudyConfig
 from finesweep.errors import StoreAway
-from finesweep.hooks import RunState, TrialLost
+from finesweep.hooks import TrialLost
 from finesweep.io.patience import single_attempts
-from finesweep.machine.process import ProcessIdentity
-from finesweep.study import budget, clock, confirm, unwritten
+from finesweep.study import budget, clock, confirm
 from finesweep.study.ending import end_trial
-from finesweep.study.liveness import SILENT_S, is_gone, is_running_out, this_owner
+from finesweep.study.liveness import is_running_out, this_owner
 from finesweep.study.lock import SQLITE, STORE, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.places import Places
@@ -216,87 +215,9 @@ class TrialQueue:
             assert outcome is not None, "signed off before it is told"
             end_trial(self.study, trial, outcome, self.config.max_retries)
 
-    def recover(self, reason: str | None, close_run: Callable[[int, RunState], None]) -> int:
-        """Ends the RUNNING trials whose owner is gone: as they were signed off, else by enqueueing a retry.
-
-        reason: None if they were interrupted on purpose, which costs none of their retries.
-        close_run: closes the MLflow runs of a trial in a state. It is called without the lock, which a store
-        that hangs would keep from all workers, and before Optuna is told, so that the next recovery repairs
-        a kill between the two.
-        Raises: StoreError, and whatever `close_run` raises; others may then recover the trials.
-        """
-        claimed = self.patience.call(self._claim)
-        ended = 0
-        try:
-            for trial in claimed:
-                record = TrialRecord(trial)
-                signed = record.outcome or unwritten.read(record, self.places)
-                outcome = signed or Outcome(RunState.INTERRUPTED)
-                close_run(trial.number, outcome.state)
-                # A trial that had not begun cannot be what its worker died of.
-                begun = record.owner not in (None, this_owner())
-                death = reason if begun and not signed else None
-                ended += self.patience.call(self._end_claimed, trial.number, outcome, death)
-        except BaseException:
-            with suppress(Exception), single_attempts():
-                self._release([trial.number for trial in claimed])
-            raise
-        return ended
-
-    def _is_lost(self, trial: FrozenTrial, now: float, earlier_boots: set[str]) -> bool:
-        if trial.state is not TrialState.RUNNING:
-            return False
-        record = TrialRecord(trial)
-        process, beat = record.owner, record.heartbeat
-        if record.recoverer not in (None, this_owner()):
-            process, beat = record.recoverer, record.recovered_since  # it may have died meanwhile
-        elif record.owner == this_owner():  # taken by an attempt whose answer was lost, or left
-            return self._key(trial.number) not in _held
-        if process is not None and ProcessIdentity.parse(process).boot in earlier_boots:
-            return True
-        return is_gone(process, beat, now)
-
-    def _claim(self) -> list[FrozenTrial]:
-        """Makes this process the one that recovers the lost trials; their owners can no longer end them."""
-        with self.lock():
-            now, earlier_boots = clock.now(self.study), clock.earlier_boots(self.study)
-            lost = [trial for trial in self.trials() if self._is_lost(trial, now, earlier_boots)]
-            for trial in lost:
-                record = TrialRecord.writable(self.study, trial)
-                record.recovered_since = now
-                record.recoverer = this_owner()
-            self._correct_future(now)
-            return lost
-
-    def _correct_future(self, now: float) -> None:
-        """Has owners and recoverers count as silent from now on whose last sign is in the future.
-
-        A clock was wrong when they wrote it. Those that are alive will write another one.
-        """
-        silent, future = now - SILENT_S, now + SILENT_S
-        for trial in self.trials():
-            if trial.state is not TrialState.RUNNING:
-                continue
-            record = TrialRecord(trial)
-            if (record.heartbeat or now) > future:
-                TrialRecord.writable(self.study, trial).heartbeat = silent
-            if (record.recovered_since or now) > future:
-                TrialRecord.writable(self.study, trial).recovered_since = silent
-
-    def _end_claimed(self, number: int, outcome: Outcome, reason: str | None) -> bool:
-        """Ends a trial that this process has claimed; returns False if somebody else has ended it since."""
-        with self.lock():
-            trial = self.trials()[number]
-            if trial.state is not TrialState.RUNNING or TrialRecord(trial).recoverer != this_owner():
-                return False
-            end_trial(self.study, trial, outcome, self.config.max_retries, reason)
-            return True
-
-    def _release(self, numbers: Sequence[int]) -> None:
-        with self.lock():
-            for trial in map(self.trials().__getitem__, numbers):
-                if trial.state is TrialState.RUNNING and TrialRecord(trial).recoverer == this_owner():
-                    TrialRecord.writable(self.study, trial).recoverer = None
+    def is_run_here(self, number: int) -> bool:
+        """Tells whether this process runs a trial; if not, one that it owns was left, or never begun."""
+        return self._key(number) in _held
 
     def _check_mine(self, number: int) -> FrozenTrial:
         trial = self.trials()[number]

@@ -10,6 +10,7 @@ from finesweep.config.run import TrackingConfig
 from finesweep.hooks import RunState
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import TrialRecord
+from finesweep.study.recovering import end_lost_trials
 
 
 def recover(queue: TrialQueue, config: TrackingConfig, reason: str | None = GONE) -> int:
@@ -21,7 +22,7 @@ def recover(queue: TrialQueue, config: TrackingConfig, reason: str | None = GONE
     def close_run(number: int, state: RunState) -> None:
         tracking.close_trial_runs(config, queue.name, number, state)
 
-    return queue.recover(reason, close_run)
+    return end_lost_trials(queue, reason, close_run)
 
 
 def adopt_checkpoints(queue: TrialQueue, trial: Trial, folder: Path) -> None:
