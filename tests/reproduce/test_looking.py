@@ -2,8 +2,12 @@
 
 import json
 import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +15,8 @@ import pytest
 
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError, OutputError, StoreError
-from finesweep.io.sqlite import readable
+from finesweep.io import sqlite as sqlite_files
+from finesweep.io.sqlite import Copy, readable
 from finesweep.provenance.record import history_hash
 from finesweep.reproduce.diff import diff_runs
 from finesweep.reproduce.export import config_yaml, export
@@ -52,6 +57,7 @@ def without_log(place: Path) -> None:
     content.close()
     for path in place.glob("mlflow.db?*"):
         path.unlink()
+    sqlite_files._in_use.clear()  # as in a process that has not written it
 
 
 def listing(place: Path) -> dict[str, tuple[int, bytes]]:
@@ -138,3 +144,33 @@ def test_watching_makes_no_lock_file(tmp_path: Path) -> None:
     with study_lock(storage, "a:finish"):
         assert is_locked(storage, "a:finish")
     assert not is_locked(storage, "a:finish")
+
+
+def test_reading_frees_no_lock_of_a_store_that_this_process_writes(place: Path) -> None:
+    """SQLite's locks are the process's, and go when it closes the file, by whatever name it opened it."""
+    run_id, tracking = recorded(place)
+    writer, file = open_store(tracking), Path(tracking.uri.removeprefix("sqlite:///"))
+    writer.set_tag(run_id, "before", "1")
+    load_recorded_run(run_id, tracking)
+    look = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM runs').fetchone()"
+    subprocess.run([sys.executable, "-c", look, str(file)], check=True)  # the last one would remove the log
+    assert file.with_name(f"{file.name}-wal").exists()
+    writer.set_tag(run_id, "after", "1")
+    with closing(sqlite3.connect(file)) as other:
+        keys = other.execute("SELECT key FROM tags WHERE key IN ('before', 'after')").fetchall()
+    assert sorted(keys) == [("after",), ("before",)]
+
+
+def test_a_copy_of_a_database_that_is_written_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, writes, copyfile = tmp_path / "a.db", [b"1", b"2"], shutil.copyfile
+
+    def written_meanwhile(source: Path, target: Path) -> None:
+        copyfile(source, target)
+        if writes:
+            file.write_bytes(file.read_bytes() + writes.pop())
+
+    file.write_bytes(b"0")
+    monkeypatch.setattr(sqlite_files.shutil, "copyfile", written_meanwhile)
+    assert Copy(file).renewed().read_bytes() == b"021"

@@ -3,8 +3,9 @@
 import atexit
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from filelock import FileLock
 
 from finesweep.io.atomic import remove_unfinished, staged
 
+ATTEMPTS, PAUSE_S = 50, 0.05  # to copy a database while nobody writes
 WAL = b"\x02\x02"  # at byte 18. Source: https://www.sqlite.org/fileformat.html
 
 
@@ -32,6 +34,12 @@ def file_lock(path: Path, timeout_s: float = -1) -> FileLock:
     return FileLock(path, timeout=timeout_s)
 
 
+# The databases that this process has opened for writing. It must not open such a file by itself: closing it
+# would free SQLite's locks on it, and another process would remove the log that this one writes into.
+# Source: https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
+_in_use: set[Path] = set()
+
+
 class FileInUse:
     """The file of a database that this process has opened.
 
@@ -40,6 +48,7 @@ class FileInUse:
 
     def __init__(self, path: Path) -> None:
         self.path, self._inode = path, _inode(path)
+        _in_use.add(path.resolve())
 
     @property
     def is_gone(self) -> bool:
@@ -75,13 +84,15 @@ def must_be_copied(path: Path) -> bool:
     """
     if not path.is_file():
         raise sqlite3.OperationalError(f"{path} is not a regular file")
+    if path.resolve() in _in_use:
+        return False
     # SQLite needs the log and its index beside a database in WAL mode: it would make them, or fail.
     if _in_wal_mode(path) and not all(path.with_name(path.name + end).exists() for end in ("-wal", "-shm")):
         return True
     try:
         has_table(path, "")
-    except sqlite3.OperationalError:
-        return True
+    except sqlite3.OperationalError as error:
+        return "locked" not in str(error)  # somebody writes: then it can be read where it is
     return False
 
 
@@ -107,19 +118,32 @@ class Copy:
         self._parts = [path, path.with_name(f"{path.name}-wal")]  # the file and its log
         self._folder = Path(mkdtemp(prefix="finesweep-"))
         self._busy_s = busy_s
-        self._seen: list[tuple[int, int]] = []
+        self._seen: list[tuple[str, int, int]] = []
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
 
     def renewed(self) -> Path:
-        there = [part for part in self._parts if part.exists()]
-        seen = [(part.stat().st_mtime_ns, part.stat().st_size) for part in there]
-        if seen != self._seen:
-            for part in self._folder.iterdir():
-                part.unlink()
-            for part in there:
-                shutil.copyfile(part, self._folder / part.name)
-            self._seen = seen
-        return self._folder / self._parts[0].name
+        """Returns the copy. Raises: sqlite3.OperationalError if the database changes all the time."""
+        for _ in range(ATTEMPTS):
+            if self._state() == self._seen:
+                return self._folder / self._parts[0].name
+            self._seen = self._copy()
+            if self._state() != self._seen:  # a writer came in between: file and log may not fit together
+                time.sleep(PAUSE_S)
+        raise sqlite3.OperationalError(f"{self._parts[0]} is locked: it changes all the time")
+
+    def _state(self) -> list[tuple[str, int, int]]:
+        found = ((part, part.stat()) for part in self._parts if part.exists())
+        return [(part.name, stat.st_mtime_ns, stat.st_size) for part, stat in found]
+
+    def _copy(self) -> list[tuple[str, int, int]]:
+        """Copies all parts; returns the state in which they were before."""
+        before = self._state()
+        for part in self._folder.iterdir():
+            part.unlink()
+        for name, _, _ in before:
+            with suppress(FileNotFoundError):  # a log that its last writer has removed
+                shutil.copyfile(self._parts[0].with_name(name), self._folder / name)
+        return before
 
     def connect(self) -> sqlite3.Connection:
         uri = f"{self.renewed().as_uri()}?mode=ro"
