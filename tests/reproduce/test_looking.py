@@ -146,9 +146,13 @@ def test_watching_makes_no_lock_file(tmp_path: Path) -> None:
     assert not is_locked(storage, "a:finish")
 
 
-def test_reading_frees_no_lock_of_a_store_that_this_process_writes(place: Path) -> None:
+@pytest.mark.parametrize("first", ["writes", "reads"])
+def test_reading_frees_no_lock_of_a_store_that_this_process_uses(first: str, place: Path) -> None:
     """SQLite's locks are the process's, and go when it closes the file, by whatever name it opened it."""
     run_id, tracking = recorded(place)
+    if first == "reads":
+        sqlite_files._in_use.clear()
+        load_recorded_run(run_id, tracking)
     writer, file = open_store(tracking), Path(tracking.uri.removeprefix("sqlite:///"))
     writer.set_tag(run_id, "before", "1")
     load_recorded_run(run_id, tracking)

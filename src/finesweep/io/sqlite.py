@@ -34,8 +34,8 @@ def file_lock(path: Path, timeout_s: float = -1) -> FileLock:
     return FileLock(path, timeout=timeout_s)
 
 
-# The databases that this process has opened for writing. It must not open such a file by itself: closing it
-# would free SQLite's locks on it, and another process would remove the log that this one writes into.
+# The databases that this process has connections to. It must not open such a file by itself: closing it would
+# free SQLite's locks on it, and another process would remove the log that this one reads or writes.
 # Source: https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
 _in_use: set[Path] = set()
 
@@ -92,7 +92,9 @@ def must_be_copied(path: Path) -> bool:
     try:
         has_table(path, "")
     except sqlite3.OperationalError as error:
-        return "locked" not in str(error)  # somebody writes: then it can be read where it is
+        if "locked" not in str(error):  # else somebody writes: it can be read where it is
+            return True
+    _in_use.add(path.resolve())
     return False
 
 
