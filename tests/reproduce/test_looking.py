@@ -146,13 +146,9 @@ def test_watching_makes_no_lock_file(tmp_path: Path) -> None:
     assert not is_locked(storage, "a:finish")
 
 
-@pytest.mark.parametrize("first", ["writes", "reads"])
-def test_reading_frees_no_lock_of_a_store_that_this_process_uses(first: str, place: Path) -> None:
+def test_reading_frees_no_lock_of_a_store_that_this_process_writes(place: Path) -> None:
     """SQLite's locks are the process's, and go when it closes the file, by whatever name it opened it."""
     run_id, tracking = recorded(place)
-    if first == "reads":
-        sqlite_files._in_use.clear()
-        load_recorded_run(run_id, tracking)
     writer, file = open_store(tracking), Path(tracking.uri.removeprefix("sqlite:///"))
     writer.set_tag(run_id, "before", "1")
     load_recorded_run(run_id, tracking)
@@ -178,3 +174,14 @@ def test_a_copy_of_a_database_that_is_written_meanwhile_is_made_again(
     file.write_bytes(b"0")
     monkeypatch.setattr(sqlite_files.shutil, "copyfile", written_meanwhile)
     assert Copy(file).renewed().read_bytes() == b"021"
+
+
+def test_a_database_that_is_read_in_place_is_not_opened_by_itself_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(place)
+    file = place / "mlflow.db"
+    sqlite_files._in_use.clear()
+    assert readable(file) == file
+    monkeypatch.delattr(sqlite_files, "_in_wal_mode")  # which opens the file
+    assert readable(file) == file
