@@ -35,7 +35,14 @@ def test_a_run_whose_folder_is_removed_says_so_and_is_closed(
     assert open_store(TrackingConfig()).get_run(result["run_id"]).info.status == "FAILED"
 
 
-@pytest.mark.parametrize("text", ["Parent directory {} does not exist.", "No such file or directory: {}/x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Parent directory {} does not exist.",
+        "No such file or directory: {}/x",
+        "the checkpoint that was just written is damaged: {}/training/step-1: manifest.json: is not there",
+    ],
+)
 def test_the_errors_of_all_libraries_are_known(own_folder: Path, text: str) -> None:
     with pytest.raises(OutputError) as raised, explaining_removal(own_folder):
         raise RuntimeError(text.format(own_folder))
