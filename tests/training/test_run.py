@@ -19,6 +19,7 @@ from finesweep.machine.process import this_process
 from finesweep.tasks import Scorer
 from finesweep.tracking import open_store, start_run
 from finesweep.training import trainer
+from finesweep.training.evaluation import by_length
 from finesweep.training.run import run
 from finesweep.training.trainer import LossNotFinite
 
@@ -154,7 +155,7 @@ def test_predictions_come_back_in_the_order_of_the_rows() -> None:
     from datasets import Dataset
 
     rows = Dataset.from_dict({"length": [3, 9, 1, 9]})
-    ordered, order = trainer.by_length(rows)
+    ordered, order = by_length(rows)
     assert ordered["length"] == [9, 9, 3, 1]
     assert np.array_equal(order, [1, 3, 0, 2])
 

@@ -19,8 +19,10 @@ from finesweep.config.parse import from_dict, to_dict
 from finesweep.config.run import SHORTCUTS, ProblemType, RunConfig
 from finesweep.errors import ConfigError
 from finesweep.training import dropout, embeddings, first_token
-from finesweep.training.batches import ReadyRows
-from finesweep.training.evaluation import BATCH_TOKENS, token_batches
+from finesweep.training.batches import ReadyRows, is_ready
+from finesweep.training.evaluation import BATCH_TOKENS, TokenBatchTrainer, predict, token_batches
+from finesweep.training.inputs import load_inputs
+from finesweep.training.model import load_model
 from finesweep.training.run import run
 
 Compose = Callable[..., RunConfig]
@@ -200,6 +202,31 @@ def test_batches_by_tokens_hold_every_row_once_and_stay_within_their_limit() -> 
     assert [len(rows) for rows in token_batches(np.array([9000, 3]), 8)] == [1, 1]
 
 
+@pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
+def test_evaluation_by_tokens_gives_the_librarys_outputs_in_the_order_of_the_rows(
+    head: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    lengths = np.random.default_rng(0).integers(3, 60, 40).tolist()
+    rows = Dataset.from_dict(
+        {"input_ids": [[5 + (row + i) % 40 for i in range(n)] for row, n in enumerate(lengths)],
+         "attention_mask": [[1] * n for n in lengths], "length": lengths,
+         "labels": [n % 2 if head.startswith("S") else [n % 2] * n for n in lengths]}
+    )  # fmt: skip
+    model = getattr(transformers, f"AutoModelFor{head}").from_config(transformers.BertConfig(**SIZES))
+    arguments = transformers.TrainingArguments(
+        str(tmp_path), report_to=[], per_device_eval_batch_size=7, remove_unused_columns=False, use_cpu=True,
+        disable_tqdm=True,
+    )  # fmt: skip
+    trainer = TokenBatchTrainer(model, arguments, is_ready, processing_class=make_tokenizer("Bert"))
+    library = predict(trainer, rows)
+    trainer.by_tokens = True
+    ours, output = predict(trainer, rows), trainer.predict(trainer.ready(rows))
+    np.testing.assert_allclose(ours, library, atol=1e-5)
+    assert output.label_ids is not None
+    assert [np.ravel(row)[0] for row in output.label_ids] == [n % 2 for n in lengths]
+
+
 def test_shortcuts_change_neither_files_nor_scores(config: Compose, own_folder: Path) -> None:
     results, folders = {}, {}
     for name, chosen in {"library": [], "ours": list(SHORTCUTS)}.items():
@@ -230,3 +257,13 @@ def test_an_unknown_shortcut_is_refused_with_the_legal_ones(config: Compose) -> 
         ConfigError, match=r"trainer.shortcuts: got \['bf8'\]; legal: a list of first_token, "
     ):
         config("trainer.shortcuts=[bf8]")
+
+
+def test_rows_are_made_ready_once_for_all_trials_of_a_process(config: Compose) -> None:
+    settings = config()
+    inputs = load_inputs(settings)
+    models = [
+        load_model(settings.model, inputs.tokenizer, inputs.task, inputs.names, seed) for seed in (0, 1)
+    ]
+    assert inputs.ready(models[0])[0] is inputs.ready(models[1])[0]
+    assert list(inputs.ready(models[0])[1].lengths) == sorted(inputs.eval["length"], reverse=True)

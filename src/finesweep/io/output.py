@@ -98,8 +98,8 @@ def _was_removed(folder: Path, error: Exception) -> bool:
 
 
 def _says_missing(text: str) -> bool:
-    """Recognizes the error of the system, as safetensors reports it, too, of torch, and of `find_damage`."""
-    return any(words in text for words in ("No such file or directory", "does not exist", "is not there"))
+    """Recognizes the error of the system, also as safetensors reports it, and that of torch."""
+    return "No such file or directory" in text or "does not exist" in text
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -10,8 +10,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from urllib.parse import quote
 
-from filelock import FileLock
-
 from finesweep.io.atomic import remove_unfinished, staged
 
 ATTEMPTS, PAUSE_S = 50, 0.05  # to copy a database while nobody writes
@@ -26,12 +24,6 @@ def create_database(path: Path, create: Callable[[Path], object]) -> None:
     remove_unfinished(path)
     with staged(path) as staging:
         create(staging)
-
-
-def file_lock(path: Path, timeout_s: float = -1) -> FileLock:
-    """Returns a lock. Raises: OSError where no file can be made: FileLock alone would try for ever."""
-    path.open("ab").close()
-    return FileLock(path, timeout=timeout_s)
 
 
 # The databases that this process has connections to. It must not open such a file by itself: closing it would

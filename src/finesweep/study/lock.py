@@ -9,8 +9,8 @@ import sqlalchemy
 from filelock import Timeout
 
 from finesweep.errors import ConfigError
+from finesweep.io.locks import file_lock
 from finesweep.io.patience import Patience
-from finesweep.io.sqlite import file_lock
 
 SQLITE, POSTGRESQL = "sqlite:///", "postgresql"
 STORE = "the studies' database (hydra.sweeper.study.storage)"

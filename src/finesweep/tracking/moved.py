@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
-
 from finesweep.errors import ConfigError
+from finesweep.io.locks import file_lock
 from finesweep.tags import Tag
 
 log = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ def adopt(path: Path, carry: Callable[[Move], None]) -> None:
             f"tracking.uri: {path} was moved here from {move.was.parent}, and the places of its artifacts "
             "must be corrected; run this once as a user who may write it"
         )
-    with FileLock(f"{path}.lock"):
+    with file_lock(Path(f"{path}.lock")):
         if (move := find_move(path, path)) is None:  # another process was faster
             return
         carry(move)

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from finesweep.errors import StoreAway
 from finesweep.io.atomic import flush, write_text
+from finesweep.io.locks import file_lock
 from finesweep.io.reading import decode
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Spool:
         Raises: StoreAway if another process is delivering and `wait` is False; what else `send` raises.
         """
         try:
-            with FileLock(self.file.with_name("delivery.lock"), timeout=-1 if wait else 0):
+            with file_lock(self.file.with_name("delivery.lock"), -1 if wait else 0):
                 while lines := self._lines():
                     self._deliver(lines, send)
         except Timeout as error:
@@ -99,7 +100,7 @@ class Spool:
         return [] if self.is_empty else self.file.read_text("utf-8", errors="replace").splitlines()
 
     def _lock(self) -> FileLock:
-        return FileLock(self.file.with_name("spool.lock"))
+        return file_lock(self.file.with_name("spool.lock"))
 
 
 def carry(old: Path, new: Path, place: Callable[[str], str]) -> None:

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError, DatabaseGone, StoreError
+from finesweep.io.locks import file_lock
 from finesweep.io.output import causes
 from finesweep.io.patience import Patience, patient, reason, single_attempts
 from finesweep.io.redaction import redact_urls
@@ -31,7 +32,6 @@ from finesweep.io.sqlite import (
     FileInUse,
     copied,
     create_database,
-    file_lock,
     has_table,
     read_only_url,
     readable,

@@ -5,6 +5,7 @@ The batches equal those of the library's collators, value for value.
 
 import inspect
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,9 +64,10 @@ class ReadyRows(torch.utils.data.Dataset[Batch]):
                 self._cells[name] = column.to_numpy(zero_copy_only=False)
         self.lengths: Array = np.asarray(rows["length"])  # of each row, in tokens
 
-    def occurring(self, name: str) -> Array:
-        """Returns the values that batches of a column of lists contain, with that of the padding; sorted."""
-        column = self._lists[name]
+    @cached_property
+    def tokens(self) -> Array:
+        """The ids of all tokens that batches contain, with that of the padding; sorted."""
+        column = self._lists["input_ids"]
         return np.unique(np.append(column.values, column.padding))
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from finesweep.config.run import Direction, RunConfig, metric_key
+from finesweep.errors import OutputError
 from finesweep.hooks import RunHooks
 from finesweep.io import checkpoint
 from finesweep.io.patience import working_time
@@ -65,10 +66,9 @@ class TrainingCallback(TrainerCallback):
         return self.steps / self.steps_per_epoch
 
     def best_checkpoint(self, folder: Path) -> Path:
-        """Returns the folder of the best evaluation's checkpoint. Raises: OSError if it is damaged."""
+        """Returns the folder of the best evaluation's checkpoint. Raises: OutputError if it is damaged."""
         best = folder / f"step-{self.best.step:06d}"
-        if reason := checkpoint.find_damage(best):
-            raise OSError(f"the best checkpoint is damaged: {best}: {reason}")
+        _check_whole(best)
         return best
 
     def carry(self, folder: Path) -> None:
@@ -188,8 +188,7 @@ class TrainingCallback(TrainerCallback):
         folder = Path(str(args.output_dir))
         newest = folder / f"step-{state.global_step:06d}"
         best = {folder / f"step-{self.best.step:06d}"} if self.history else set()
-        if reason := checkpoint.find_damage(newest):
-            raise OSError(f"the checkpoint that was just written is damaged: {newest}: {reason}")
+        _check_whole(newest)
         checkpoint.keep_only(folder, best | {newest})
         if self.trial and self.trial.stopping:
             raise KeyboardInterrupt
@@ -202,3 +201,12 @@ class TrainingCallback(TrainerCallback):
             return False
         since_best = len(self.history) - 1 - self.history.index(self.best)
         return since_best >= patience
+
+
+def _check_whole(folder: Path) -> None:
+    """Raises: OutputError for a checkpoint of this run that is damaged or gone, which no training does."""
+    if reason := checkpoint.find_damage(folder):
+        raise OutputError(
+            f"{folder}: a checkpoint of this run was damaged or removed while it trained ({reason}); "
+            "let its files stay until it ends, and check the disk"
+        )

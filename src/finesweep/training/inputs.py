@@ -1,5 +1,6 @@
 """Loads what a run reads: data, tokenizer, encoded splits; once per process, not once per trial."""
 
+import inspect
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
-from filelock import FileLock
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from finesweep.config.run import RunConfig
@@ -16,9 +16,12 @@ from finesweep.data import Splits, encode
 from finesweep.data.overview import overview, suspicions
 from finesweep.data.source import LABEL
 from finesweep.errors import DataError
+from finesweep.io.locks import file_lock
 from finesweep.provenance.content import all_splits
 from finesweep.provenance.fields import Split
 from finesweep.tasks import Task, task_of
+from finesweep.training.batches import ReadyRows
+from finesweep.training.evaluation import by_length
 from finesweep.training.preflight import check_data, check_model
 from finesweep.training.tokenizer import check_known, load_tokenizer
 
@@ -39,6 +42,19 @@ class Inputs:
     def names(self) -> list[str]:
         """The label names, ordered by id; for a regression, the name of its only output."""
         return self.splits.labels or ["value"]
+
+    def ready(self, model: PreTrainedModel) -> tuple[ReadyRows, ReadyRows]:
+        """Returns train, and eval from the longest row to the shortest, ready for batches; made once."""
+        columns = tuple(inspect.signature(model.forward).parameters)
+        if columns not in self._ready:
+            parts = self.train, by_length(self.eval)[0]
+            train, evaluation = (ReadyRows(rows, self.tokenizer, model) for rows in parts)
+            self._ready[columns] = train, evaluation
+        return self._ready[columns]
+
+    @cached_property
+    def _ready(self) -> dict[tuple[str, ...], tuple[ReadyRows, ReadyRows]]:
+        return {}
 
     @cached_property
     def content(self) -> dict[str, Split]:
@@ -78,7 +94,7 @@ def _load(config: RunConfig) -> Inputs:
     task = task_of(config.data).fitted(splits.train[LABEL])
     cache_dir = Path(config.cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_dir / "inputs.lock"):  # the first worker encodes, the others then read the cache
+    with file_lock(cache_dir / "inputs.lock"):  # the first worker encodes, the others then read the cache
         columns, words = config.data.text_columns, task.is_pretokenized
         tokenizer = load_tokenizer(config.model, splits, columns, cache_dir, words)
         train = encoded(config, task, tokenizer, splits.train, "train")

@@ -9,6 +9,7 @@ Each is deterministic, leaves checkpoints as they are, and changes a result no m
 """
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -31,12 +32,12 @@ def shorten(model: PreTrainedModel, config: TrainerConfig) -> None:
 
 
 def trim_embedding(
-    model: PreTrainedModel, config: RunConfig, rows: list[ReadyRows]
+    model: PreTrainedModel, config: RunConfig, rows: Sequence[ReadyRows]
 ) -> embeddings.OccurringEmbedding | None:
     """Applies `occurring_tokens`. rows: all that the model is going to see while it trains."""
     # A decoder of its own, as T5's, begins with a token that is in no row.
     fits = config.optimizer.name is OptimizerName.adamw and not model.config.is_encoder_decoder
     if not fits or "occurring_tokens" not in config.trainer.shortcuts:
         return None
-    occurring = np.unique(np.concatenate([part.occurring("input_ids") for part in rows]))
+    occurring = np.unique(np.concatenate([part.tokens for part in rows]))
     return embeddings.apply(model, torch.from_numpy(occurring.astype(np.int64)))

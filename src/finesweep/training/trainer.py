@@ -23,7 +23,7 @@ from finesweep.training.arguments import training_arguments
 from finesweep.training.batches import ReadyRows, is_ready
 from finesweep.training.callback import TrainingCallback
 from finesweep.training.embeddings import OccurringEmbedding
-from finesweep.training.evaluation import TokenBatchTrainer, by_length
+from finesweep.training.evaluation import TokenBatchTrainer
 from finesweep.training.inputs import Inputs
 from finesweep.training.shortcuts import shorten, trim_embedding
 
@@ -132,7 +132,7 @@ def build_trainer(
     callback: TrainingCallback,
 ) -> WholeCheckpointTrainer:
     """Builds the trainer of a run; its checkpoints go under `folder`."""
-    ready = [ReadyRows(rows, inputs.tokenizer, model) for rows in (inputs.train, by_length(inputs.eval)[0])]
+    ready = inputs.ready(model)
     shorten(model, config.trainer)
     trimmed = trim_embedding(model, config, ready)
     trainer = WholeCheckpointTrainer(
