@@ -17,9 +17,8 @@ NO_LABEL = -1  # the id that `datasets` gives to a row without a label
 def read_parquet(path: Path, request: Request) -> TableFile:
     """Reads a parquet file. Raises: DataError if it is none."""
     try:
-        table = pq.ParquetFile(
-            path
-        ).read()  # `read_table` would take a folder's name, `lang=de`, for a column
+        # `read_table` would take the name of a folder, `lang=de`, for a column.
+        table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable parquet file: {error}") from error
     return _table(path, table, request)

@@ -12,7 +12,7 @@ from finesweep.errors import DataError
 
 LEGAL = f"{', '.join(EXTENSIONS)}; text files also with {GZIP}"
 _RENAMED = {"dev": "validation"}  # file name -> split name
-_STANDARD = {**dict.fromkeys(("dev", "val", "valid", "eval"), "validation")}  # other names of a split
+_STANDARD = dict.fromkeys(("dev", "val", "valid", "eval"), "validation")  # other names of a split
 # One of several files of a split. Source: the names that `push_to_hub` of `datasets` gives, and gave
 _SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]{16})?")
 _ADVICE = {
