@@ -147,7 +147,7 @@ def build_trainer(
     )
     trainer.callback, trainer.task, trainer.trimmed = callback, inputs.task, trimmed
     trainer.by_tokens = "token_batches" in config.trainer.shortcuts
-    weights = class_weights(inputs.task, inputs.names, inputs.splits.train[LABEL])
+    weights = class_weights(inputs.task, inputs.names, inputs.splits.train[LABEL][:])
     if weights is not None:
         trainer.class_weights = torch.tensor(weights, dtype=torch.float32)
         trainer.loss_is_scaled_for_ga = False  # the loss is a batch's mean, not yet divided by accumulation
