@@ -7,7 +7,6 @@ from pathlib import Path
 
 from optuna.study import Study
 
-from finesweep.monitor.plots import draw
 from finesweep.monitor.report import best
 from finesweep.study.places import places_of
 from finesweep.study.records import Conclusion
@@ -16,6 +15,8 @@ from finesweep.tracking import TrackedRun
 
 def publish(study: Study, parent: TrackedRun, conclusion: Conclusion | None = None) -> None:
     """Logs best.json, pareto.json and plots/, with the submissions and metrics of the finish step."""
+    from finesweep.monitor.plots import draw  # matplotlib, for which no first step has to wait
+
     document = best(study)
     if conclusion:
         submissions = [str(places_of(study).find(path)) for path in conclusion.submissions]
