@@ -6,7 +6,7 @@ import psutil
 from finesweep.config.run import TrainerConfig
 from finesweep.config.study import SweepConfig
 from finesweep.errors import ConfigError
-from finesweep.machine import gpus as available
+from finesweep.machine.gpus import check, count
 from finesweep.machine.placement import Placement
 
 # Weights, gradients, AdamW's moments and activations of a base-sized BERT. Smaller models need less.
@@ -20,8 +20,8 @@ def plan_workers(trainer: TrainerConfig, config: SweepConfig, parallel: bool) ->
     Raises: ConfigError for a device or a precision that is not there, for several workers without a parallel
     launcher, and for one GPU's number where there are several.
     """
-    available.check(trainer)
-    gpus = available.count(trainer)
+    check(trainer)
+    gpus = count(trainer)
     if gpus > 1 and ":" in trainer.device:
         raise ConfigError.at("trainer.device", trainer.device, "auto, cpu, cuda: workers share the GPUs")
     placement = Placement(trainer.threads or 1, gpus, pin=parallel)
