@@ -16,6 +16,7 @@ from finesweep.cli.entry import exit_on_error, guarded
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.places import in_project, reachable
 from finesweep.io.job_secrets import protect
+from finesweep.machine.imports import import_all
 
 register_schema()
 
@@ -30,6 +31,7 @@ def main(cfg: DictConfig) -> object:
         from finesweep.training import preflight
 
         preflight.check(config)  # before torch is imported: what cannot work answers at once
+        import_all("finesweep.training.run")
         from finesweep.training.run import run
 
         return run(config, Path(job.runtime.output_dir), list(job.overrides.task))

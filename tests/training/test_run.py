@@ -9,8 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from labelled import task
 from mlflow.entities import Run
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    pipeline,
+)
 
 from finesweep.config.run import RunConfig
 from finesweep.data import load_splits
@@ -19,9 +27,9 @@ from finesweep.machine.process import this_process
 from finesweep.tasks import Scorer
 from finesweep.tracking import open_store, start_run
 from finesweep.training import trainer
+from finesweep.training.callback import LossNotFinite, TrainingCallback
 from finesweep.training.evaluation import by_length
 from finesweep.training.run import run
-from finesweep.training.trainer import LossNotFinite
 
 Compose = Callable[..., RunConfig]
 
@@ -107,6 +115,27 @@ def test_the_first_loss_that_is_no_number_ends_the_run_as_failed(config: Compose
     assert tracked.info.status == "FAILED"
     assert "LossNotFinite" in tracked.data.tags["finesweep.error"]
     assert json.loads((tmp_path / "out/result.json").read_text())["status"] == "FAILED"
+
+
+def test_losses_that_stay_on_a_gpu_give_the_same_mean_and_are_missed_no_later_than_the_next_log(
+    config: Compose, tmp_path: Path
+) -> None:
+    losses = torch.tensor([0.7, 0.1, 1e-3], dtype=torch.float32)
+    read, kept = (TrainingCallback(config(), Scorer(task(), ["a", "b"]), 3, Silent(), None) for _ in "12")
+    for loss in losses:
+        read.add_loss(loss.item())
+        kept.add_loss(loss.double())
+    for callback in (read, kept):
+        callback.carry(tmp_path)
+        assert json.loads((tmp_path / "observer.json").read_text())["loss"] == sum(losses.tolist())
+    kept.add_loss(torch.tensor(float("nan"), dtype=torch.float64))
+    state = TrainerState(log_history=[{"loss": 0.0}])
+    with pytest.raises(LossNotFinite, match="loss is nan at step 0, or in the steps since the last log"):
+        kept.on_log(TrainingArguments(str(tmp_path)), state, TrainerControl(), {"loss": 0.0})
+
+
+class Silent:
+    def log_metrics(self, metrics: dict[str, float], step: int, epoch: float) -> None: ...
 
 
 def test_an_interrupted_run_is_killed_and_the_next_one_resumes_to_the_same_weights(

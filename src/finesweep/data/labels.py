@@ -28,7 +28,7 @@ def label_names(config: DataConfig, source: Source, train: Sequence[Part], task:
         return None
     if source.label_names is not None:
         return _fixed_names(config, list(source.label_names))
-    counts = Counter(name for part in train for label in part.rows[LABEL] for name in task.names_in(label))
+    counts = Counter(name for part in train for label in part.rows[LABEL][:] for name in task.names_in(label))
     if config.labels is not None:
         if len(set(config.labels)) < len(config.labels) or len(config.labels) < 2:
             raise ConfigError.at("data.labels", config.labels, "two or more different names, or null")
@@ -61,10 +61,10 @@ def number_labels(part: Part, names: Sequence[str] | None, source: Source, task:
     if names is None or source.label_names is not None:
         return part.rows
     ids = {name: index for index, name in enumerate(names)}
-    labels = list(part.rows[LABEL])
+    labels = part.rows[LABEL][:]
     _check_known(part, labels, names, source, task)
     encoded = [task.encode(label, ids) for label in labels]
-    text = {name: list(part.rows[name]) for name in part.rows.column_names if name != LABEL}
+    text = {name: part.rows[name][:] for name in part.rows.column_names if name != LABEL}
     return make_dataset(text, encoded, task.id_feature, task.text_feature)
 
 

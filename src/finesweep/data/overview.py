@@ -49,12 +49,12 @@ def show(config: DataConfig, splits: Splits) -> None:
 
 def _labels(rows: Dataset, splits: Splits, task: Task) -> str:
     if splits.labels is None:
-        numbers = np.asarray(rows[LABEL], np.float64)
+        numbers = np.asarray(rows[LABEL][:], np.float64)
         return (
             f"mean {numbers.mean():.6g}, standard deviation {numbers.std():.6g}, "
             f"{numbers.min():.6g} to {numbers.max():.6g}"
         )
-    counts = task.class_counts(rows[LABEL], len(splits.labels))
+    counts = task.class_counts(rows[LABEL][:], len(splits.labels))
     pairs = sorted(zip(splits.labels, counts, strict=True), key=lambda pair: -pair[1])
     more = f", and {len(pairs) - _LISTED} more" if len(pairs) > _LISTED else ""
     return ", ".join(f"{name} {count:,}" for name, count in pairs[:_LISTED]) + more
@@ -68,14 +68,14 @@ def suspicions(config: DataConfig, splits: Splits, task: Task) -> list[str]:
 
 def _of_numbers(splits: Splits) -> Iterator[str]:
     for name, rows in (("train", splits.train), ("eval", splits.eval)):
-        if len(set(rows[LABEL])) == 1:
+        if len(set(rows[LABEL][:])) == 1:
             yield f"all rows of {name} have the same number: it cannot be learned from or select"
 
 
 def _of_names(splits: Splits, names: Sequence[str], task: Task) -> Iterator[str]:
     present = [
         name
-        for name, count in zip(names, task.class_counts(splits.eval[LABEL], len(names)), strict=True)
+        for name, count in zip(names, task.class_counts(splits.eval[LABEL][:], len(names)), strict=True)
         if count
     ]
     if len(present) < 2:
@@ -84,7 +84,7 @@ def _of_names(splits: Splits, names: Sequence[str], task: Task) -> Iterator[str]
             f"the {len(splits.eval)} rows that select the best checkpoint have {only}: a score on them "
             "cannot tell a good model from a poor one (data.eval_split, data.holdout)"
         )
-    counts = task.class_counts(splits.train[LABEL], len(names))
+    counts = task.class_counts(splits.train[LABEL][:], len(names))
     if single := int((counts == 1).sum()):
         yield f"{single} of {len(names)} labels are on a single row of train"
     if unseen := int((counts == 0).sum()):
@@ -107,9 +107,9 @@ def _seen(name: str) -> str:
 
 
 def _of_texts(config: DataConfig, splits: Splits) -> Iterator[str]:
-    train, labels = _texts(config, splits.train), list(map(str, splits.train[LABEL]))
+    train, labels = _texts(config, splits.train), list(map(str, splits.train[LABEL][:]))
     for name in config.text_columns:
-        column = list(map(str, splits.train[name]))
+        column = list(map(str, splits.train[name][:]))
         if len(column) > 1 and column.count(column[0]) == len(column):
             yield f"column {name!r} is the same on all rows of train"
     of_text: dict[Any, set[str]] = {}
@@ -124,4 +124,4 @@ def _of_texts(config: DataConfig, splits: Splits) -> Iterator[str]:
 
 def _texts(config: DataConfig, rows: Dataset) -> list[tuple[str, ...]]:
     """Returns each row's texts. Lists of words are joined."""
-    return list(zip(*(map(str, rows[name]) for name in config.text_columns), strict=True))
+    return list(zip(*(map(str, rows[name][:]) for name in config.text_columns), strict=True))

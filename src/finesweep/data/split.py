@@ -109,7 +109,7 @@ def hold_out(train: Dataset, share: float, seed: int, *, stratify: bool) -> tupl
     train. Raises: ConfigError if either side would have no rows.
     """
     by_label: dict[object, list[int]] = defaultdict(list)
-    for index, label in enumerate(train[LABEL]):
+    for index, label in enumerate(train[LABEL][:]):
         by_label[label if stratify else None].append(index)
     generator = random.Random(seed)
     groups = [rows for _, rows in sorted(by_label.items(), key=str)]

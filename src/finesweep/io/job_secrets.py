@@ -16,7 +16,7 @@ import yaml
 from finesweep.errors import ConfigError
 from finesweep.io.atomic import write_text
 from finesweep.io.job_log import complain_once
-from finesweep.io.redaction import HIDDEN, is_secret, redact, redact_urls, redact_values
+from finesweep.io.redaction import HIDDEN, is_secret, redact, redact_urls, redact_values, redactor
 
 VARIABLE_PREFIX = "FINESWEEP_SECRET_"  # followed by the config key whose value the variable holds
 _REFERENCE = re.compile(r"\$\{oc\.env:(\w+)\}")
@@ -119,7 +119,7 @@ def protect(folder: Path) -> None:
     """Redacts the files that Hydra wrote for a job into `folder`, and from now on every log message."""
     for path in folder.glob("*.yaml"):
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-        clean = _without_env_set(redact_values(content, redact))
+        clean = _without_env_set(redact_values(content, redactor()))
         if clean != content:
             write_text(path, yaml.safe_dump(clean, sort_keys=False))
     for handler in logging.getLogger().handlers:

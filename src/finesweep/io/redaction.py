@@ -31,9 +31,19 @@ _MIN_LENGTH = 8  # characters: a shorter value occurs in ordinary text by chance
 
 def redact(text: str) -> str:
     """Replaces passwords in URLs, and the values of secret environment variables, by `***`."""
-    for value in _secret_values():
-        text = text.replace(value, HIDDEN)
-    return redact_urls(text)
+    return redactor()(text)
+
+
+def redactor() -> Callable[[str], str]:
+    """Returns `redact` for many texts: it reads the environment once."""
+    secrets = _secret_values()
+
+    def clean(text: str) -> str:
+        for value in secrets:
+            text = text.replace(value, HIDDEN)
+        return redact_urls(text)
+
+    return clean
 
 
 def redact_urls(text: str) -> str:

@@ -2,11 +2,11 @@
 
 import joblib
 import psutil
-import torch
 
 from finesweep.config.run import TrainerConfig
 from finesweep.config.study import SweepConfig
 from finesweep.errors import ConfigError
+from finesweep.machine.gpus import check, count
 from finesweep.machine.placement import Placement
 
 # Weights, gradients, AdamW's moments and activations of a base-sized BERT. Smaller models need less.
@@ -17,9 +17,11 @@ def plan_workers(trainer: TrainerConfig, config: SweepConfig, parallel: bool) ->
     """Returns how many workers to start, and the placement that they share.
 
     parallel: whether the Hydra launcher can run several jobs at a time.
-    Raises: ConfigError for several workers without that, or for one GPU's number where there are several.
+    Raises: ConfigError for a device or a precision that is not there, for several workers without a parallel
+    launcher, and for one GPU's number where there are several.
     """
-    gpus = 0 if trainer.device == "cpu" else torch.cuda.device_count()
+    check(trainer)
+    gpus = count(trainer)
     if gpus > 1 and ":" in trainer.device:
         raise ConfigError.at("trainer.device", trainer.device, "auto, cpu, cuda: workers share the GPUs")
     placement = Placement(trainer.threads or 1, gpus, pin=parallel)

@@ -7,6 +7,7 @@ import torch
 
 from finesweep.config.run import Precision, TrainerConfig
 from finesweep.errors import ConfigError
+from finesweep.machine import gpus
 
 
 def prepare(config: TrainerConfig) -> None:
@@ -15,18 +16,11 @@ def prepare(config: TrainerConfig) -> None:
     Trainer would spread a run over every GPU that it sees.
     Raises: ConfigError for a device or a precision that this machine does not have.
     """
-    check(config)
+    gpus.check(config)
     if config.device != "cpu" and torch.cuda.is_available():
         _choose_gpu(config.device)
         _set_determinism(config.deterministic)
     torch.set_num_threads(config.threads or torch.get_num_threads())
-
-
-def check(config: TrainerConfig) -> None:
-    """Raises: ConfigError for a device or a precision that this machine does not have."""
-    if config.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError.at("trainer.device", config.device, "auto or cpu; torch finds no CUDA device here")
-    arguments(config)
 
 
 def _set_determinism(wanted: bool) -> None:
@@ -75,8 +69,7 @@ def resolve_precision(precision: Precision, use_cpu: bool) -> Precision:
     A CPU without AMX is slow at bf16: a step took 100 ms to 1.6 s with AVX2.
     Raises: ConfigError for fp16 on a CPU.
     """
-    if precision is Precision.fp16 and use_cpu:
-        raise ConfigError.at("trainer.precision", precision.value, "auto, fp32 or bf16 on a CPU")
+    gpus.check_precision(precision, use_cpu)
     if precision is not Precision.auto:
         return precision
     if use_cpu:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from optuna.study import Study
 
-from finesweep.monitor.plots import draw
 from finesweep.monitor.report import best
 from finesweep.study.places import places_of
 from finesweep.study.records import Conclusion
@@ -18,6 +17,8 @@ def publish(study: Study, parent: TrackedRun, folder: Path, conclusion: Conclusi
 
     folder: of the study, which keeps the plots: MLflow may take them much later, out of the run's spool.
     """
+    from finesweep.monitor.plots import draw  # matplotlib, for which no first step has to wait
+
     document = best(study)
     if conclusion:
         submissions = [str(places_of(study).find(path)) for path in conclusion.submissions]

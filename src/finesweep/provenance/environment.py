@@ -5,7 +5,7 @@ import platform
 import re
 from contextlib import suppress
 from functools import lru_cache
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import distributions
 from typing import Any
 
 import torch
@@ -83,9 +83,10 @@ def packages() -> dict[str, str]:
         # An interrupted uninstall leaves a distribution without metadata; versions of Python raise different
         # errors for it.
         with suppress(Exception):
-            versions.setdefault(_name(distribution), str(distribution.version))
+            metadata = distribution.metadata  # parsed at each access
+            versions.setdefault(_name(metadata["Name"]), str(metadata["Version"]))
     return dict(sorted(versions.items()))
 
 
-def _name(distribution: Distribution) -> str:
-    return re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
+def _name(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -47,7 +47,7 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
         "fixed": sorted(text for text in sweep.overrides if text.lstrip("+").partition(".")[0] in searched),
         **shared,
         "data.positive_label": _positive_label(sweep, splits),
-        "data.standardize": task_of(run.data).fitted(splits.train[LABEL]).is_standardized,
+        "data.standardize": task_of(run.data).fitted(splits.train[LABEL][:]).is_standardized,
         "data.path": run.data.path,  # is not compared, but shown if the rows differ
         "data.train content": fingerprint(splits.train),
         "data.eval content": fingerprint(splits.eval),

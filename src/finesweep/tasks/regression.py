@@ -61,7 +61,7 @@ class Regression(Task):
     def learned(self, rows: Dataset) -> Dataset:
         if not self.is_standardized:
             return rows
-        scaled = (np.asarray(rows["labels"], np.float64) - self.mean) / self.std
+        scaled = (np.asarray(rows["labels"][:], np.float64) - self.mean) / self.std
         column = scaled.astype(np.float32)
         return rows.remove_columns("labels").add_column("labels", column, feature=Value("float32"))
 

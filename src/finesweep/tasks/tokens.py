@@ -137,7 +137,7 @@ class Tokens(Task):
 
         def tags() -> Iterator[list[str]]:
             best = logits.argmax(axis=-1)  # [rows, tokens]
-            for row, words, count in zip(best, rows["words"], rows["word_count"], strict=True):
+            for row, words, count in zip(best, rows["words"][:], rows["word_count"][:], strict=True):
                 tag_of = {word: names[tag] for tag, word in zip(row, words, strict=False) if word >= 0}
                 yield [" ".join(tag_of.get(word, outside) for word in range(count))]
 

@@ -8,7 +8,7 @@ from finesweep.tracking.abandoned import close_trial_runs, kill_abandoned_runs
 from finesweep.tracking.deleted import changed_by_others, restore_deleted
 from finesweep.tracking.opening import open_run, open_study_run, record_run, start_run, state_of
 from finesweep.tracking.reading import find_run, read_history
-from finesweep.tracking.store import await_store, open_reader, open_store
+from finesweep.tracking.store import await_store, import_store, open_reader, open_store
 from finesweep.tracking.tracked import STATUSES, TrackedRun, deliver_spooled
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "close_trial_runs",
     "deliver_spooled",
     "find_run",
+    "import_store",
     "kill_abandoned_runs",
     "open_reader",
     "open_run",

@@ -36,6 +36,7 @@ from finesweep.io.sqlite import (
     read_only_url,
     readable,
 )
+from finesweep.machine.imports import import_all
 from finesweep.tags import Tag
 from finesweep.tracking.moved import Move, adopt, correct, find_move, may_correct
 from finesweep.tracking.spool import carry
@@ -133,6 +134,12 @@ def open_store(config: TrackingConfig) -> PatientClient:
     client = _client(uri, config.patience_s, Path(config.spool).resolve())
     client.check_present("the folders of runs and trials")
     return client
+
+
+def import_store(config: TrackingConfig) -> None:
+    """Imports what opening the store takes. A command does it while it would only wait."""
+    if not config.is_server:
+        import_all("mlflow.store.tracking.sqlalchemy_store")
 
 
 def await_store(config: TrackingConfig) -> PatientClient:

@@ -62,7 +62,7 @@ class ReadyRows(torch.utils.data.Dataset[Batch]):
                 self._lists[name] = _Lists(values, starts, paddings.get(name, 0))
             else:
                 self._cells[name] = column.to_numpy(zero_copy_only=False)
-        self.lengths: Array = np.asarray(rows["length"])  # of each row, in tokens
+        self.lengths: Array = np.asarray(rows["length"][:])  # of each row, in tokens
 
     @cached_property
     def tokens(self) -> Array:

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from finesweep.config.run import Direction, RunConfig, metric_key
@@ -17,6 +18,10 @@ from finesweep.tasks import Scorer, direction_of
 # The file in each checkpoint that holds the callback's state. It keeps its name of version 0.1, so that
 # checkpoints of that version can be resumed.
 CARRIED = "observer.json"
+
+
+class LossNotFinite(ArithmeticError):
+    """The loss is NaN or infinite: the training has diverged."""
 
 
 class MetricLog(Protocol):
@@ -45,7 +50,9 @@ class TrainingCallback(TrainerCallback):
         self.sign = 1 if direction_of(scorer.task) is Direction.maximize else -1
         self.history: list[Evaluation] = []
         self.predictions: dict[int, str] = {}  # step of an evaluation -> hash of its predictions
-        self._loss, self._loss_steps = 0.0, 0  # summed, and counted, since the last evaluation
+        # Summed, and counted, since the last evaluation. The sum of a GPU's losses is a float64 scalar there.
+        self._loss: float | torch.Tensor = 0.0
+        self._loss_steps = 0
         self._started = working_time()
         self._seconds_before = 0.0  # spent in the interrupted tries that this one resumes
         self.steps = 0  # optimizer steps, in all tries together
@@ -73,7 +80,7 @@ class TrainingCallback(TrainerCallback):
 
     def carry(self, folder: Path) -> None:
         """Writes the callback's state, for `resume`, into a checkpoint that is being made."""
-        carried = {"loss": self._loss, "steps": self._loss_steps, "seconds": self.seconds,
+        carried = {"loss": self._summed_loss(), "steps": self._loss_steps, "seconds": self.seconds,
                    "predictions": self.predictions}  # fmt: skip
         (folder / CARRIED).write_text(json.dumps(carried))
 
@@ -99,9 +106,19 @@ class TrainingCallback(TrainerCallback):
                 self._remember(int(entry["step"]), metrics, state["max_steps"])
         return True
 
-    def add_loss(self, loss: float) -> None:
-        """Adds the loss of one batch, which is already divided by the accumulation steps."""
+    def add_loss(self, loss: float | torch.Tensor) -> None:
+        """Adds the loss of one batch, which is already divided by the accumulation steps.
+
+        loss: a number, or a float64 scalar on a GPU, whose sum is the same to the last bit.
+        """
         self._loss += loss
+
+    def _summed_loss(self) -> float:
+        """Raises: LossNotFinite if one of the losses was not."""
+        value = float(self._loss)
+        if not math.isfinite(value):
+            raise LossNotFinite(f"loss is {value} at step {self.steps}, or in the steps since the last log")
+        return value
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -149,7 +166,7 @@ class TrainingCallback(TrainerCallback):
     ) -> None:
         metrics = {key: float(value) for key, value in (logs or {}).items() if key != "epoch"}
         if "loss" in metrics:  # the Trainer's value lacks, after a resume, the steps before it
-            metrics["loss"] = state.log_history[-1]["loss"] = self._loss / max(1, self._loss_steps)
+            metrics["loss"] = state.log_history[-1]["loss"] = self._summed_loss() / max(1, self._loss_steps)
             self._loss, self._loss_steps = 0.0, 0
         if "train_runtime" not in metrics:  # it counts this try alone; `train` returns the time of all tries
             self.log.log_metrics(metrics, step=state.global_step, epoch=state.epoch or 0.0)

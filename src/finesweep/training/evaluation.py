@@ -108,7 +108,7 @@ def predict(trainer: TokenBatchTrainer, dataset: Dataset) -> Array:
 
 def by_length(dataset: Dataset) -> tuple[Dataset, Array]:
     """Sorts rows from longest to shortest. Also returns each sorted row's original index, int64 [rows]."""
-    order = np.argsort(-np.asarray(dataset["length"]), kind="stable")
+    order = np.argsort(-np.asarray(dataset["length"][:]), kind="stable")
     return dataset.select(order), order
 
 

@@ -91,7 +91,7 @@ def _load(config: RunConfig) -> Inputs:
     transformers_logging.set_verbosity_error()  # it would warn that the new classifier's weights are new
     check_model(config.model)
     splits = check_data(config)
-    task = task_of(config.data).fitted(splits.train[LABEL])
+    task = task_of(config.data).fitted(splits.train[LABEL][:])
     cache_dir = Path(config.cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
     with file_lock(cache_dir / "inputs.lock"):  # the first worker encodes, the others then read the cache
@@ -108,7 +108,7 @@ def _describe(config: RunConfig, task: Task, splits: Splits, train: Dataset) -> 
     """Logs what the run is about to train on."""
     for line in overview(config.data, splits, task):
         log.info("%s", line)
-    lengths, limit = np.asarray(train["length"]), config.model.max_length
+    lengths, limit = np.asarray(train["length"][:]), config.model.max_length
     log.info(
         "tokens of train: mean %.0f, 95%% at most %.0f, longest %d; %d of %d rows reach model.max_length=%d",
         lengths.mean(), np.quantile(lengths, 0.95), lengths.max(), (lengths >= limit).sum(), len(lengths),
@@ -142,7 +142,7 @@ def _warn_of_cut_words(rows: Dataset, split: str, max_length: int) -> None:
     """Warns if words are neither learned from nor scored, because they have no token."""
     cut = [
         count - sum(word >= 0 for word in words)
-        for words, count in zip(rows["words"], rows["word_count"], strict=True)
+        for words, count in zip(rows["words"][:], rows["word_count"][:], strict=True)
     ]
     if any(cut):
         log.warning(
@@ -157,7 +157,7 @@ def _with_tokens(rows: Dataset, split: str) -> Dataset:
 
     Tokenizers make no token of a word that consists of control or zero-width characters.
     """
-    kept = [row for row, words in enumerate(rows["words"]) if max(words, default=-1) >= 0]
+    kept = [row for row, words in enumerate(rows["words"][:]) if max(words, default=-1) >= 0]
     left_out = len(rows) - len(kept)
     if not kept:
         raise DataError(f"{split}: the tokenizer makes no token of any word; see data.text_columns")

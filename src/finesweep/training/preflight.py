@@ -32,8 +32,8 @@ def check_data(config: RunConfig) -> Splits:
     splits = read_splits(config.data, test=config.predict)
     task, names = task_of(config.data), splits.labels or ["value"]
     check_metric(task, names)
-    check_labels(task, config.data.metric, names, splits.eval[LABEL])
-    class_weights(task, names, splits.train[LABEL])
+    check_labels(task, config.data.metric, names, splits.eval[LABEL][:])
+    class_weights(task, names, splits.train[LABEL][:])
     if splits.test and config.data.glue_task is None:
         check_names(task, names)
     for split, rows in splits.test.items():

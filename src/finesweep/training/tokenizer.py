@@ -102,7 +102,7 @@ def unknown_share(tokenizer: PreTrainedTokenizerBase, rows: Dataset, pair: bool)
         size = max(len(found), len(counts))
         counts = np.pad(counts, (0, size - len(counts))) + np.pad(found, (0, size - len(found)))
     added = tokenizer.num_special_tokens_to_add(pair)
-    empty = int((np.asarray(rows["length"]) <= added).sum())
+    empty = int((np.asarray(rows["length"][:]) <= added).sum())
     special = {number for number in tokenizer.all_special_ids if number < len(counts)}
     unknown = tokenizer.unk_token_id
     others = {tokenizer.eos_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id}

@@ -21,7 +21,7 @@ from finesweep.tasks import Task
 from finesweep.tasks.class_weights import class_weights
 from finesweep.training.arguments import training_arguments
 from finesweep.training.batches import ReadyRows, is_ready
-from finesweep.training.callback import TrainingCallback
+from finesweep.training.callback import LossNotFinite, TrainingCallback
 from finesweep.training.embeddings import OccurringEmbedding
 from finesweep.training.evaluation import TokenBatchTrainer
 from finesweep.training.inputs import Inputs
@@ -29,10 +29,6 @@ from finesweep.training.shortcuts import shorten, trim_embedding
 
 log = logging.getLogger(__name__)
 MAX_CHECKPOINTS = 3  # on disk at once: the best, the newest, and the one being written
-
-
-class LossNotFinite(ArithmeticError):
-    """The loss is NaN or infinite: the training has diverged."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +113,9 @@ class WholeCheckpointTrainer(TokenBatchTrainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)  # scalar
+        if loss.is_cuda:  # its value is read at the next log: reading it here would wait for the GPU
+            self.callback.add_loss(loss.double())
+            return loss
         value = loss.item()
         if not math.isfinite(value):
             raise LossNotFinite(f"loss is {value} at step {self.state.global_step + 1}")
@@ -147,7 +146,7 @@ def build_trainer(
     )
     trainer.callback, trainer.task, trainer.trimmed = callback, inputs.task, trimmed
     trainer.by_tokens = "token_batches" in config.trainer.shortcuts
-    weights = class_weights(inputs.task, inputs.names, inputs.splits.train[LABEL])
+    weights = class_weights(inputs.task, inputs.names, inputs.splits.train[LABEL][:])
     if weights is not None:
         trainer.class_weights = torch.tensor(weights, dtype=torch.float32)
         trainer.loss_is_scaled_for_ga = False  # the loss is a batch's mean, not yet divided by accumulation

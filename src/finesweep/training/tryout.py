@@ -49,7 +49,7 @@ def try_out(config: RunConfig, inputs: Inputs) -> None:
 
 def _train_once(config: RunConfig, model: PreTrainedModel, inputs: Inputs) -> float:
     """Returns the loss of a batch: the longest row, drawn out to `max_length`, and the shortest one."""
-    lengths = np.asarray(inputs.train["length"])
+    lengths = np.asarray(inputs.train["length"][:])
     accepted = inspect.signature(model.forward).parameters
     longest = stretched(inputs.train[int(lengths.argmax())], config.model.max_length)
     rows = [longest, inputs.train[int(lengths.argmin())]]

@@ -12,14 +12,14 @@ from typing import Any
 from optuna.study import Study
 
 from finesweep import tracking
-from finesweep.config.run import TrainerConfig
-from finesweep.config.study import SweepConfig
 from finesweep.data import Splits
 from finesweep.data.overview import show
 from finesweep.data.source import LABEL
 from finesweep.errors import ConfigError, DatabaseGone, StoreError, SweepFailed
 from finesweep.hooks import RunState
 from finesweep.io.terminal import show as show_line
+from finesweep.machine.capacity import plan_workers
+from finesweep.machine.gpus import needs_torch
 from finesweep.machine.placement import Placement
 from finesweep.study import storage as studies
 from finesweep.study.identity import identity, record, refuse_other_study, without_shortcuts
@@ -124,9 +124,11 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     points = _points(sweep)
     try_out(study_config, sweep.space)
     splits = check_data(sweep.run)
-    sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL])
+    sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL][:])
     check_models(sweep.models, splits)
-    workers, placement = where_torch_is(partial(_plan, sweep.run.trainer, sweep.config, parallel))
+    tracking.import_store(sweep.run.tracking)  # while the server imports torch
+    plan = partial(plan_workers, sweep.run.trainer, sweep.config, parallel)
+    workers, placement = where_torch_is(plan) if needs_torch(sweep.run.trainer) else plan()
     studies.check_place(study_config.storage)
     open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
     check_tables(studies.open_storage(study_config.storage), study_config.storage)
@@ -139,15 +141,6 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
         show(sweep.run.data, splits)
     overrides = [*shared, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep)
-
-
-def _plan(trainer: TrainerConfig, config: SweepConfig, parallel: bool) -> tuple[int, Placement]:
-    """Returns workers and placement. Raises: ConfigError for a device that is not there."""
-    from finesweep.machine import capacity, device  # they import torch
-
-    planned = capacity.plan_workers(trainer, config, parallel)
-    device.check(trainer)
-    return planned
 
 
 def _points(sweep: SweepRequest) -> list[dict[str, Any]]:

@@ -4,9 +4,9 @@ Nothing is computed, opened or started, so that a forked worker is as good as a 
 survives a fork: https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods
 """
 
-import gc
 import os
-from importlib import import_module
+
+from finesweep.machine.imports import import_all
 
 # The slowest first: the other processes of the command wait for these.
 MODULES = (
@@ -23,9 +23,7 @@ def preload() -> None:
     for name in MODULES:
         if os.getppid() != command:
             os._exit(0)
-        import_module(name)
-    gc.collect()
-    gc.freeze()  # a collection in a worker visits, and so copies, none of this
+        import_all(name)  # a collection in a worker visits, and so copies, none of it
 
 
 preload()

@@ -30,6 +30,7 @@ from finesweep.hooks import RunNotClosed, RunState, TrialLost
 from finesweep.io.job_secrets import by_reference, dereferenced, protect
 from finesweep.io.patience import store_error
 from finesweep.io.redaction import redact_urls
+from finesweep.machine.imports import import_all
 from finesweep.machine.placement import Placement
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
@@ -92,7 +93,7 @@ class Worker:
         protect(Path(job.runtime.output_dir, job.output_subdir or "."))
         self.tags = self.placement.take(int(job.job.num))
         tracking.await_store(self.tracking)
-        _leave_imports_alone()
+        import_all("finesweep.training.run")  # the server, if there is one, has imported it
         with in_project(self.project), ending_if_orphaned(self.command), stop.listening(self.command):
             ended, out_of_memory = self.work()
             # Only a new process surely has the GPU's memory free.
@@ -278,16 +279,3 @@ class Worker:
             tracked = tracking.TrackedRun(tracking.open_store(self.tracking), str(record.run_id))
             for path in sorted(folder.glob("*.log")):
                 tracked.log_file(path)
-
-
-def _leave_imports_alone() -> None:
-    """Exempts what has been imported from garbage collection, once for each process.
-
-    Each training begins with a full collection, which took a third of a second for our imports alone.
-    """
-    if gc.get_freeze_count():
-        return  # the server did it before it forked this process
-    from finesweep.training import run  # noqa: F401
-
-    gc.collect()  # or garbage would stay
-    gc.freeze()

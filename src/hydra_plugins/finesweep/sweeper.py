@@ -22,6 +22,7 @@ from finesweep.config.parse import parse_config
 from finesweep.config.places import absolute_tracking, absolute_url
 from finesweep.config.study import SweepConfig, check_sweep
 from finesweep.errors import SweepFailed
+from finesweep.machine.imports import import_all
 
 # Dictionaries of the sweep, where any key is legal.
 OPEN = ("params", "study.objectives", "study.sampler_options", "study.pruner_options")
@@ -58,6 +59,7 @@ class FinesweepSweeper(Sweeper):
             from finesweep.worker.processes import start_server
 
             start_server()  # before anything else is imported here: its imports take the longest
+        import_all("datasets", "finesweep.worker.launch")
         from finesweep.study.encode import encode
         from finesweep.study.request import SweepRequest
         from finesweep.worker.launch import conclude, prepare
