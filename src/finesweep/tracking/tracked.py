@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from finesweep.io.patience import describe, single_attempts
 from finesweep.io.reading import Unreadable, read_text
 from finesweep.io.redaction import redact
 from finesweep.tags import Tag
+from finesweep.tracking.data_input import DataInput
 from finesweep.tracking.deleted import Found, restore
 from finesweep.tracking.spool import Spool, Undeliverable, spooled_runs
 from finesweep.tracking.store import PatientClient, is_internal_error, quick_answers
@@ -33,6 +35,7 @@ STATUSES = {
     RunState.FAIL: "FAILED",
 }
 TRIES = 3  # of a write that the server answers with an error of its own, while it answers others
+MAX_TAG = 8000  # characters
 MAX_PARAM = 6000  # characters; MLflow cuts longer values without a word
 
 
@@ -62,6 +65,17 @@ class TrackedRun:
 
     def set_tags(self, tags: dict[str, str]) -> None:
         self._write("tags", tags=tags)
+
+    def log_inputs(self, datasets: Sequence[DataInput]) -> None:
+        """Logs the data sets that the run reads; MLflow shows them beside it and can filter by them."""
+        self._write("inputs", datasets=[data.stored() for data in datasets])
+
+    def describe(self, text: str) -> None:
+        """Sets the run's description, in Markdown, unless a person has edited it.
+
+        `EXPERIMENT` in the text stands for the id of the run's experiment.
+        """
+        self._write("description", text=text[:MAX_TAG])
 
     def log_text(self, text: str, artifact_file: str) -> None:
         self._write("text", text=text, artifact_file=artifact_file)

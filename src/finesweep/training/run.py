@@ -75,6 +75,9 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
     with _written(result, output_dir), opened as tracked, explaining_removal(output_dir):
         result.run_id = tracked.run_id
         record = recording.log_provenance(config, overrides, inputs, tracked)
+        trial = current_hooks.get()
+        predicts = trial is None or trial.predicts  # in a sweep, only the best trial does
+        recording.log_inputs(config, inputs, tracked, predicts)
         try:
             trained = _train(config, inputs, output_dir, tracked, record)
         except TrialPruned:
@@ -83,10 +86,9 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             _write(result, output_dir)  # before the run is closed, like that of a whole training
             raise
         result.add_training(trained)
-        trial = current_hooks.get()
         _report(trained, tracked, trial)
         predictions = {"eval": trained.predictions}
-        if trial is None or trial.predicts:  # in a sweep, only the best trial predicts
+        if predicts:
             predicted = score_and_predict(config, inputs, trained.checkpoint, output_dir, tracked)
             result.add_predictions(predicted)
             predictions |= predicted.hashes

@@ -14,6 +14,7 @@ from finesweep.errors import ModelError
 from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.machine import device
+from finesweep.monitor.description import of_study
 from finesweep.monitor.publish import publish
 from finesweep.study import storage as studies
 from finesweep.study.confirm import winner
@@ -65,6 +66,7 @@ def _finish(
         conclusion = _conclusion(queue, best, run_config.predict, predicted)
         publish(queue.study, parent, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
+        parent.describe(of_study(queue.study, works=False))
         parent.close(RunState.COMPLETE)
 
 
@@ -108,8 +110,11 @@ def _submit(
     run_id = str(TrialRecord(best).run_id)
     tracked = TrackedRun(open_store(config.tracking), run_id)
     chosen = _checkpoint(queue, best, folder, tracked)
-    predicted = score_and_predict(config, load_inputs(config), chosen, folder, parent)
+    inputs = load_inputs(config)
+    predicted = score_and_predict(config, inputs, chosen, folder, parent)
+    recording.log_inputs(config, inputs, parent, config.predict)
     if restore_deleted(config.tracking, [run_id]):
+        recording.log_inputs(config, inputs, tracked, config.predict)
         recording.amend_results(tracked, config.tracking, predicted)
     parent.set_tags({Tag.BEST_TRIAL: str(best.number), Tag.BEST_RUN_ID: run_id})
     parent.log_metrics({"best_value": best.values[0]}, step=best.number)

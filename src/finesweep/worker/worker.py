@@ -31,6 +31,8 @@ from finesweep.io.job_secrets import by_reference, dereferenced, protect
 from finesweep.io.patience import store_error
 from finesweep.io.redaction import redact_urls
 from finesweep.machine.placement import Placement
+from finesweep.monitor.description import of_study
+from finesweep.monitor.markdown import of_trial
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
@@ -185,9 +187,17 @@ class Worker:
                     raise
         if running.trouble:
             raise running.trouble
+        self._describe(queue, trial.number)
         if running.outcome and running.outcome.state is RunState.COMPLETE:
             drop_losers(queue, self.sweep.keep_checkpoints)
         return running.out_of_memory
+
+    def _describe(self, queue: TrialQueue, number: int) -> None:
+        """Describes the trial on its run, and the study, with this trial, on the parent run."""
+        client, trial = tracking.open_store(self.tracking), queue.trials()[number]
+        if run_id := TrialRecord(trial).run_id:
+            tracking.TrackedRun(client, run_id).describe(of_trial(queue.study, trial))
+        tracking.TrackedRun(client, self.parent_run_id).describe(of_study(queue.study, works=True))
 
     def _run(self, queue: TrialQueue, running: RunningTrial) -> None:
         """Runs the trial's job and signs its outcome off, however it ends.
