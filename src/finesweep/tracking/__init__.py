@@ -7,6 +7,7 @@ one process would share.
 from finesweep.tracking.abandoned import close_trial_runs, kill_abandoned_runs
 from finesweep.tracking.data_input import DataInput
 from finesweep.tracking.deleted import changed_by_others, restore_deleted
+from finesweep.tracking.mlmodel import Pipeline
 from finesweep.tracking.opening import open_run, open_study_run, record_run, start_run, state_of
 from finesweep.tracking.reading import find_run, read_history
 from finesweep.tracking.store import await_store, open_reader, open_store
@@ -17,6 +18,7 @@ __all__ = [
     "EXPERIMENT",
     "STATUSES",
     "DataInput",
+    "Pipeline",
     "TrackedRun",
     "await_store",
     "changed_by_others",

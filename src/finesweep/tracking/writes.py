@@ -7,6 +7,7 @@ from typing import Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from finesweep.tags import Tag
+from finesweep.tracking.models import log_model
 from finesweep.tracking.store import PatientClient
 
 EXPERIMENT = "{experiment_id}"  # stands in a description for the id of the run's experiment
@@ -74,6 +75,7 @@ WRITES: dict[str, Callable[..., None]] = {
     "text": _log_text,
     "file": _log_file,
     "folder": _log_folder,
+    "model": log_model,
     "close": _close,
 }
-UPLOADS = ("file", "folder")  # which may be large, and take their time
+UPLOADS = ("file", "folder", "model")  # which may be large, and take their time
