@@ -1,5 +1,6 @@
 """The file `MLmodel` and its companions, by which MLflow loads and serves a checkpoint as a pipeline."""
 
+import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -40,8 +41,7 @@ def write_mlmodel(
 
     pipeline: the fields of a `Pipeline`.
     """
-    from mlflow import pyfunc  # heavy, as all of MLflow that deals with models
-    from mlflow.models import Model, ModelSignature
+    from mlflow.models import Model, ModelSignature  # heavy
     from mlflow.types import ColSpec, DataType, Schema
 
     made = Pipeline(**pipeline)
@@ -64,12 +64,12 @@ def write_mlmodel(
         components=["tokenizer"],
         tokenizer_type="AutoTokenizer",
     )
-    pyfunc.add_to_model(
-        model,
+    model.add_flavor(  # as `mlflow.pyfunc.add_to_model` does, whose import warns and takes a second
+        "python_function",
         loader_module="mlflow.transformers",
-        conda_env=CONDA,
-        python_env=PYTHON,
-        model_config=_settings(made),
+        python_version=platform.python_version(),
+        env={"conda": CONDA, "virtualenv": PYTHON},
+        config=_settings(made),
     )
     _write_packages(folder)
     model.save(str(folder / "MLmodel"))
