@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.io.terminal import argument
 from finesweep.monitor.events import number
-from finesweep.monitor.markdown import code, duration, link, of_trial, plain, shown, table, took
+from finesweep.monitor.markdown import code, duration, link, of_trial, plain, short, table, took
 from finesweep.monitor.report import Best, Confirmed, Status, best, describe
 from finesweep.provenance.record import is_result
 from finesweep.study import storage as studies
@@ -37,7 +37,7 @@ def _parts(study: Study, status: Status, first: Best | None, works: bool, rows: 
     if first:
         yield _spread(status, first)
         yield "#### Winning parameters\n\n" + table(
-            ["parameter", "value"], [[key, shown(value)] for key, value in first.params.items()]
+            ["parameter", "value"], [[key, plain(short(value))] for key, value in first.params.items()]
         )
         if rows:
             yield f"#### Leaderboard\n\n{_leaderboard(study, rows)}"
@@ -65,11 +65,14 @@ def _head(status: Status, first: Best | None, works: bool) -> str:
         state = f"**Finished**: {done}, ended by {code(status.ended_by)}"
     else:
         state = f"**Stopped** before its end: {done} are finished; the same command goes on"
-    name = f"{first.score or first.metric} {number(first.value)}" if first else status.metric
-    title = f"### {plain(name)}" + (f" (trial {first.trial})" if first else ": no result yet")
-    if first and first.confirmed:
+    state += f" ({split})." if split else "."
+    if first is None:
+        return f"### {plain(status.metric)}: no result yet\n\n{state}"
+    title = f"### {plain(first.score or first.metric)} {number(first.value)} (trial {first.trial})"
+    if first.confirmed:
         title += f"; with new seeds {_mean(first.confirmed[0])}"
-    return f"{title}\n\n{state}" + (f" ({split})." if split else ".")
+    point = " ".join(f"{key.rpartition('.')[2]}={short(value)}" for key, value in first.params.items())
+    return f"{title}\n\n{code(point)}\n\n{state}"
 
 
 def _spread(status: Status, first: Best) -> str:
@@ -111,7 +114,7 @@ def _leaderboard(study: Study, rows: int) -> str:
     keys = list(dict.fromkeys(key for trial in ranked for key in params_of(trial)))
     lines = [
         [str(place), link(trial), *(number(value) for value in trial.values),
-         *(shown(params_of(trial).get(key, "")) for key in keys), took(trial)]
+         *(plain(short(params_of(trial).get(key, ""))) for key in keys), took(trial)]
         for place, trial in enumerate(ranked[:rows], start=1)
     ]  # fmt: skip
     heads = ["", "trial", *names, *(key.rpartition(".")[2] for key in keys), "time"]

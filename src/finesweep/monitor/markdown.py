@@ -8,9 +8,8 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.monitor.events import marks, number
 from finesweep.study.budget import span
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.tracking import EXPERIMENT
+from finesweep.tracking import EXPERIMENT, SIDE
 
-SIDE = "workflowType=machine_learning"  # of MLflow's UI, which opens a page without it on its GenAI side
 ESCAPED = {ord(character): f"\\{character}" for character in "\\`*_[]<>|"}
 
 
@@ -57,8 +56,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
+def short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def code(text: str) -> str:

@@ -76,7 +76,8 @@ QUICK_S = 5  # that a server may take to answer a small write, before the write 
     "create_run", "get_run", "update_run", "restore_run", "get_metric_history", "set_experiment_tag",
     "log_batch", "log_inputs", "log_text", "log_artifact", "log_artifacts", "set_terminated",
     "search_logged_models", "create_logged_model", "finalize_logged_model", "delete_logged_model",
-    "log_model_artifacts", "log_outputs", "search_model_versions",
+    "log_model_artifacts", "log_outputs", "search_model_versions", "create_registered_model",
+    "create_model_version", "set_registered_model_alias",
 )  # fmt: skip
 class PatientClient(MlflowClient):
     """MLflow's client, whose calls are repeated while the store is locked, away or restarting."""

@@ -10,6 +10,7 @@ from finesweep.tags import Tag
 from finesweep.tracking.models import log_model
 from finesweep.tracking.store import PatientClient
 
+SIDE = "workflowType=machine_learning"  # of MLflow's UI, which opens a page without it on its GenAI side
 EXPERIMENT = "{experiment_id}"  # stands in a description for the id of the run's experiment
 
 
