@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import mlflow
 import pytest
@@ -21,7 +22,7 @@ Compose = Callable[..., RunConfig]
 
 
 def test_mlflow_loads_a_checkpoint_that_is_stored_once_and_answers_as_the_run_did(
-    config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Compose, tmp_path: Path
 ) -> None:
     settings = config("optimizer.learning_rate=5e-3", "trainer.num_train_epochs=3")
     result = run(settings, tmp_path / "out")
@@ -41,7 +42,6 @@ def test_mlflow_loads_a_checkpoint_that_is_stored_once_and_answers_as_the_run_di
     again = TrackedRun(client, run_id).download("checkpoint", tmp_path / "again")
     assert checkpoint.find_damage(again) is None and (again / "MLmodel").is_file()
 
-    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: client.tracking_uri)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(client.tracking_uri)
     try:
@@ -93,6 +93,8 @@ def test_a_winner_is_registered_once_and_the_alias_moves(config: Compose, tmp_pa
     assert client.get_model_version_by_alias("qnli", "champion").version in (1, "1")
     second.delete_checkpoint()  # a version needs it
     assert find_model(client, client.get_run(second.run_id)) is not None
+    version = client.get_model_version("qnli", "2")
+    assert (Path(urlsplit(version.source).path) / "MLmodel").is_file()
     with pytest.raises(ModelError, match="no model of it is in MLflow"):
         register(store, without.run_id, "qnli")
     with pytest.raises(ConfigError, match="NAME: got 'a/b'; legal: a name that MLflow takes"):

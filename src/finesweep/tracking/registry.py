@@ -1,5 +1,6 @@
 """MLflow's model registry: names and versions of models, and the alias of the one to use."""
 
+from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 
 from finesweep.config.run import TrackingConfig
@@ -25,8 +26,8 @@ def register(config: TrackingConfig, run_id: str, name: str) -> tuple[str, bool]
         )
     try:
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        known = next((version.version for version in versions if version.model_id == model.model_id), None)
-        version = known or _new_version(client, name, run_id, model.model_id)
+        known = next((v.version for v in versions if v.source == model.artifact_location), None)
+        version = known or _new_version(client, name, model)
         client.set_registered_model_alias(name, ALIAS, version)
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
@@ -35,11 +36,14 @@ def register(config: TrackingConfig, run_id: str, name: str) -> tuple[str, bool]
     return str(version), known is None
 
 
-def _new_version(client: PatientClient, name: str, run_id: str, model_id: str) -> str:
+def _new_version(client: PatientClient, name: str, model: LoggedModel) -> str:
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    source = f"models:/{model_id}"
-    return str(client.create_model_version(name, source, run_id, model_id=model_id).version)
+    # The place, not `models:/ID`, which MLflow would look for in the store of its global address.
+    made = client.create_model_version(
+        name, model.artifact_location, model.source_run_id, model_id=model.model_id
+    )
+    return str(made.version)
