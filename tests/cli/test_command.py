@@ -76,7 +76,7 @@ def test_the_address_of_the_store_is_no_argument_of_the_server(monkeypatch: pyte
     open_store(store)
     started: list[tuple[list[str], dict[str, str]]] = []
 
-    def refuse(arguments: list[str], env: dict[str, str]) -> None:
+    def refuse(arguments: list[str], env: dict[str, str], **_: object) -> None:
         started.append((arguments, env))
         raise OSError("no more processes")
 

@@ -63,7 +63,8 @@ def _start(uri: str, port: int) -> subprocess.Popen[bytes]:
     }
     server = ["mlflow", "server", "--workers", "1", "--uvicorn-opts", "--log-level=warning"]
     address = ["--host", HOST, "--port", str(port)]
-    return subprocess.Popen([sys.executable, "-m", *server, *address], env=environ)
+    quiet = subprocess.DEVNULL  # errors go to stderr
+    return subprocess.Popen([sys.executable, "-m", *server, *address], env=environ, stdout=quiet)
 
 
 def _await(server: subprocess.Popen[bytes], url: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from finesweep.tags import OWN_PREFIX, Tag
+from finesweep.tags import Tag
 from finesweep.tracking.mlmodel import TOKENIZER_FOLDER, is_tokenizer_file, write_mlmodel
 from finesweep.tracking.store import PatientClient
 
@@ -77,9 +77,8 @@ def _repository(client: PatientClient, model: LoggedModel) -> Any:
 
 
 def _create(client: PatientClient, run: Run) -> LoggedModel:
-    lineage = (Tag.KIND, Tag.STUDY, Tag.TRIAL, Tag.WEIGHTS_SHA256)
+    lineage = (Tag.KIND, Tag.STUDY, Tag.TRIAL, Tag.WEIGHTS_SHA256, Tag.SOURCE_NAME, Tag.USER)
     tags = {key: value for key, value in run.data.tags.items() if key in lineage}
-    assert all(key.startswith(OWN_PREFIX) for key in tags)
     return client.create_logged_model(
         run.info.experiment_id, NAME, run.info.run_id, tags=tags, params=run.data.params
     )
