@@ -1,6 +1,7 @@
 """`finesweep ui`: serves MLflow's user interface."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -63,8 +64,12 @@ def _start(uri: str, port: int) -> subprocess.Popen[bytes]:
     }
     server = ["mlflow", "server", "--workers", "1", "--uvicorn-opts", "--log-level=warning"]
     address = ["--host", HOST, "--port", str(port)]
-    quiet = subprocess.DEVNULL  # errors go to stderr
-    return subprocess.Popen([sys.executable, "-m", *server, *address], env=environ, stdout=quiet)
+    command, quiet = [sys.executable, "-m", *server, *address], subprocess.DEVNULL  # errors go to stderr
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # MLflow's command would say that it was aborted
+    try:
+        return subprocess.Popen(command, env=environ, stdout=quiet)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _await(server: subprocess.Popen[bytes], url: str) -> None:
