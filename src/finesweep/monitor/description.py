@@ -90,8 +90,8 @@ def _spread(status: Status, first: Best) -> str:
     else:
         complete = status.states[TrialState.COMPLETE.name]
         lines.append(
-            f"The highest of {complete} trials, each with one seed, so somewhat lucky. "
-            "Its spread: start the command again with `hydra.sweeper.study.confirm.top_k=3`."
+            f"The best of {complete} trials with one seed each, so somewhat lucky. Its spread is not known: "
+            "start the command again with `hydra.sweeper.study.confirm.top_k=3`."
         )
     scores = [f"{code(key)} {number(value)}" for key, value in first.final_metrics.items() if _is_score(key)]
     if scores:

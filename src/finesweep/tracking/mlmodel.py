@@ -9,6 +9,7 @@ from typing import Any
 TOKENIZER_FOLDER = "components/tokenizer"  # where MLflow looks; the checkpoint has it beside the weights
 PACKAGES = ("torch", "transformers", "safetensors")  # and mlflow itself
 NOT_THE_TOKENIZERS = ("config.json", "manifest.json", "generation_config.json")
+BATCH_SIZE = 32  # of a pipeline, which takes rows one by one otherwise
 CONDA, PYTHON, REQUIREMENTS = "conda.yaml", "python_env.yaml", "requirements.txt"
 
 
@@ -88,5 +89,9 @@ def _settings(pipeline: Pipeline) -> dict[str, Any]:
     """Returns the arguments of each call of the pipeline."""
     if pipeline.task != "text-classification":  # it cuts texts at the tokenizer's own limit
         return {}
-    settings: dict[str, Any] = {"truncation": True, "max_length": pipeline.max_length}
+    settings: dict[str, Any] = {
+        "truncation": True,
+        "max_length": pipeline.max_length,
+        "batch_size": BATCH_SIZE,
+    }
     return settings | ({"top_k": None} if pipeline.all_scores else {})

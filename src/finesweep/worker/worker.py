@@ -46,6 +46,7 @@ from finesweep.worker.untrained import record_failure, reuse
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
+DESCRIBE_EVERY_S = 10.0  # the study, while it runs; short trials would write little else
 STORAGE = "hydra.sweeper.study.storage"
 BATCH, ACCUMULATION = "trainer.per_device_train_batch_size", "trainer.gradient_accumulation_steps"
 
@@ -133,7 +134,7 @@ class Worker:
         Returns how many ended, and whether the last ran out of a GPU's memory.
         """
         queue = self.queue()
-        ended = 0
+        ended, self._described_at = 0, -DESCRIBE_EVERY_S  # by the clock of this process
         with stop.listening(self.command):
             while trial := self._next(queue):
                 ended += 1
@@ -193,11 +194,13 @@ class Worker:
         return running.out_of_memory
 
     def _describe(self, queue: TrialQueue, number: int) -> None:
-        """Describes the trial on its run, and the study, with this trial, on the parent run."""
+        """Describes the trial on its run and, from time to time, the study on the parent run."""
         client, trial = tracking.open_store(self.tracking), queue.trials()[number]
         if run_id := TrialRecord(trial).run_id:
             tracking.TrackedRun(client, run_id).describe(of_trial(queue.study, trial))
-        tracking.TrackedRun(client, self.parent_run_id).describe(of_study(queue.study, works=True))
+        if time.monotonic() - self._described_at > DESCRIBE_EVERY_S:
+            tracking.TrackedRun(client, self.parent_run_id).describe(of_study(queue.study, works=True))
+            self._described_at = time.monotonic()
 
     def _run(self, queue: TrialQueue, running: RunningTrial) -> None:
         """Runs the trial's job and signs its outcome off, however it ends.
