@@ -36,6 +36,7 @@ class Tag:
     REPRODUCES = "finesweep.reproduces"
     VERDICT = "finesweep.verdict"
     CAUSE = "finesweep.cause"
+    NOTED = "finesweep.note_sha256"  # of the description as finesweep wrote it last
     RESTORED = "finesweep.restored"  # when a run was restored that somebody had deleted: seconds since 1970
     # Provenance.
     DEVICE = "finesweep.device"
@@ -49,7 +50,8 @@ class Tag:
     USER = "mlflow.user"
     SOURCE_NAME = "mlflow.source.name"
     GIT_COMMIT = "mlflow.source.git.commit"
-    NOTE = "mlflow.note.content"
+    NOTE = "mlflow.note.content"  # of a run or an experiment: its description, in Markdown
+    CONTEXT = "mlflow.data.context"  # of a data set that a run reads: what it is read for
     EXPERIMENT_KIND = "mlflow.experimentKind"  # of an experiment
     STORE = "finesweep.store"  # of an experiment: the folder of the store's SQLite file
 

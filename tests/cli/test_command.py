@@ -1,6 +1,5 @@
 """The command line itself: help and usage errors come at once, in one form."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -75,8 +74,14 @@ def test_a_taken_port_is_refused() -> None:
 def test_the_address_of_the_store_is_no_argument_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     store = TrackingConfig(f"sqlite:///{Path.cwd()}/mlflow.db")
     open_store(store)
-    started: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda _, arguments: started.append(arguments))
-    main._invoke(["ui", "--port", str(free_port()), "--tracking-uri", store.uri])
-    assert started and "mlflow.db" not in " ".join(started[0])
-    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == store.uri
+    started: list[tuple[list[str], dict[str, str]]] = []
+
+    def refuse(arguments: list[str], env: dict[str, str], **_: object) -> None:
+        started.append((arguments, env))
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(OSError, match="no more processes"):
+        main._invoke(["ui", "--port", str(free_port()), "--tracking-uri", store.uri])
+    assert "mlflow.db" not in " ".join(started[0][0])
+    assert started[0][1]["MLFLOW_BACKEND_STORE_URI"] == store.uri

@@ -15,7 +15,7 @@ from processes import FINESWEEP, SMALL, start, train
 from serving import await_health, free_port
 
 from finesweep.config.run import TrackingConfig
-from finesweep.tracking import open_store
+from finesweep.tracking import SIDE, open_store
 
 CHROMIUM = shutil.which("chromium")
 # No word to anybody: without these flags the browser itself calls out.
@@ -29,14 +29,16 @@ def address(tmp_path: Path) -> Iterator[str]:
     done = train("-m", *SMALL[:1], *SMALL[3:], "hydra.sweeper.study.n_trials=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     port = free_port()
-    server = start("ui", "--port", str(port), cwd=tmp_path, program=FINESWEEP)
+    server = start("ui", "quickstart", "--port", str(port), cwd=tmp_path, program=FINESWEEP)
     url = f"http://127.0.0.1:{port}"
     try:
         await_health(url, server)
         yield url
     finally:
         os.killpg(server.pid, signal.SIGINT)  # Ctrl-C in a terminal reaches the whole group
-        server.communicate(timeout=30)
+        _, stderr = server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert f"{url}/#/experiments/1/runs/" in stderr and "Traceback" not in stderr
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -46,7 +48,11 @@ def test_the_study_is_listed_and_its_trials_compare_in_parallel_coordinates(
     client = open_store(TrackingConfig())
     experiment = client.get_experiment_by_name("demo").experiment_id
     children = client.search_runs([experiment], "tags.`finesweep.kind` = 'trial'")
-    assert "quickstart" in seen(f"{address}/#/experiments/{experiment}/runs", tmp_path)
+    (study,) = client.search_runs([experiment], "tags.`finesweep.kind` = 'study'")
+    page = seen(f"{address}/#/experiments/{experiment}/runs/{study.info.run_id}?{SIDE}", tmp_path)
+    best = study.data.tags["finesweep.best_trial"]
+    for text in ("quickstart", f"(trial {best})", "Leaderboard", "finesweep reproduce"):
+        assert text in page
     query = {
         "runs": json.dumps([run.info.run_id for run in children]),
         "experiments": json.dumps([experiment]),

@@ -312,7 +312,7 @@ def test_an_exported_folder_that_was_edited_is_refused(config: Compose, tmp_path
 
 def test_damaged_weights_are_not_exported(config: Compose, tmp_path: Path) -> None:
     result = run(config("predict=false"), tmp_path / "out")
-    (weights,) = Path("mlruns/artifacts").glob("*/*/artifacts/checkpoint/model.safetensors")
+    (weights,) = Path("mlruns/artifacts").glob("*/models/*/artifacts/model.safetensors")
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)

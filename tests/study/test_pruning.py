@@ -1,17 +1,18 @@
 """Trials that are behind the others stop early, and are told from those that failed."""
 
-from collections.abc import Iterator
-
+import optuna
 import pytest
+from optuna.pruners import MedianPruner
+from optuna.trial import TrialState, create_trial
 from sweeping import evaluate, runs, sweep
 
 from finesweep.config.run import RunConfig
 from finesweep.config.study import Pruner, StudyConfig
 from finesweep.errors import ConfigError
 from finesweep.hooks import RunHooks
+from finesweep.study.pruning import is_behind, on_grid
 from finesweep.study.records import TrialRecord
 from finesweep.study.samplers import make_pruner
-from finesweep.worker.trial import _on_grid
 
 pytestmark = pytest.mark.usefixtures("no_finish")
 GRID = ("optimizer.learning_rate=1e-3,1e-4,1e-5", "trainer.num_train_epochs=1",
@@ -34,7 +35,7 @@ def test_a_pruned_trial_is_pruned_in_optuna_and_killed_in_mlflow_with_its_last_m
         assert tracked[name].info.status == "KILLED"
         assert tracked[name].data.tags["finesweep.state"] == "PRUNED"
     assert TrialRecord(study.trials[1]).checkpoint is None
-    assert study.trials[1].intermediate_values.keys() == {30}  # one evaluation of three
+    assert study.trials[1].intermediate_values.keys() == {33}  # one evaluation of three
 
 
 @pytest.mark.parametrize(
@@ -73,20 +74,45 @@ def test_patience_stops_what_is_behind_only_once_it_no_longer_improves() -> None
     assert alone._wrapped_pruner is None  # type: ignore[attr-defined]
 
 
-def values(points: Iterator[tuple[int, float]]) -> dict[int, float]:
-    return {step: round(value, 6) for step, value in points}
-
-
 def test_evaluations_are_compared_at_equal_shares_of_the_training() -> None:
     """However many epochs a trial has, every fifth per cent of it has a value: on the line between two."""
-    assert values(_on_grid(None, (1 / 3, 0.6))) == {30: 0.6}
-    assert values(_on_grid((1 / 3, 0.6), (2 / 3, 0.8))) == {
-        35: 0.61, 40: 0.64, 45: 0.67, 50: 0.7, 55: 0.73, 60: 0.76, 65: 0.79
+    rounded = {step: round(value, 6) for step, value in on_grid([(1 / 3, 0.6), (2 / 3, 0.8)]).items()}
+    assert rounded == {
+        30: 0.6, 35: 0.61, 40: 0.64, 45: 0.67, 50: 0.7, 55: 0.73, 60: 0.76, 65: 0.79
     }  # fmt: skip
-    assert values(_on_grid((0.95, 0.5), (1.0, 0.6))) == {100: 0.6}
-    assert values(_on_grid(None, (0.02, 0.6))) == {}
-    everything = [values(_on_grid((step / 7, step), ((step + 1) / 7, step + 1))) for step in range(7)]
-    assert sorted(step for part in everything for step in part) == list(range(5, 101, 5))
+    assert on_grid([(0.94, 0.5), (1.0, 0.56)]) == {90: 0.5, 95: pytest.approx(0.51), 100: 0.56}
+    assert on_grid([(0.02, 0.6)]) == {}
+    assert list(on_grid([((step + 1) / 7, step) for step in range(7)])) == list(range(10, 101, 5))
+
+
+def test_optuna_has_the_measured_values_alone_and_the_metrics_name() -> None:
+    def training(config: RunConfig, trial: RunHooks) -> float:
+        return evaluate(trial, [0.1, 0.2, 0.3])
+
+    study = sweep(training, *GRID)
+    assert [trial.intermediate_values for trial in study.trials] == [{33: 0.1, 67: 0.2, 100: 0.3}] * 3
+    assert study.metric_names == ["accuracy"]
+
+
+def test_more_evaluations_than_per_cents_are_all_compared() -> None:
+    values = [index / 300 for index in range(300)]
+    study = sweep(lambda config, trial: evaluate(trial, values), *GRID)
+    trial = study.trials[0]
+    assert len(trial.intermediate_values) == 101 and trial.intermediate_values[100] == values[-1]
+    assert len(TrialRecord(trial).curve or []) == 300
+
+
+def test_trials_of_before_are_compared_by_the_values_on_the_grid_that_they_have() -> None:
+    study = optuna.create_study(direction="maximize")
+    for value in (0.9, 0.8):
+        study.add_trial(
+            create_trial(value=value, intermediate_values=dict.fromkeys(range(30, 101, 5), value))
+        )
+    attributes = TrialRecord.attributes(curve=[(1 / 3, 0.1)])
+    study.add_trial(
+        create_trial(state=TrialState.RUNNING, user_attrs=attributes, intermediate_values={33: 0.1})
+    )
+    assert is_behind(MedianPruner(n_startup_trials=1), study, 2)
 
 
 def test_the_last_evaluation_of_a_training_is_never_pruned() -> None:

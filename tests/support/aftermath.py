@@ -21,6 +21,7 @@ from finesweep.study.liveness import is_gone
 from finesweep.study.places import Places
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.storage import FINISHED, searching
+from finesweep.tracking.models import find_model
 
 # Optuna's state -> the MLflow statuses and the tag finesweep.state that go with it.
 AGREE = {
@@ -254,8 +255,11 @@ def _conclusion(aftermath: SweepAftermath) -> Iterator[str]:
             yield f"submission: the parent run has only {logged}"
     for trial in aftermath.finished:  # all are among the best that are kept
         if trial.state is TrialState.COMPLETE and TrialRecord(trial).run_id is not None:
-            logged = {file.path for file in client.list_artifacts(TrialRecord(trial).run_id, "checkpoint")}
-            if not {"checkpoint/model.safetensors", "checkpoint/manifest.json"} <= logged:
+            model = find_model(client, client.get_run(str(TrialRecord(trial).run_id)))
+            logged = (
+                {file.path for file in client.list_logged_model_artifacts(model.model_id)} if model else set()
+            )
+            if not {"model.safetensors", "manifest.json", "MLmodel"} <= logged:
                 yield f"trial {trial.number}: its run's checkpoint is {logged}"
 
 

@@ -169,9 +169,9 @@ def places() -> dict[str, Place]:
         "half recovered": after(tracking, "close_trial_runs"),
         "requeued": after(optuna.Study, "enqueue_trial"),
         # finishing
-        "before artifacts": before(finish, "_keep_artifacts"),
-        "half the artifacts": after(tracking.TrackedRun, "log_folder"),
-        "artifacts": after(finish, "_keep_artifacts"),
+        "before artifacts": before(finish, "_keep_models"),
+        "half the artifacts": after(tracking.TrackedRun, "log_model"),
+        "artifacts": after(finish, "_keep_models"),
         "submitted": after(finish, "_submit"),
         "concluded": after(optuna.Study, "set_user_attr", concluding),
         "parent closed": after(tracking.TrackedRun, "close", of_parent),

@@ -59,7 +59,11 @@ def test_a_run_leaves_its_whole_trail(config: Compose, tmp_path: Path) -> None:
     history = open_store(settings.tracking).get_metric_history(str(result.run_id), "eval_accuracy")
     assert [metric.step for metric in history] == [6, 13]  # half an epoch of 13 steps, and its end
     assert max(metric.value for metric in history) == result.value == result.metrics["eval_accuracy"]
-    assert artifacts(settings, str(result.run_id)) >= {"checkpoint", "submission", "config.yaml"}
+    assert artifacts(settings, str(result.run_id)) >= {"submission", "config.yaml"}
+    read = {data.tags[0].value: data.dataset for data in tracked.inputs.dataset_inputs}
+    assert read.keys() == {"train", "eval", "test"} and {data.name for data in read.values()} == {"demo"}
+    assert json.loads(read["train"].source)["split"] == "train"
+    assert json.loads(read["train"].profile)["sha256"] == tracked.data.tags["finesweep.data_sha256"]
     assert artifacts(settings, str(result.run_id), "submission") == {"test.tsv", "source.json"}
 
 

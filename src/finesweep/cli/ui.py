@@ -1,41 +1,92 @@
 """`finesweep ui`: serves MLflow's user interface."""
 
 import os
+import signal
 import socket
+import subprocess
 import sys
+import time
+import urllib.request
+import webbrowser
 from pathlib import Path
 
 import click
 
 from finesweep.cli import options
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import ConfigError, StudyError
+from finesweep.errors import ConfigError, StoreError, StudyError
 
 HOST = "127.0.0.1"
+POLL_S = 0.2
 
 
 @click.command()
+@click.argument("study", required=False)
 @options.tracking
 @click.option("--port", type=int, default=5000, show_default=True, help="Port on 127.0.0.1.")
-def ui(tracking: TrackingConfig, port: int) -> None:
+@click.option("--browser/--no-browser", default=True, help="Open the page, where there is a screen.")
+def ui(study: str | None, tracking: TrackingConfig, port: int, browser: bool) -> None:
     """Serve MLflow's user interface.
 
-    It shows the store of the runs until Ctrl-C. It has no authentication, so it listens on 127.0.0.1 alone.
+    It opens the page of STUDY, or the newest runs, and ends with Ctrl-C. It has no authentication, so it
+    listens on 127.0.0.1 alone.
     """
-    from finesweep.tracking import open_store
+    from finesweep.tracking import page_of
 
     path = Path(tracking.uri.removeprefix("sqlite:///"))
     if tracking.uri.startswith("sqlite:///") and not path.exists():
         raise StudyError(f"{path}: not there; go to where train.py ran, or name it: --tracking-uri")
-    open_store(tracking)  # an unusable store is refused here, with a clear error, rather than in the UI
+    page = page_of(tracking, study)  # an unusable store is refused here, rather than in the UI
     _check_free(port)
-    print(f"http://127.0.0.1:{port}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    # Without it MLflow starts a dozen processes for jobs, which comparing runs does not need.
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    os.environ["MLFLOW_BACKEND_STORE_URI"] = tracking.uri  # arguments, with a password, are seen in `ps`
-    server = ["mlflow", "server", "--workers", "1"]
+    server = _start(tracking.uri, port)
+    try:
+        _await(server, f"http://{HOST}:{port}/health")
+        url = f"http://{HOST}:{port}/{page}"
+        print(f"{url}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
+        if browser and _has_screen():
+            webbrowser.open(url)
+        if code := server.wait():
+            raise StoreError(f"MLflow's server has ended with exit code {code}")
+    except KeyboardInterrupt:
+        pass  # this is how it ends
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _start(uri: str, port: int) -> subprocess.Popen[bytes]:
+    environ = os.environ | {
+        # Without it MLflow starts a dozen processes for jobs, which comparing runs does not need.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": uri,  # arguments, with a password, are seen in `ps`
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "PYTHONWARNINGS": "ignore",
+    }
+    server = ["mlflow", "server", "--workers", "1", "--uvicorn-opts", "--log-level=warning"]
     address = ["--host", HOST, "--port", str(port)]
-    os.execv(sys.executable, [sys.executable, "-m", *server, *address])
+    command, quiet = [sys.executable, "-m", *server, *address], subprocess.DEVNULL  # errors go to stderr
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # MLflow's command would say that it was aborted
+    try:
+        return subprocess.Popen(command, env=environ, stdout=quiet)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _await(server: subprocess.Popen[bytes], url: str) -> None:
+    """Waits until the server answers. Raises: StoreError if it ends first; it has said why."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while server.poll() is None:
+        try:
+            direct.open(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(POLL_S)
+    raise StoreError(f"MLflow's server could not start (exit code {server.returncode})")
+
+
+def _has_screen() -> bool:
+    """Whether a browser would open in a window, and not take over this terminal."""
+    return sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def _check_free(port: int) -> None:

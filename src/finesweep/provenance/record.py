@@ -20,6 +20,7 @@ FILE = "provenance.json"
 SCHEMA_VERSION = 1  # raised when a field changes its meaning; fields may be added
 # The names of metrics that are times end so. Equal runs do not take equally long.
 TIMES = ("_runtime", "_per_second", "_preparation_time")
+PROGRESS = "progress"  # per cent of the training: an axis to draw metrics over, which older runs do not have
 # Keys that finesweep reads in untyped parts of a record: dotted path -> type; a dictionary before its keys.
 REQUIRED: dict[str, type] = {
     "config.data": dict, "config.data.metric": str, "config.model": dict, "config.trainer": dict,
@@ -116,8 +117,8 @@ def collect(config: RunConfig, overrides: Sequence[str], data: dict[str, Split])
 
 
 def is_result(name: str) -> bool:
-    """Whether a metric is equal in two equal runs. Times and the machine's load (`system/`) are not."""
-    return not name.endswith(TIMES) and not name.startswith("system/")
+    """Whether a metric is a result. Times, the machine's load (`system/`) and `PROGRESS` are none."""
+    return not name.endswith(TIMES) and not name.startswith("system/") and name != PROGRESS
 
 
 def history_hash(history: History) -> str:

@@ -114,6 +114,8 @@ class TrialRecord(Record):
     folder = Attribute[str]("folder")  # path of its outputs
     overrides = Attribute[list[str]]("overrides")  # that run it alone; passwords are replaced
     progress = Attribute[Progress]("live", Progress.load, Progress.dump)
+    # What pruning compares: share of the training, and the value measured there; None before version 0.2.
+    curve = Attribute[list[tuple[float, float]]]("curve", lambda stored: [tuple(point) for point in stored])
     worker_deaths = Attribute[int]("deaths")  # of its workers and those of the tries before it
     outcome = Attribute[Outcome]("outcome", Outcome.load, Outcome.dump)  # written before anybody is told
     retry_overrides = Attribute[list[str]]("extra")  # on top of its point: the smaller batch after an OOM

@@ -1,6 +1,7 @@
 """Opens the storage of studies, makes and loads a study, and sorts its trials."""
 
 import sqlite3
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from urllib.parse import quote
 
 import optuna
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
@@ -166,6 +167,9 @@ def create(
     )
     if not study.user_attrs:  # it is new
         StudyRecord(study).hashed_seeds = True
+    if study.metric_names is None:  # also of a study from before they were set
+        with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
+            study.set_metric_names(list(objectives))
     for point in points:
         study.enqueue_trial(point, skip_if_exists=True)
     for key, value in attrs.items():

@@ -45,7 +45,20 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for each locked database
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
-EXPERIMENT_TAGS = {Tag.EXPERIMENT_KIND: "custom_model_development"}  # the UI's side for training runs
+EXPERIMENT_TAGS = {
+    Tag.EXPERIMENT_KIND: "custom_model_development",  # the UI's side for training runs
+    Tag.NOTE: (
+        "Trainings on one data set, made by finesweep.\n\n"
+        "- A **study** is one search: a run whose page opens on the result (the best value, the winning "
+        "parameters, a leaderboard, the commands). Its trials are the runs below it: open the arrow beside "
+        f"its name. All studies: filter by ``tags.`{Tag.KIND}` = 'study'``.\n"
+        f"- The trials of one study: ``tags.`{Tag.STUDY}` = 'NAME' and tags.`{Tag.KIND}` = 'trial'``; then "
+        "*Chart view* draws all of them over epochs (`epoch`) or per cent of the training (`progress`).\n"
+        f"- A training that was started alone: ``tags.`{Tag.KIND}` = 'run'``; one made again: "
+        f"``tags.`{Tag.KIND}` = 'reproduction'``.\n"
+        "- The checkpoints that were kept, with their scores, are in the tab *Models*."
+    ),
+}
 SQLITE = "sqlite:///"
 STORE = "MLflow's store (tracking.uri)"
 RETRY_S = 30.0  # between two attempts to write into a store that is away, so that a training goes on
@@ -61,8 +74,11 @@ QUICK_S = 5  # that a server may take to answer a small write, before the write 
 
 @patient(
     "search_experiments", "get_experiment_by_name", "restore_experiment", "create_experiment", "search_runs",
-    "create_run", "get_run", "update_run", "restore_run", "get_metric_history",
-    "log_batch", "log_text", "log_artifact", "log_artifacts", "set_terminated",
+    "create_run", "get_run", "update_run", "restore_run", "get_metric_history", "set_experiment_tag",
+    "log_batch", "log_inputs", "log_text", "log_artifact", "log_artifacts", "set_terminated",
+    "search_logged_models", "create_logged_model", "finalize_logged_model", "delete_logged_model",
+    "log_model_artifacts", "log_outputs", "search_model_versions", "create_registered_model",
+    "create_model_version", "set_registered_model_alias",
 )  # fmt: skip
 class PatientClient(MlflowClient):
     """MLflow's client, whose calls are repeated while the store is locked, away or restarting."""
@@ -264,6 +280,8 @@ def experiment_id(config: TrackingConfig, name: str) -> str:
     if experiment := client.get_experiment_by_name(name):
         if experiment.lifecycle_stage == "deleted":  # in the UI; its name stays taken
             client.restore_experiment(experiment.experiment_id)
+        for key in EXPERIMENT_TAGS.keys() - experiment.tags.keys():  # a description of one's own stays
+            client.set_experiment_tag(experiment.experiment_id, key, EXPERIMENT_TAGS[key])
         return str(experiment.experiment_id)
     location = None if config.is_server else (Path(config.artifacts).resolve() / name).as_uri()
     tags = EXPERIMENT_TAGS

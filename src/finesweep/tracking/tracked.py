@@ -3,12 +3,14 @@
 import logging
 import math
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -18,7 +20,10 @@ from finesweep.io.patience import describe, single_attempts
 from finesweep.io.reading import Unreadable, read_text
 from finesweep.io.redaction import redact
 from finesweep.tags import Tag
+from finesweep.tracking import models
+from finesweep.tracking.data_input import DataInput
 from finesweep.tracking.deleted import Found, restore
+from finesweep.tracking.mlmodel import Pipeline
 from finesweep.tracking.spool import Spool, Undeliverable, spooled_runs
 from finesweep.tracking.store import PatientClient, is_internal_error, quick_answers
 from finesweep.tracking.writes import UPLOADS, WRITES
@@ -33,6 +38,7 @@ STATUSES = {
     RunState.FAIL: "FAILED",
 }
 TRIES = 3  # of a write that the server answers with an error of its own, while it answers others
+MAX_TAG = 8000  # characters
 MAX_PARAM = 6000  # characters; MLflow cuts longer values without a word
 
 
@@ -63,25 +69,44 @@ class TrackedRun:
     def set_tags(self, tags: dict[str, str]) -> None:
         self._write("tags", tags=tags)
 
+    def log_inputs(self, datasets: Sequence[DataInput]) -> None:
+        """Logs the data sets that the run reads; MLflow shows them beside it and can filter by them."""
+        self._write("inputs", datasets=[data.stored() for data in datasets])
+
+    def describe(self, text: str) -> None:
+        """Sets the run's description, in Markdown, unless a person has edited it.
+
+        `EXPERIMENT` in the text stands for the id of the run's experiment.
+        """
+        self._write("description", text=text[:MAX_TAG])
+
     def log_text(self, text: str, artifact_file: str) -> None:
         self._write("text", text=text, artifact_file=artifact_file)
 
     def log_file(self, path: Path, artifact_path: str | None = None) -> None:
         self._write("file", path=str(path.resolve()), artifact_path=artifact_path)
 
-    def log_folder(self, folder: Path, artifact_path: str) -> None:
-        self._write("folder", path=str(folder.resolve()), artifact_path=artifact_path)
+    def log_model(self, checkpoint: Path, pipeline: Pipeline) -> None:
+        """Logs the run's checkpoint as its model, which MLflow can load and serve."""
+        self._write("model", path=str(checkpoint.resolve()), pipeline=pipeline.stored())
 
     def download(self, artifact_path: str, folder: Path) -> Path:
         """Raises: ModelError if the run has no such artifact."""
         folder.mkdir(parents=True, exist_ok=True)
-        download = MlflowClient.download_artifacts
         try:
-            return Path(
-                self.client.patience.call(download, self.client, self.run_id, artifact_path, str(folder))
-            )
+            return self.client.patience.call(self._download, artifact_path, folder)
         except (MlflowException, OSError) as error:
             raise ModelError(f"run {self.run_id}: no artifact {artifact_path!r}: {error}") from error
+
+    def _download(self, artifact_path: str, folder: Path) -> Path:
+        name, _, inside = artifact_path.partition("/")
+        if name == models.NAME and (model := self._model()):
+            return models.download(self.client, model, inside, folder)
+        download = MlflowClient.download_artifacts
+        return Path(download(self.client, self.run_id, artifact_path, str(folder)))
+
+    def _model(self) -> LoggedModel | None:
+        return models.find_model(self.client, self.client.get_run(self.run_id))
 
     def read_text(self, artifact_path: str) -> str:
         """Raises: ModelError if the run has no such artifact, or it is no text."""
@@ -91,13 +116,16 @@ class TrackedRun:
             except Unreadable as error:
                 raise ModelError(f"run {self.run_id}: artifact {error}") from error
 
-    def delete_artifacts(self, artifact_path: str) -> None:
-        """Deletes artifacts where the store can; a store that cannot keeps them."""
-        root = self.client.get_run(self.run_id).info.artifact_uri
+    def delete_checkpoint(self) -> None:
+        """Deletes the run's checkpoint where the store can; keeps one that is registered as a model."""
         try:
-            get_artifact_repository(root).delete_artifacts(artifact_path)
+            if model := self._model():
+                models.delete(self.client, model)
+            else:
+                root = self.client.get_run(self.run_id).info.artifact_uri
+                get_artifact_repository(root).delete_artifacts(models.NAME)
         except Exception as error:  # each kind of artifact store has its own
-            log.warning("run %s: %s stays among its artifacts: %s", self.run_id, artifact_path, error)
+            log.warning("run %s: its checkpoint stays among the artifacts: %s", self.run_id, error)
 
     def end(self, state: RunState, error: str | None = None) -> None:
         """Tags the run of a training with its state and its error, and closes it."""

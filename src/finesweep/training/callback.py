@@ -13,6 +13,7 @@ from finesweep.errors import OutputError
 from finesweep.hooks import RunHooks
 from finesweep.io import checkpoint
 from finesweep.io.patience import working_time
+from finesweep.provenance.record import PROGRESS
 from finesweep.tasks import Scorer, direction_of
 
 # The file in each checkpoint that holds the callback's state. It keeps its name of version 0.1, so that
@@ -101,7 +102,7 @@ class TrainingCallback(TrainerCallback):
         self.predictions = {int(step): sha256 for step, sha256 in carried.get("predictions", {}).items()}
         for entry in state["log_history"]:
             metrics = {key: float(value) for key, value in entry.items() if key not in ("epoch", "step")}
-            self.log.log_metrics(metrics, step=int(entry["step"]), epoch=entry["epoch"])
+            self._log(metrics, int(entry["step"]), state["max_steps"], entry["epoch"])
             if self.objective in entry:
                 self._remember(int(entry["step"]), metrics, state["max_steps"])
         return True
@@ -169,7 +170,11 @@ class TrainingCallback(TrainerCallback):
             metrics["loss"] = state.log_history[-1]["loss"] = self._summed_loss() / max(1, self._loss_steps)
             self._loss, self._loss_steps = 0.0, 0
         if "train_runtime" not in metrics:  # it counts this try alone; `train` returns the time of all tries
-            self.log.log_metrics(metrics, step=state.global_step, epoch=state.epoch or 0.0)
+            self._log(metrics, state.global_step, state.max_steps, state.epoch or 0.0)
+
+    def _log(self, metrics: dict[str, float], step: int, max_steps: int, epoch: float) -> None:
+        """Logs metrics with two axes on which trainings of different lengths compare."""
+        self.log.log_metrics(metrics | {PROGRESS: 100 * step / max_steps}, step=step, epoch=epoch)
 
     def on_evaluate(
         self,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from finesweep.config.places import as_given
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, ModelError
 from finesweep.io.atomic import write_text
@@ -14,9 +15,11 @@ from finesweep.provenance.differences import changes_while_interrupted
 from finesweep.provenance.fields import Results
 from finesweep.provenance.record import tags, with_metrics
 from finesweep.tracking import TrackedRun, read_history
+from finesweep.training.data_inputs import data_inputs
 from finesweep.training.inputs import Inputs
 from finesweep.training.predict import Predicted
 
+TRAINED_ON = ("train", "eval")  # splits that every trial reads
 log = logging.getLogger(__name__)
 
 
@@ -31,6 +34,13 @@ def log_provenance(
         tracked.log_text(patch, "git.diff")
     tracked.set_tags(tags(record))
     return record
+
+
+def log_inputs(config: RunConfig, inputs: Inputs, tracked: TrackedRun, predicts: bool) -> None:
+    """Logs the data sets that the run reads. predicts: also those that the best checkpoint is for."""
+    read = inputs.content if predicts else TRAINED_ON
+    hashes = {name: inputs.content[name].sha256 for name in read}
+    tracked.log_inputs(data_inputs(as_given(config).data, inputs.splits, hashes))
 
 
 def log_results(record: Provenance, tracked: TrackedRun, results: Results) -> None:

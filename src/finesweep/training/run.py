@@ -27,6 +27,7 @@ from finesweep.training.model import load_model
 from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.preflight import check_folders
 from finesweep.training.resuming import find_problem
+from finesweep.training.served import pipeline_of
 from finesweep.training.trainer import Trained, build_trainer, steps_per_epoch, train
 from finesweep.training.tryout import try_out
 
@@ -75,6 +76,9 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
     with _written(result, output_dir), opened as tracked, explaining_removal(output_dir):
         result.run_id = tracked.run_id
         record = recording.log_provenance(config, overrides, inputs, tracked)
+        trial = current_hooks.get()
+        predicts = trial is None or trial.predicts  # in a sweep, only the best trial does
+        recording.log_inputs(config, inputs, tracked, predicts)
         try:
             trained = _train(config, inputs, output_dir, tracked, record)
         except TrialPruned:
@@ -83,10 +87,9 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             _write(result, output_dir)  # before the run is closed, like that of a whole training
             raise
         result.add_training(trained)
-        trial = current_hooks.get()
-        _report(trained, tracked, trial)
+        _report(config, trained, tracked, trial)
         predictions = {"eval": trained.predictions}
-        if trial is None or trial.predicts:  # in a sweep, only the best trial predicts
+        if predicts:
             predicted = score_and_predict(config, inputs, trained.checkpoint, output_dir, tracked)
             result.add_predictions(predicted)
             predictions |= predicted.hashes
@@ -118,13 +121,13 @@ def _train(
     return trained
 
 
-def _report(trained: Trained, tracked: TrackedRun, trial: RunHooks | None) -> None:
+def _report(config: RunConfig, trained: Trained, tracked: TrackedRun, trial: RunHooks | None) -> None:
     """Reports the best evaluation to MLflow and to the trial; logs the checkpoint of a plain run."""
     tracked.log_metrics({"best_value": trained.value}, step=trained.step)
     if trial:
         trial.trained(trained.value, trained.metrics, str(trained.checkpoint))
     else:
-        tracked.log_folder(trained.checkpoint, "checkpoint")
+        tracked.log_model(trained.checkpoint, pipeline_of(config))
 
 
 def _training_identity(config: RunConfig) -> str:

@@ -14,6 +14,7 @@ from finesweep.errors import ModelError
 from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.machine import device
+from finesweep.monitor.description import of_study
 from finesweep.monitor.publish import publish
 from finesweep.study import storage as studies
 from finesweep.study.confirm import winner
@@ -27,6 +28,7 @@ from finesweep.tracking import TrackedRun, deliver_spooled, open_store, restore_
 from finesweep.training import recording
 from finesweep.training.inputs import load_inputs
 from finesweep.training.predict import Predicted, score_and_predict
+from finesweep.training.served import pipeline_of
 from finesweep.worker.retention import checkpoint_of
 
 log = logging.getLogger(__name__)
@@ -60,12 +62,13 @@ def _finish(
         restore_deleted(tracking, [parent_run_id])
         parent = TrackedRun(open_store(tracking), parent_run_id)
         deliver_spooled(parent.client)  # what is read here, of the best trials, must be whole
-        _keep_artifacts(queue, best, tracking, keep_checkpoints)
         folder = Path(str(composed.hydra.sweep.dir))
+        _keep_models(queue, best, tracking, keep_checkpoints, compose)
         predicted = _submit(queue, best, run_config, folder, parent)
         conclusion = _conclusion(queue, best, run_config.predict, predicted)
         publish(queue.study, parent, folder, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
+        parent.describe(of_study(queue.study, works=False))
         parent.close(RunState.COMPLETE)
 
 
@@ -80,8 +83,10 @@ def _conclusion(queue: TrialQueue, best: FrozenTrial, predict: bool, predicted: 
     )
 
 
-def _keep_artifacts(queue: TrialQueue, winner: FrozenTrial, tracking: TrackingConfig, keep: int) -> None:
-    """Logs the best trials' checkpoints as artifacts; removes those of trials that are no longer best."""
+def _keep_models(
+    queue: TrialQueue, winner: FrozenTrial, tracking: TrackingConfig, keep: int, compose: Compose
+) -> None:
+    """Logs the best trials' checkpoints as models; removes those of trials that are no longer best."""
     client, study = open_store(tracking), queue.study
     best = [winner, *studies.best_first(study)[:keep]]
     kept = {str(TrialRecord(trial).run_id): trial for trial in best}
@@ -89,15 +94,16 @@ def _keep_artifacts(queue: TrialQueue, winner: FrozenTrial, tracking: TrackingCo
     earlier = set(record.artifacts or [])
     there = restore_deleted(tracking, sorted(kept))
     for run_id in earlier - kept.keys():
-        TrackedRun(client, run_id).delete_artifacts("checkpoint")
+        TrackedRun(client, run_id).delete_checkpoint()
     for run_id in there - earlier:
         folder = checkpoint_of(kept[run_id], queue.places)
         if folder and folder.is_dir():
             if reason := checkpoint.find_damage(folder):
-                log.warning("%s is damaged (%s) and becomes no artifact", folder, reason)
+                log.warning("%s is damaged (%s) and becomes no model", folder, reason)
                 del kept[run_id]
                 continue
-            TrackedRun(client, run_id).log_folder(folder, "checkpoint")
+            config = parse_config(compose(kept[run_id]))
+            TrackedRun(client, run_id).log_model(folder, pipeline_of(config))
     record.artifacts = sorted(kept.keys() & there)
 
 
@@ -109,8 +115,11 @@ def _submit(
     run_id = str(TrialRecord(best).run_id)
     tracked = TrackedRun(open_store(config.tracking), run_id)
     chosen = _checkpoint(queue, best, folder, tracked)
-    predicted = score_and_predict(config, load_inputs(config), chosen, folder, parent)
+    inputs = load_inputs(config)
+    predicted = score_and_predict(config, inputs, chosen, folder, parent)
+    recording.log_inputs(config, inputs, parent, config.predict)
     if restore_deleted(config.tracking, [run_id]):
+        recording.log_inputs(config, inputs, tracked, config.predict)
         recording.amend_results(tracked, config.tracking, predicted)
     parent.set_tags({Tag.BEST_TRIAL: str(best.number), Tag.BEST_RUN_ID: run_id})
     parent.log_metrics({"best_value": best.values[0]}, step=best.number)

@@ -12,6 +12,7 @@ from typing import Any
 from optuna.study import Study
 
 from finesweep import tracking
+from finesweep.config.places import as_given
 from finesweep.data import Splits
 from finesweep.data.overview import show
 from finesweep.data.source import LABEL
@@ -21,6 +22,7 @@ from finesweep.io.terminal import show as show_line
 from finesweep.machine.capacity import plan_workers
 from finesweep.machine.gpus import needs_torch
 from finesweep.machine.placement import Placement
+from finesweep.monitor.description import of_study
 from finesweep.study import storage as studies
 from finesweep.study.identity import identity, record, refuse_other_study, without_shortcuts
 from finesweep.study.lock import study_lock
@@ -33,6 +35,7 @@ from finesweep.study.space import check_point, grid, named, stored_point
 from finesweep.study.tables import check_tables
 from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run
+from finesweep.training.data_inputs import data_inputs
 from finesweep.training.preflight import check_data, check_folders
 from finesweep.worker.isolation import where_torch_is
 from finesweep.worker.models import check_models
@@ -95,6 +98,7 @@ class PreparedStudy:
             with suppress(StoreError):
                 tracking.restore_deleted(self.sweep.run.tracking, [self.parent_run_id])
             self.parent.close(state)
+        self.parent.describe(of_study(self.study, works))
         deliver_spooled(self.parent.client)
         self._tell_what_was_deleted()
 
@@ -139,6 +143,7 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
     if not queue.is_over():
         show(sweep.run.data, splits)
+    parent.describe(of_study(study, works=not queue.is_over()))
     overrides = [*shared, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep)
 
@@ -180,6 +185,8 @@ def _create(
         check_candidates(study, config.confirm.top_k)
         parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
         record(sweep, workers, study, parent)
+        hashes = {name: requested[f"data.{name} content"] for name in ("train", "eval")}
+        parent.log_inputs(data_inputs(as_given(sweep.run).data, splits, hashes))
     return study, parent
 
 

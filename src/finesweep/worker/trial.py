@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from finesweep.io.patience import describe, single_attempts, store_error, workin
 from finesweep.io.redaction import redact
 from finesweep.study import clock, unwritten
 from finesweep.study.liveness import BEAT_EVERY_S
+from finesweep.study.pruning import is_behind, step_of
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, Progress, TrialRecord
 from finesweep.study.samplers import make_pruner
@@ -26,9 +27,6 @@ from finesweep.study.signals import stop
 from finesweep.tags import Tag
 
 log = logging.getLogger(__name__)
-# Trials differ in epochs and batch size, so they are compared at equal shares of their own training, where
-# their schedules stand at the same place: in steps of so many per cent, interpolated between the evaluations.
-GRID = 5
 LAST_BEAT_S = 10.0  # that the end of a trial waits for a heartbeat on its way
 
 
@@ -63,7 +61,7 @@ class RunningTrial:
         self._pruner = make_pruner(self.config)
         self._lost = False
         self._progress = Progress()
-        self._last: tuple[float, float] | None = None  # progress and value of the last evaluation
+        self._curve: list[tuple[float, float]] = []  # progress and value of each evaluation
         self._result: tuple[list[float], str] | None = None
         self._started = working_time()
         self._over = threading.Event()
@@ -113,15 +111,13 @@ class RunningTrial:
         if self.config.objectives:
             return
         self.check()
-        for step, between in _on_grid(self._last, (progress, value)):
-            self.trial.report(between, step)
-        self._last = (progress, value)
-        confirms = self.record.confirms is not None
-        if progress < 1.0 and not confirms and self._pruner.prune(self.trial.study, self._frozen()):
+        self._curve.append((progress, value))
+        self.record.curve = self._curve
+        if step_of(progress) not in map(step_of, (share for share, _ in self._curve[:-1])):
+            self.trial.report(value, step_of(progress))
+        confirms, number = self.record.confirms is not None, self.trial.number
+        if progress < 1.0 and not confirms and is_behind(self._pruner, self.trial.study, number):
             raise TrialPruned
-
-    def _frozen(self) -> Any:
-        return self.trial.study.get_trials(deepcopy=False)[self.trial.number]
 
     def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None:
         values = [value]
@@ -220,16 +216,6 @@ class RunningTrial:
             self._lost = True  # ended by somebody else, who thought this worker dead
         except Exception as error:  # the storage is away for a moment
             log.warning("heartbeat of trial %d failed: %s", self.trial.number, describe(error))
-
-
-def _on_grid(last: tuple[float, float] | None, now: tuple[float, float]) -> Iterator[tuple[int, float]]:
-    """Yields per cent of the training and the value there, interpolated since the last evaluation."""
-    progress, value = now
-    before, start = last if last else (max(0.0, progress - GRID / 100), value)
-    for step in range(GRID, 101, GRID):
-        if before * 100 < step <= progress * 100 + 1e-9:
-            share = (step / 100 - before) / (progress - before)
-            yield step, start + (value - start) * min(1.0, share)
 
 
 def _metric(metrics: dict[str, float], name: str) -> float:

@@ -32,6 +32,8 @@ from finesweep.io.patience import store_error
 from finesweep.io.redaction import redact_urls
 from finesweep.machine.imports import import_all
 from finesweep.machine.placement import Placement
+from finesweep.monitor.description import of_study
+from finesweep.monitor.markdown import of_trial
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
@@ -45,6 +47,7 @@ from finesweep.worker.untrained import record_failure, reuse
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
+DESCRIBE_EVERY_S = 10.0  # the study, while it runs; short trials would write little else
 STORAGE = "hydra.sweeper.study.storage"
 BATCH, ACCUMULATION = "trainer.per_device_train_batch_size", "trainer.gradient_accumulation_steps"
 
@@ -132,7 +135,7 @@ class Worker:
         Returns how many ended, and whether the last ran out of a GPU's memory.
         """
         queue = self.queue()
-        ended = 0
+        ended, self._described_at = 0, -DESCRIBE_EVERY_S  # by the clock of this process
         with stop.listening(self.command):
             while trial := self._next(queue):
                 ended += 1
@@ -186,9 +189,19 @@ class Worker:
                     raise
         if running.trouble:
             raise running.trouble
+        self._describe(queue, trial.number)
         if running.outcome and running.outcome.state is RunState.COMPLETE:
             drop_losers(queue, self.sweep.keep_checkpoints)
         return running.out_of_memory
+
+    def _describe(self, queue: TrialQueue, number: int) -> None:
+        """Describes the trial on its run and, from time to time, the study on the parent run."""
+        client, trial = tracking.open_store(self.tracking), queue.trials()[number]
+        if run_id := TrialRecord(trial).run_id:
+            tracking.TrackedRun(client, run_id).describe(of_trial(queue.study, trial))
+        if time.monotonic() - self._described_at > DESCRIBE_EVERY_S:
+            tracking.TrackedRun(client, self.parent_run_id).describe(of_study(queue.study, works=True))
+            self._described_at = time.monotonic()
 
     def _run(self, queue: TrialQueue, running: RunningTrial) -> None:
         """Runs the trial's job and signs its outcome off, however it ends.

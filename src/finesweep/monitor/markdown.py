@@ -1,0 +1,71 @@
+"""Pieces of Markdown, as MLflow's UI shows it, and a trial in one line of it."""
+
+from collections.abc import Sequence
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from finesweep.monitor.events import marks, number
+from finesweep.study.budget import span
+from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.tracking import EXPERIMENT, SIDE
+
+ESCAPED = {ord(character): f"\\{character}" for character in "\\`*_[]<>|"}
+
+
+def of_trial(study: Study, trial: FrozenTrial) -> str:
+    """Says in one line how a trial has ended, and why."""
+    record = TrialRecord(trial)
+    how = f" ({plain(words)})" if (words := marks(trial)) else ""
+    metrics = list(StudyRecord(study).objectives or [StudyRecord(study).metric])
+    if trial.state is TrialState.FAIL:
+        if record.error is not None:
+            return f"failed{how}: {code(record.error)}"
+        return f"handed back{how}: it is tried again as another trial"
+    if trial.state is TrialState.PRUNED:
+        step = trial.last_step
+        value = "" if step is None else f" with {metrics[0]} {number(trial.intermediate_values[step])}"
+        where = "" if step is None else f" at {step} per cent of its training"
+        return f"pruned{how}{where}{value}: others were better there"
+    if trial.values is None:
+        return f"{trial.state.name.lower()}{how}"
+    values = ", ".join(f"{name} {number(value)}" for name, value in zip(metrics, trial.values, strict=True))
+    return f"complete{how}: {values}" + (f" in {took(trial)}" if record.reused_of is None else "")
+
+
+def link(trial: FrozenTrial) -> str:
+    """Links a trial to the page of its run."""
+    run_id = TrialRecord(trial).run_id
+    name = f"trial {trial.number}"
+    return f"[{name}](#/experiments/{EXPERIMENT}/runs/{run_id}?{SIDE})" if run_id else name
+
+
+def took(trial: FrozenTrial) -> str:
+    start, end = span(trial) or (0.0, 0.0)
+    return duration(end - start)
+
+
+def duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def code(text: str) -> str:
+    """Shows a text as it is; a long one is cut."""
+    flat = " ".join(text.split()).replace("`", "'")
+    return f"`{flat[:300]}{'...' if len(flat) > 300 else ''}`"
+
+
+def plain(text: str) -> str:
+    """Takes out what Markdown or HTML would read as something else."""
+    return " ".join(text.split()).translate(ESCAPED)

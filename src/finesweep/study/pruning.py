@@ -1,0 +1,75 @@
+"""Lets Optuna's pruners compare trials at equal shares of their own training.
+
+Trials differ in epochs and batch size, so they are compared where their schedules stand at the same place: at
+every fifth per cent. Optuna's storage has the values where they were measured. A pruner sees the lines
+between them instead, at those steps, through `_OnGrid`, a view of the study.
+"""
+
+from collections.abc import Container, Sequence
+from copy import copy
+
+from optuna.pruners import BasePruner
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from finesweep.study.records import TrialRecord
+
+GRID = 5  # per cent of a training between two steps of the grid
+Curve = Sequence[tuple[float, float]]  # the share of the training, up to 1.0, and the value measured there
+
+
+def is_behind(pruner: BasePruner, study: Study, number: int) -> bool:
+    """Asks a pruner whether a trial shall be stopped now."""
+    seen = _OnGrid.of(study)
+    return bool(pruner.prune(seen, seen.get_trials(deepcopy=False)[number]))
+
+
+def step_of(progress: float) -> int:
+    """Returns the step, in per cent, under which a measured value is reported; 100 is the end alone."""
+    return 100 if progress >= 1.0 else min(99, round(progress * 100))
+
+
+def on_grid(curve: Curve) -> dict[int, float]:
+    """Returns the values at every fifth per cent, on the line between those measured before and after it.
+
+    The first measured value counts from five per cent before it.
+    """
+    values: dict[int, float] = {}
+    last = None
+    for progress, value in curve:
+        before, start = last or (max(0.0, progress - GRID / 100), value)
+        for step in range(GRID, 101, GRID):
+            if before * 100 < step <= progress * 100 + 1e-9:
+                share = (step / 100 - before) / (progress - before)
+                values[step] = start + (value - start) * min(1.0, share)
+        last = progress, value
+    return values
+
+
+def _comparable(trial: FrozenTrial) -> FrozenTrial:
+    """Returns the trial with values on the grid; one from before `curve` was recorded has only these."""
+    curve = TrialRecord(trial).curve
+    if curve is None:
+        return trial
+    seen = copy(trial)
+    seen.intermediate_values = on_grid(curve)
+    return seen
+
+
+class _OnGrid(Study):
+    """A study whose trials have values at every fifth per cent of their training."""
+
+    @classmethod
+    def of(cls, study: Study) -> "_OnGrid":
+        seen = cls.__new__(cls)
+        seen.__dict__.update(study.__dict__)
+        return seen
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return [_comparable(trial) for trial in super().get_trials(deepcopy, states)]
+
+    @property
+    def best_trial(self) -> FrozenTrial:
+        return _comparable(super().best_trial)
