@@ -4,8 +4,8 @@
 
 Two trials of one epoch, at the same time, of a BERT-tiny with random weights on RTE's sizes. Figures are MB.
 A process's memory is the highest resident memory it ever had; in workers it includes what they share with
-the server that they are forked from. `a sweep` is the proportional memory (PSS) of all its processes, in which
-shared memory counts once.
+the server that they are forked from. `a sweep` is the proportional memory (PSS) of all its processes, in
+which shared memory counts once.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Compares predicting a test split with `transformers.pipeline`, a row at a time, and with Trainer's defaults.
+"""Compares predicting a test split with `transformers.pipeline`, row by row, and with Trainer's defaults.
 
     python benchmarks/bench_prediction.py [--quick]      about half a minute a round
 

@@ -55,9 +55,7 @@ def variants(_: Path, quick: bool) -> dict[str, Work]:
 
 
 SECTIONS = [
-    Section(
-        "pruning", "training steps and best accuracy of the quickstart", variants, "no pruner: steps", False
-    )
+    Section("pruning", "steps and best accuracy of the quickstart", variants, "no pruner: steps", False)
 ]
 
 if __name__ == "__main__":

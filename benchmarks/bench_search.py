@@ -25,11 +25,12 @@ from bench_workers import spans
 from commands import ROOT, TRAIN, run
 from measure import Sample, Section, Work, seconds
 
-# Drawn by Optuna's RandomSampler(seed=0): learning rate from 1e-5 to 5e-4 (log), 1 to 3 epochs, batch of 8, 16, 32.
+# Drawn by Optuna's RandomSampler(seed=0): rate from 1e-5 to 5e-4 (log), 1 to 3 epochs, batch of 8, 16, 32.
 POINTS = [
     {"learning_rate": rate, "num_train_epochs": epochs, "per_device_train_batch_size": batch}
     for rate, epochs, batch in (
-        (8.56e-5, 3, 8), (1.25e-4, 2, 16), (2.21e-4, 2, 16), (1.41e-5, 1, 32), (4.60e-4, 3, 16), (1.22e-4, 1, 8),
+        (8.56e-5, 3, 8), (1.25e-4, 2, 16), (2.21e-4, 2, 16),
+        (1.41e-5, 1, 32), (4.60e-4, 3, 16), (1.22e-4, 1, 8),
     )
 ]  # fmt: skip
 Point = dict[str, Any]
@@ -41,11 +42,11 @@ def sweep_command(inputs: Path, points: Sequence[Point]) -> list[str]:
         "{" + ", ".join(f"{keys[key]}.{key}: {value}" for key, value in one.items()) + "}" for one in points
     )
     return [
-        *TRAIN, "-m", "data=rte", f"data.path={inputs}", "model.name=bench", f"model.name_or_path={inputs}/model",
-        "model.init=random", "model.max_length=512", "optimizer.learning_rate=tag(log,interval(1e-5,5e-4))",
+        *TRAIN, "-m", "data=rte", f"data.path={inputs}", "hydra.sweeper.study.name=bench",
+        "model.name=bench", f"model.name_or_path={inputs}/model", "model.init=random", "model.max_length=512",
+        "optimizer.learning_rate=tag(log,interval(1e-5,5e-4))",
         "trainer.num_train_epochs=range(1,4)", "trainer.per_device_train_batch_size=choice(8,16,32)",
-        "hydra.sweeper.study.name=bench", f"hydra.sweeper.study.n_trials={len(points)}",
-        f"hydra.sweeper.enqueue=[{queued}]",
+        f"hydra.sweeper.study.n_trials={len(points)}", f"hydra.sweeper.enqueue=[{queued}]",
     ]  # fmt: skip
 
 

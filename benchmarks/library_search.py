@@ -1,9 +1,10 @@
-"""The library's own search, to be compared with: `Trainer.hyperparameter_search` over fixed points, on RTE-like rows.
+"""Runs the library's own search, to be compared with: `Trainer.hyperparameter_search` over fixed points.
 
     python benchmarks/library_search.py FOLDER POINTS      FOLDER/RTE/*.tsv, FOLDER/model; POINTS is JSON
 
-Defaults of the library, but for evaluating and saving every epoch. It tracks and predicts nothing. Prints JSON: the
-time of the first training step (seconds since 1970), and this process's highest resident memory in MB.
+All is as the library has it, but for an evaluation and a checkpoint each epoch. It tracks and predicts nothing.
+Prints JSON: the time of the first training step (seconds since 1970), and this process's highest resident
+memory in MB.
 """
 
 import csv
