@@ -58,6 +58,7 @@ class Peaks:
 
     def __init__(self, folders: Callable[[], Sequence[Path]]) -> None:
         self.folders = folders
+        self.before = {process.pid for process in psutil.Process().children(recursive=True)}
         self.resident: dict[int, float] = defaultdict(float)  # of each process
         self.proportional = 0.0  # of all processes together; shared memory counts once
         self.disk: dict[str, float] = defaultdict(float)  # of each folder
@@ -65,10 +66,11 @@ class Peaks:
     def __call__(self) -> None:
         total = 0.0
         for process in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):
+            if process.pid in self.before:
+                continue
+            with suppress(psutil.Error, OSError):  # it has just ended
                 self.resident[process.pid] = max(self.resident[process.pid], resident_peak(process.pid))
-                if Path("train.py") in map(Path, (Path(one).name for one in process.cmdline())):
-                    total += process.memory_full_info().pss / 1e6
+                total += process.memory_full_info().pss / 1e6
         self.proportional = max(self.proportional, total)
         for folder in self.folders():
             self.disk[folder.name] = max(self.disk[folder.name], disk_use(folder))
@@ -79,7 +81,7 @@ def resident_peak(pid: int | str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
-    return 0.0  # it has just ended
+    return 0.0  # it is ending
 
 
 def disk_use(folder: Path) -> float:

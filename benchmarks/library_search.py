@@ -2,9 +2,9 @@
 
     python benchmarks/library_search.py FOLDER POINTS      FOLDER/RTE/*.tsv, FOLDER/model; POINTS is JSON
 
-All is as the library has it, but for an evaluation and a checkpoint each epoch. It tracks and predicts nothing.
-Prints JSON: the time of the first training step (seconds since 1970), and this process's highest resident
-memory in MB.
+All is as the library has it, but for an evaluation and a checkpoint each epoch. It tracks and predicts
+nothing. Prints JSON: the time of the first training step (seconds since 1970), and this process's highest
+resident memory in MB.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Makes rows with the lengths of GLUE's, of words that follow Zipf's law, and a model and tokenizer for them."""
+"""Makes rows as long as GLUE's, of words that follow Zipf's law, with a model and tokenizer for them."""
 
 import random
 from collections.abc import Iterator

@@ -4,7 +4,8 @@
 
 A sweep of tiny trials runs in this process (`hydra/launcher=basic`). Each part is the CPU seconds of the main
 thread within some functions, without those within other parts. The first two trials are left out, which
-still import. `beside training` is all but `training` and `evaluation`; `wall` is the whole trial by the clock.
+still import. `beside training` is all but `training` and `evaluation`; `wall` is the whole trial by the
+clock.
 """
 
 import importlib

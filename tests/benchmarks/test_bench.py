@@ -24,7 +24,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def sections(bench: ModuleType, others: float = 0.0) -> list[object]:
-    """Returns two sections: one with a variant that counts up, so that rounds differ, and one not for --quick."""
+    """Returns two sections; the second one is not for --quick. Rounds differ: the figures count up."""
     import measure
 
     figures = iter(range(2, 100))
