@@ -31,7 +31,7 @@ def run(
     adopt_orphans()
     before = {process.pid for process in psutil.Process().children()}
     with (folder / "stdout").open("w+") as output, (folder / "stderr").open("w+") as errors:
-        environ = os.environ | {"HF_HUB_OFFLINE": "1"} | environ
+        environ = {**os.environ, "HF_HUB_OFFLINE": "1", **environ}
         process = subprocess.Popen(arguments, cwd=folder, env=environ, stdout=output, stderr=errors)
         while watch and process.poll() is None:
             watch()
