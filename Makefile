@@ -33,10 +33,8 @@ test: $(STAMP)  ## run the tests on two cores: pytest $(ARGS); the slowest ten a
 lint: $(STAMP)  ## ruff check, ruff format --check and mypy, all even when the first fails
 	@failed=0; $(PY) -m ruff check . || failed=1; $(PY) -m ruff format --check . || failed=1; $(PY) -m mypy || failed=1; exit $$failed
 
-bench: $(STAMP)  ## run each benchmarks/bench_*.py in turn
-	@for script in benchmarks/bench_*.py; do \
-		[ -e "$$script" ] || { echo "bench: there is no benchmarks/bench_*.py" >&2; exit 1; }; \
-		echo "[bench] $$script"; $(PY) "$$script" $(ARGS); done
+bench: $(STAMP)  ## measure beside baselines, in turn: an hour and a half; ARGS=--quick: 3 minutes, ARGS=SECTION: one part
+	$(PY) benchmarks/bench.py --json benchmarks/results.json $(ARGS)
 
 campaign: $(STAMP)  ## kill a sweep 40 times, and prove that nothing is lost: 15 minutes
 	$(PY) tests/support/campaign.py $(ARGS)

@@ -1,69 +1,72 @@
 """Measures the time that provenance costs a trial, in a new process and in a warm one.
 
-python benchmarks/bench_provenance.py [--repeats 5] [OVERRIDE ...]      e.g. data=rte data.path=DIR
+    python benchmarks/bench_provenance.py [--quick]      about ten seconds a round
 
-Prints one JSON line: the seconds to collect and write a run's record, before training and again with the
-results, and the seconds of one training of the demo to compare with. The first record in a process is the
-slow one: it hashes packages, sources, checkout and data.
+Each figure is the seconds to collect and write a run's record, before training and again with the results,
+beside those of a whole run of the demo. The first record of a process is the slow one: it hashes packages,
+sources, checkout and data.
 """
 
-import argparse
-import json
-import statistics
-import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from hydra import compose, initialize_config_dir
+from commands import ROOT
+from measure import Sample, Section, Work, seconds
 
-from finesweep.config.parse import parse_config, register_schema
-from finesweep.config.run import RunConfig
-from finesweep.machine import device
-from finesweep.provenance.record import Provenance
-from finesweep.tracking import start_run
-from finesweep.training.inputs import load_inputs
-from finesweep.training.recording import log_provenance, log_results
-from finesweep.training.run import run
-
-ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["tracking.system_metrics=false", "trainer.threads=1", "predict=false"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("overrides", nargs="*")
-    arguments = parser.parse_args()
-    with TemporaryDirectory() as scratch:
-        config = composed([*SMALL, *arguments.overrides], Path(scratch))
-        device.prepare(config.trainer)
-        load_inputs(config)
-        seconds = [recorded(config) for _ in range(1 + arguments.repeats)]
-        started = time.perf_counter()
-        run(config, Path(scratch) / "out")
-        whole = time.perf_counter() - started
-    warm = seconds[1:]
-    print(json.dumps({
-        "first_s": round(seconds[0], 3), "warm_median_s": round(statistics.median(warm), 3),
-        "warm_range_s": [round(min(warm), 3), round(max(warm), 3)], "one_run_s": round(whole, 1),
-    }))  # fmt: skip
+def composed(scratch: Path) -> Any:
+    from hydra import compose, initialize_config_dir
 
+    from finesweep.config.parse import parse_config, register_schema
 
-def composed(overrides: list[str], scratch: Path) -> RunConfig:
     register_schema()
     places = [f"tracking.uri=sqlite:///{scratch}/mlflow.db", f"tracking.artifacts={scratch}/artifacts",
               f"cache_dir={scratch}/cache"]  # fmt: skip
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return parse_config(compose("config", [*overrides, *places]))
+        return parse_config(compose("config", [*SMALL, *places]))
 
 
-def recorded(config: RunConfig) -> float:
+def record(config: Any) -> Sample:
+    from finesweep.tracking import start_run
+    from finesweep.training.inputs import load_inputs
+    from finesweep.training.recording import log_provenance, log_results
+
     tracked = start_run(config.tracking, config.data.name, "bench", {})
-    started = time.perf_counter()
-    record: Provenance = log_provenance(config, [], load_inputs(config), tracked)
-    log_results(record, tracked, {"weights_sha256": "0" * 64})
-    return time.perf_counter() - started
 
+    def write() -> None:
+        written = log_provenance(config, [], load_inputs(config), tracked)
+        log_results(written, tracked, {"weights_sha256": "0" * 64})
+
+    return seconds(write)
+
+
+def in_a_new_process() -> dict[str, Sample]:
+    from finesweep.machine import device
+    from finesweep.training.inputs import load_inputs
+    from finesweep.training.run import run
+
+    with TemporaryDirectory() as folder:
+        config = composed(Path(folder))
+        device.prepare(config.trainer)
+        load_inputs(config)
+        records = {"first record of a process": record(config), "a later record": record(config)}
+        return records | {"a whole run": seconds(partial(run, config, Path(folder) / "out"))}
+
+
+def variants(_: Path, quick: bool) -> dict[str, Work]:
+    from finesweep.worker.processes import run_each
+
+    return {"provenance": lambda: run_each([in_a_new_process])[0]}
+
+
+SECTIONS = [Section("provenance", "seconds to record a run", variants, "a whole run")]
 
 if __name__ == "__main__":
-    main()
+    import bench
+    import bench_provenance
+
+    bench.main(bench_provenance.SECTIONS)

@@ -1,67 +1,64 @@
 """Measures what pruning saves and costs: each sweep runs twice, without a pruner and with one.
 
-    python benchmarks/bench_pruning.py [--seeds 0 1 2] [--pruner NAME] [--options {...}] [-- ARGUMENTS]
+    python benchmarks/bench_pruning.py [--rounds 3]      about three minutes a round
 
-Without arguments: the quickstart's space on its demo data, about eight minutes on two cores. Or your own:
-
-    python benchmarks/bench_pruning.py -- sweep=NAME data=qnli data.path=DIR model.name_or_path=FOLDER
-
-Space, sampler and seeds are the same in both. Each sweep is `python train.py -m` in a folder of its own.
-Prints a line for each sweep, then one JSON line: the share of training steps saved, and how much better (or
-worse) the best value is, for each seed and on average.
+The quickstart's space on its demo data. Space, sampler and seed are the same in both; each round has a study
+seed of its own. Figures are training steps, and the study's best accuracy.
 """
 
-import argparse
 import json
-import statistics
-import subprocess
-import sys
-import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-TRAIN = Path(__file__).resolve().parent.parent / "train.py"
+from commands import FINESWEEP, TRAIN, run
+from measure import Sample, Section, Work, sample
+
+PRUNER = [
+    "hydra.sweeper.study.pruner=median",
+    "+hydra.sweeper.study.pruner_options={n_startup_trials:4,n_warmup_steps:30}",
+]
 
 
-def sweep(arguments: list[str], seed: int, pruner: str, options: str) -> dict[str, Any]:
-    """Runs one sweep in a new folder. Returns its summary."""
-    command = [
-        sys.executable, str(TRAIN), "-m", "trainer.evals_per_epoch=4", "tracking.system_metrics=false",
-        *arguments, f"hydra.sweeper.study.seed={seed}", f"hydra.sweeper.study.pruner={pruner}",
-        "hydra.sweeper.study.name=pruning", "predict=false",
-    ]  # fmt: skip
-    if pruner != "none":
-        command.append(f"+hydra.sweeper.study.pruner_options={options}")
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        command = [sys.executable, "-m", "finesweep.cli.main", "status", "pruning", "--json"]
-        status = json.loads(subprocess.run(command, cwd=folder, check=True, capture_output=True).stdout)
-    summary = {"seed": seed, "pruner": pruner, "steps": status["train_steps"], "seconds": status["seconds"],
-               "best": round(status["best"]["value"], 4), "pruned": status["states"]["PRUNED"]}  # fmt: skip
-    print(json.dumps(summary), file=sys.stderr, flush=True)
-    return summary
+def sweep(options: list[str], seed: int, folder: Path) -> dict[str, Any]:
+    run([
+        *TRAIN, "-m", "trainer.evals_per_epoch=4", "tracking.system_metrics=false", "predict=false",
+        f"hydra.sweeper.study.seed={seed}", "hydra.sweeper.study.name=pruning", *options,
+    ], folder)  # fmt: skip
+    status: dict[str, Any] = json.loads(run([*FINESWEEP, "status", "pruning", "--json"], folder))
+    return status
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--pruner", default="median")
-    parser.add_argument("--options", default="{n_startup_trials:4,n_warmup_steps:30}")
-    parser.add_argument("arguments", nargs="*", metavar="-- ARGUMENTS OF train.py")
-    given = parser.parse_args()
-    pairs = []
-    for seed in given.seeds:
-        pairs.append([sweep(given.arguments, seed, name, given.options) for name in ("none", given.pruner)])
-    saved = [round(1 - pruned["steps"] / whole["steps"], 3) for whole, pruned in pairs]
-    gained = [round(pruned["best"] - whole["best"], 4) for whole, pruned in pairs]
-    print(json.dumps({
-        "pruner": given.pruner, "options": given.options, "seeds": given.seeds,
-        "steps_saved": saved, "best_value_gained": gained,
-        "mean_steps_saved": round(statistics.fmean(saved), 3),
-        "mean_gained": round(statistics.fmean(gained), 4),
-        "seconds": [[whole["seconds"], pruned["seconds"]] for whole, pruned in pairs],
-    }))  # fmt: skip
+def measured(name: str, options: list[str], seed: Callable[[], int]) -> dict[str, Sample]:
+    best = 0.0
 
+    def work() -> float:
+        nonlocal best
+        with TemporaryDirectory() as folder:
+            status = sweep(options, seed(), Path(folder))
+        best = status["best"]["value"]
+        return float(status["train_steps"])
+
+    steps = sample(work)
+    return {f"{name}: steps": steps, f"{name}: best accuracy": replace(steps, value=best)}
+
+
+def variants(_: Path, quick: bool) -> dict[str, Work]:
+    return {
+        "no pruner": partial(measured, "no pruner", [], partial(next, count())),
+        "median": partial(measured, "median", PRUNER, partial(next, count())),
+    }
+
+
+SECTIONS = [
+    Section("pruning", "steps and best accuracy of the quickstart", variants, "no pruner: steps", False)
+]
 
 if __name__ == "__main__":
-    main()
+    import bench
+
+    bench.main(SECTIONS)

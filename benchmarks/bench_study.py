@@ -1,24 +1,19 @@
-"""Measures a large study: seconds for the next suggestion, at 1,000 trials.
+"""Measures a study's own cost at 100, 1,000 and 10,000 trials, beside Optuna alone on the same study.
 
-    python benchmarks/bench_study.py [--trials 1000] [--repeats 5]      about a minute
+    python benchmarks/bench_study.py [study-100 study-1000 study-10000] [--quick]
 
 The study has three dimensions, twenty intermediate values for each trial, and the attributes that a worker
-writes. Prints a JSON line with CPU and wall seconds of each: median, least and most. `ask_cold` is the first
-`next_trial` of a worker, which reads the study; `ask_and_tell` is a later one and the report of its result.
-`bench_startup.py` measures `finesweep status` and `best` on such studies.
+writes. `first read` is the first suggestion and its result in a worker, which reads the study; `ask and tell`
+are later ones. `bench_startup.py` measures `finesweep status` and `best` on such studies.
 """
 
-import argparse
-import json
 import random
-import statistics
-import tempfile
-import time
-from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import optuna
+from measure import Sample, Section, Work, seconds
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
@@ -72,13 +67,6 @@ def build(trials: int, folder: Path) -> StudyConfig:
     return config
 
 
-def seconds(function: Callable[[], object]) -> tuple[float, float]:
-    """Returns CPU and wall seconds."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    function()
-    return time.process_time() - cpu, time.perf_counter() - wall
-
-
 def ask(queue: TrialQueue) -> None:
     trial = queue.next_trial()
     assert trial is not None
@@ -86,29 +74,35 @@ def ask(queue: TrialQueue) -> None:
     queue.tell(trial.number)
 
 
-def spread(values: Iterable[float]) -> dict[str, float]:
-    ordered = [round(value, 4) for value in sorted(values)]
-    return {"median": statistics.median(ordered), "least": ordered[0], "most": ordered[-1]}
+def finesweep(config: StudyConfig) -> dict[str, Sample]:
+    queue = TrialQueue(config, SPACE, run_seed=42)
+    return {what: seconds(partial(ask, queue)) for what in ("first read", "ask and tell")}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    timings: dict[str, list[tuple[float, float]]] = {"ask_cold": [], "ask_and_tell": []}
-    with tempfile.TemporaryDirectory() as folder:
-        config = build(arguments.trials, Path(folder))
-        for _ in range(arguments.repeats):
-            queue = TrialQueue(config, SPACE, run_seed=42)
-            timings["ask_cold"].append(seconds(lambda queue=queue: queue.next_trial()))
-            timings["ask_and_tell"] += [seconds(lambda queue=queue: ask(queue)) for _ in range(3)]
-    for name, pairs in timings.items():
-        cpu, wall = zip(*pairs, strict=True)
-        print(
-            json.dumps({"trials": arguments.trials, "what": name, "cpu": spread(cpu), "wall": spread(wall)})
-        )
+def optuna_alone(config: StudyConfig) -> dict[str, Sample]:
+    assert config.name is not None
+    sampler = optuna.samplers.TPESampler()
+    study = optuna.load_study(study_name=config.name, storage=config.storage, sampler=sampler)
 
+    def ask_and_tell() -> None:
+        study.tell(study.ask({one.name: one.distribution for one in SPACE}), 0.5)
+
+    return {f"Optuna alone, {what}": seconds(ask_and_tell) for what in ("first read", "ask and tell")}
+
+
+def variants(trials: int, folder: Path, quick: bool) -> dict[str, Work]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    config = build(trials, folder)
+    return {"Optuna alone": partial(optuna_alone, config), "finesweep": partial(finesweep, config)}
+
+
+SECTIONS = [
+    Section(f"study-{trials}", f"seconds, a study of {trials:,} trials", partial(variants, trials),
+            "Optuna alone, ask and tell", in_quick=trials == 100)
+    for trials in (100, 1000, 10_000)
+]  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    import bench
+
+    bench.main(SECTIONS)
