@@ -7,7 +7,7 @@ one process would share.
 from finesweep.tracking.abandoned import close_trial_runs, kill_abandoned_runs
 from finesweep.tracking.deleted import changed_by_others, restore_deleted
 from finesweep.tracking.opening import open_run, open_study_run, record_run, start_run, state_of
-from finesweep.tracking.reading import find_run, read_history
+from finesweep.tracking.reading import find_run, read_all, read_history
 from finesweep.tracking.store import await_store, open_reader, open_store
 from finesweep.tracking.tracked import STATUSES, TrackedRun, deliver_spooled
 
@@ -24,6 +24,7 @@ __all__ = [
     "open_run",
     "open_store",
     "open_study_run",
+    "read_all",
     "read_history",
     "record_run",
     "restore_deleted",

@@ -11,6 +11,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from finesweep.errors import ModelError, StoreError
 from finesweep.hooks import RunNotClosed, RunState
@@ -82,6 +83,12 @@ class TrackedRun:
             )
         except (MlflowException, OSError) as error:
             raise ModelError(f"run {self.run_id}: no artifact {artifact_path!r}: {error}") from error
+
+    def local(self, artifact_path: str) -> Path | None:
+        """Returns where an artifact lies on this machine; None if it is not there, or in a remote store."""
+        root = str(self.client.get_run(self.run_id).info.artifact_uri)
+        path = Path(local_file_uri_to_path(root), artifact_path)
+        return path if "://" not in root.removeprefix("file://") and path.exists() else None
 
     def read_text(self, artifact_path: str) -> str:
         """Raises: ModelError if the run has no such artifact, or it is no text."""

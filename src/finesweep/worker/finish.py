@@ -17,6 +17,7 @@ from finesweep.machine import device
 from finesweep.monitor.publish import publish
 from finesweep.study import storage as studies
 from finesweep.study.confirm import winner
+from finesweep.study.identity import refuse_other_rows
 from finesweep.study.importance import importances
 from finesweep.study.lock import study_lock
 from finesweep.study.queue import TrialQueue
@@ -108,7 +109,9 @@ def _submit(
     run_id = str(TrialRecord(best).run_id)
     tracked = TrackedRun(open_store(config.tracking), run_id)
     chosen = _checkpoint(queue, best, folder, tracked)
-    predicted = score_and_predict(config, load_inputs(config), chosen, folder, parent)
+    inputs = load_inputs(config)
+    refuse_other_rows(queue.study, {name: split.sha256 for name, split in inputs.content.items()})
+    predicted = score_and_predict(config, inputs, chosen, folder, parent)
     if restore_deleted(config.tracking, [run_id]):
         recording.amend_results(tracked, config.tracking, predicted)
     parent.set_tags({Tag.BEST_TRIAL: str(best.number), Tag.BEST_RUN_ID: run_id})

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, forkserver, resource_tracker
+from types import ModuleType
 from typing import Any, TypeVar
 
 import cloudpickle
@@ -101,9 +102,24 @@ def _start(function: Callable[[], Any], threads: int) -> tuple[Any, connection.C
     process = context.Process(
         target=_main, args=(cloudpickle.dumps(function), environ, threads_of_torch, sender)
     )
-    process.start()
+    with _without_main():
+        process.start()
     sender.close()  # its end is the process's alone, so that its death is seen here
     return process, receiver
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hides the program from a process that is started, which would run it again, all but its last lines.
+
+    Nothing of it is needed there: cloudpickle sends the functions of `__main__` as they are.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _answer(receiver: connection.Connection) -> Any:
