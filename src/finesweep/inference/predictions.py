@@ -54,7 +54,7 @@ def predict(config: RunConfig, task: Task, rows: NewRows) -> Predictions:
     """
     from finesweep.machine import device
     from finesweep.training.evaluation import predict as predict_logits
-    from finesweep.training.inputs import encoded
+    from finesweep.training.inputs import encoded, quieten
     from finesweep.training.predict import predictor
     from finesweep.training.tokenizer import read_tokenizer
 
@@ -62,6 +62,7 @@ def predict(config: RunConfig, task: Task, rows: NewRows) -> Predictions:
     submission: Submission | None = None
     if config.data.submission.template is not None:
         submission = submission_of(config.data, rows, [Part(SPLIT, 0, texts)], task, names)
+    quieten()
     device.prepare(config.trainer)
     with TemporaryDirectory() as scratch:
         config = replace(config, cache_dir=scratch)

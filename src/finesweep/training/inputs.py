@@ -87,9 +87,14 @@ def load_inputs(config: RunConfig) -> Inputs:
     return _loaded[key]
 
 
+def quieten() -> None:
+    """Silences transformers, which shows bars, and warns that a new classifier has new weights."""
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+
+
 def _load(config: RunConfig) -> Inputs:
-    transformers_logging.disable_progress_bar()  # it would show a bar for every saved checkpoint
-    transformers_logging.set_verbosity_error()  # it would warn that the new classifier's weights are new
+    quieten()
     check_model(config.model)
     splits = check_data(config)
     task = task_of(config.data).fitted(splits.train[LABEL])
