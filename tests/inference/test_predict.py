@@ -86,7 +86,7 @@ def test_ids_and_their_order_are_kept_in_every_format(here: Path, tmp_path: Path
     elif suffix == "jsonl":
         found = list(map(json.loads, out.read_text().splitlines()))
     else:
-        found = list(csv.DictReader(out.open(), delimiter="," if suffix == "csv" else "\t"))
+        found = list(csv.DictReader(out.read_text().splitlines(), delimiter="," if suffix == "csv" else "\t"))
     assert list(found[0]) == ["id", "n", "prediction", "probability_0", "probability_1"]
     assert [row["id"] for row in found] == ["003", "001", "002"]
     assert [int(row["n"]) for row in found] == [3, 1, 2]

@@ -62,20 +62,28 @@ def _of_folder(folder: Path, stores: Stores) -> Origin:
 
 
 def _of_run(run_id: str, stores: Stores, scratch: Path) -> Origin:
-    from finesweep.tracking import TrackedRun, find_run, open_reader
+    """Takes the checkpoint of a trial's folder; where it is gone or damaged, the artifact of the run."""
+    from finesweep.tracking import find_run
 
-    tags = find_run(stores.tracking, run_id).data.tags
-    local = _of_trial(tags, stores)
-    if local is None:
-        tracked = TrackedRun(open_reader(stores.tracking), run_id)
-        try:
-            local = tracked.local(CHECKPOINT) or tracked.download(CHECKPOINT, scratch)
-        except ModelError as error:
-            raise ModelError(
-                f"run {run_id}: its checkpoint is not kept: it did not train to its end, or its study keeps "
-                "those of better trials; legal: another run, or the study's name"
-            ) from error
-    return _checked(local, lambda: _recorded(run_id, stores), run_id)
+    folder = _of_trial(find_run(stores.tracking, run_id).data.tags, stores)
+    if folder is None or checkpoint.find_damage(folder):
+        folder = _artifact(run_id, stores, scratch) or folder
+    if folder is None:
+        raise ModelError(
+            f"run {run_id}: its checkpoint is not kept: it did not train to its end, or its study keeps "
+            "those of better trials; legal: another run, or the study's name"
+        )
+    return _checked(folder, lambda: _recorded(run_id, stores), run_id)
+
+
+def _artifact(run_id: str, stores: Stores, scratch: Path) -> Path | None:
+    from finesweep.tracking import TrackedRun, open_reader
+
+    tracked = TrackedRun(open_reader(stores.tracking), run_id)
+    try:
+        return tracked.local(CHECKPOINT) or tracked.download(CHECKPOINT, scratch)
+    except ModelError:
+        return None
 
 
 def _of_trial(tags: dict[str, str], stores: Stores) -> Path | None:
