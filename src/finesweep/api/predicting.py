@@ -1,5 +1,6 @@
 """Predicts new rows from a program or a notebook."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from os import PathLike
@@ -10,6 +11,8 @@ from finesweep.api.study import Study
 from finesweep.config.run import TrackingConfig
 from finesweep.config.study import StudyConfig
 from finesweep.errors import ModelError
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +46,9 @@ def predict(
     read = partial(table_of_file, Path(rows)) if is_file else partial(table_of_memory, rows)
     stores = Stores(storage, TrackingConfig(uri=tracking_uri))
     with as_config_errors():
-        predictions, _, _ = judge_rows(_name_of(model), read, stores, overrides)
+        predictions, _, notes = judge_rows(_name_of(model), read, stores, overrides)
+    for note in notes:
+        log.warning("%s", note)
     return predictions.to_frame()
 
 

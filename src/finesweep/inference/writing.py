@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,13 @@ def _cells(predictions: Predictions) -> Iterator[list[str]]:
 
 
 def _text(cell: Any) -> str:
-    if cell is None:
+    if _is_nothing(cell):
         return ""
     return json.dumps(cell, ensure_ascii=False, default=str) if isinstance(cell, (list, dict)) else str(cell)
+
+
+def _is_nothing(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _share(value: Any) -> str:
@@ -85,7 +90,10 @@ def _share(value: Any) -> str:
 
 def _jsonl(predictions: Predictions) -> bytes:
     columns = predictions.columns
-    rows = (dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True))
+    rows = (
+        {name: None if _is_nothing(cell) else cell for name, cell in zip(columns, cells, strict=True)}
+        for cells in zip(*columns.values(), strict=True)
+    )
     return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows).encode()
 
 

@@ -85,7 +85,7 @@ def predictor(
         raise ModelError(f"{folder}: its weights cannot be loaded: {first_line(error)}") from error
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
-            f"{folder}: its weights file lacks {len(missing)} tensors of {model_class.__name__}, as "
+            f"{folder}: its weights file lacks {len(missing)} tensors of {type(model).__name__}, as "
             f"{missing[0]}; legal: a checkpoint that was trained for this task"
         )
     shorten(model, config.trainer)

@@ -25,6 +25,7 @@ T = TypeVar("T")
 # one that asks whether there is a GPU opens no CUDA, which no fork could use any more.
 # Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#assessing-if-cuda-is-available
 SERVERS = dict.fromkeys(THREADS, "1") | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+BACKEND = {"MPLBACKEND": "agg"}  # also in a notebook, whose own would import IPython
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 context: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
@@ -49,13 +50,15 @@ def server_runs() -> bool:
 
 @contextmanager
 def _servers_environment() -> Iterator[None]:
-    unset = [name for name in SERVERS if name not in os.environ]
-    os.environ.update((name, SERVERS[name]) for name in unset)
+    before = dict(os.environ)
+    os.environ.update(SERVERS | before | BACKEND)
     try:
         yield
     finally:
-        for name in unset:
-            del os.environ[name]
+        for name in SERVERS | BACKEND:
+            os.environ.pop(name, None)
+            if name in before:
+                os.environ[name] = before[name]
 
 
 @contextmanager
@@ -141,7 +144,7 @@ def _main(
     if FORKS:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     faulthandler.enable()
-    for name in SERVERS.keys() - environ.keys():
+    for name in (SERVERS | BACKEND).keys() - environ.keys():
         os.environ.pop(name, None)
     os.environ.update(environ)
     if threads and (torch := sys.modules.get("torch")):  # it has read the server's variables
