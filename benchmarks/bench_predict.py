@@ -1,6 +1,6 @@
 """Compares `predict` with a `pipeline` of transformers that gets one row at a time, or batches.
 
-    python benchmarks/bench_predict.py [--rows 2000] [--rounds 3]
+    python benchmarks/bench_predict.py [--rows 600] [--rounds 3]
 
 The model is BERT-tiny's size with random weights, rows are pairs of about QNLI's lengths (mean 51 tokens).
 Figures are rows/s of predicting alone; models are loaded before. Both sides must answer the same labels.
@@ -44,7 +44,7 @@ def pairs(count: int) -> list[dict[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     from finesweep import predict

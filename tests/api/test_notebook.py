@@ -31,4 +31,4 @@ def test_the_notebook_and_the_example_run_one_after_the_other(own_folder: Path) 
     assert process.returncode == 0, stderr
     assert '"id":{"0":17,"1":18},"prediction":{"0":"' in stdout
     assert "did you mean optimizer.learning_rate?" in stdout
-    assert "Study('quickstart': 4 COMPLETE)" in stdout
+    assert "Study('quickstart': 2 COMPLETE)" in stdout
