@@ -49,18 +49,18 @@ class Parent:
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
-        self.files: dict[str, bytes] = {}
+        self.files: dict[str, Path] = {}
 
     def log_text(self, text: str, artifact_file: str) -> None:
         self.texts[artifact_file] = text
 
     def log_file(self, path: Path, artifact_path: str | None = None) -> None:
-        self.files[f"{artifact_path}/{path.stem}"] = path.read_bytes()
+        self.files[f"{artifact_path}/{path.stem}"] = path  # may be read much later, out of the spool
 
 
 def published(study: Study, conclusion: Conclusion | None = None) -> Parent:
     parent = Parent()
-    publish(study, parent, conclusion)  # type: ignore[arg-type]
+    publish(study, parent, Path("study"), conclusion)  # type: ignore[arg-type]
     return parent
 
 
@@ -68,7 +68,7 @@ def test_the_parent_run_gets_pictures_and_the_best_trial(tmp_path: Path) -> None
     study = made(MIN_TRIALS + 2)
     parent = published(study, Conclusion([1, 0], 0, True, ["a.tsv", "b.tsv"], {"final_accuracy": 0.9}))
     assert set(parent.files) == {f"plots/{name}" for name in SINGLE}
-    assert all(content.startswith(PNG) for content in parent.files.values())
+    assert all(path.read_bytes().startswith(PNG) for path in parent.files.values())
     best = json.loads(parent.texts["best.json"])
     assert best["trial"] == study.best_trial.number and best["value"] == study.best_value
     assert best["submission"] == str(tmp_path / "a.tsv") and best["final_metrics"] == {"final_accuracy": 0.9}

@@ -33,6 +33,7 @@ LIMIT_S = 240.0  # a command that takes longer hangs
 WORKER, GROUP, MAKING = "at random: worker", "at random: group", "at random: group, while stores are made"
 AT_RANDOM = (WORKER, GROUP, MAKING)
 PREPARING = "so that there is something to recover"  # besides those that are asked for
+MISSES = 5  # of one kind, after which it is given up: the summary then says that fewer were delivered
 EARLY = (MAKING, *CREATION)
 LATE = (*FINISH, *CONFIRMATION)
 
@@ -250,7 +251,7 @@ class Campaign:
                 command.kill()
         if kill.kind != PREPARING:
             (self.report.delivered if done else self.report.missed)[kill.kind] += 1
-            if not done:
+            if not done and self.report.missed[kill.kind] < MISSES:
                 self.pending.append(drawn(kill.kind, self.rng))
         seconds, now = time.monotonic() - began, read(folder)
         say(

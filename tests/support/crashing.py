@@ -118,7 +118,6 @@ def moved(source: str, target: str) -> Is:
 
 def places() -> dict[str, Place]:
     """Every place by name, in the order in which a study comes to them."""
-    import mlflow
     import optuna
     import transformers
     from alembic.runtime.migration import HeadMaintainer
@@ -126,6 +125,7 @@ def places() -> dict[str, Place]:
     from finesweep import tracking
     from finesweep.io import checkpoint
     from finesweep.study import queue, records, storage
+    from finesweep.tracking import store
     from finesweep.worker import finish, trial
 
     concluding: Is = lambda self, key, value: key == records.StudyRecord.conclusion.key  # noqa: E731
@@ -146,7 +146,7 @@ def places() -> dict[str, Place]:
         "adopted": after(Path, "rename", moved("training", "training")),
         # opening its run
         "run unmade": before(
-            mlflow.MlflowClient, "create_run", lambda *_, tags, **__: "finesweep.trial" in tags
+            store.PatientClient, "create_run", lambda *_, tags, **__: "finesweep.trial" in tags
         ),
         "run unnoted": before(trial.RunningTrial, "started"),
         # training

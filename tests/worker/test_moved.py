@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -26,7 +27,7 @@ from finesweep.study.reading import read_study
 from finesweep.study.records import TrialRecord
 from finesweep.tracking import TrackedRun, open_store, start_run
 from finesweep.tracking.store import absolute
-from finesweep.training.run import run
+from finesweep.training.run import _training_identity, run
 
 POINT = ("optimizer.learning_rate=interval(1e-4,1e-3)", "trainer.num_train_epochs=1",
          "trainer.per_device_train_batch_size=8", "hydra.sweeper.study.sampler=random")  # fmt: skip
@@ -279,3 +280,16 @@ def test_a_job_with_its_own_folder_records_places_of_the_project(
         assert placed.cache_dir == f"{tmp_path}/mlruns/cache"
         assert as_given(placed) == given
     assert absolute("sqlite:///x.db") == f"sqlite:///{tmp_path}/job/x.db"
+
+
+def test_an_absolute_place_inside_of_the_project_is_the_same_training_after_the_move(
+    tmp_path: Path, config: Callable[..., RunConfig]
+) -> None:
+    def identity(project: str, path: Path) -> str:
+        given = config()
+        with in_project(tmp_path / project):
+            return _training_identity(replace(given, data=replace(given.data, path=str(path))))
+
+    before = identity("old", tmp_path / "old" / "table.csv")
+    assert identity("new", tmp_path / "new" / "table.csv") == identity("new", Path("table.csv")) == before
+    assert identity("new", tmp_path / "old" / "table.csv") != before

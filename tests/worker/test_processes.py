@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from finesweep.config.run import RunConfig
 from finesweep.hooks import RunHooks
 from finesweep.machine.determinism import THREADS
 from finesweep.worker import processes
+from finesweep.worker.isolation import where_torch_is
 from finesweep.worker.processes import run_each
 
 # What a fork of the preloaded server finds; run by a process that has imported everything already.
@@ -67,6 +69,27 @@ def test_a_killed_process_is_noticed_and_ends_the_others(tmp_path: Path) -> None
     with pytest.raises(processes.BrokenProcessPool):
         run_each([waits, is_killed])
     assert not psutil.pid_exists(int((tmp_path / "read").read_text()))
+
+
+def test_a_server_that_is_killed_is_noticed_and_started_again() -> None:
+    (server,) = run_each([os.getppid])
+    os.kill(server, signal.SIGSTOP)  # as while it imports
+    Timer(0.5, os.kill, (server, signal.SIGKILL)).start()
+    with pytest.raises(processes.BrokenProcessPool, match="server"):
+        run_each([os.getpid])
+    assert run_each([os.getppid]) != [server]
+
+
+def test_a_question_whose_process_is_killed_is_answered_here() -> None:
+    run_each([os.getpid])  # the server runs from here on
+    here = os.getpid()
+
+    def answer() -> int:
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return here
+
+    assert where_torch_is(answer) == here
 
 
 def test_a_process_has_the_environment_and_folder_of_its_start(

@@ -67,10 +67,13 @@ def reachable(config: RunConfig) -> RunConfig:
 
 
 def as_given(config: RunConfig) -> RunConfig:
-    """Makes the places inside of the project relative again, for records: the project may move."""
+    """Takes back what `reachable` did, for records: the project may move."""
+    return config if project() == Path.cwd() else within_project(config)
+
+
+def within_project(config: RunConfig) -> RunConfig:
+    """Makes the places inside of the project relative: they are the same after it has moved."""
     base = project()
-    if base == Path.cwd():
-        return config
     tracking, path, name = config.tracking, config.data.path, config.model.name_or_path
     file = tracking.uri.removeprefix(SQLITE)
     return replace(

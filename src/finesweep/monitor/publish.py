@@ -1,7 +1,6 @@
 """Logs a study's results as artifacts of its parent run: the best trial, the Pareto front, the plots."""
 
 import json
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,8 +13,11 @@ from finesweep.study.records import Conclusion
 from finesweep.tracking import TrackedRun
 
 
-def publish(study: Study, parent: TrackedRun, conclusion: Conclusion | None = None) -> None:
-    """Logs best.json, pareto.json and plots/, with the submissions and metrics of the finish step."""
+def publish(study: Study, parent: TrackedRun, folder: Path, conclusion: Conclusion | None = None) -> None:
+    """Logs best.json, pareto.json and plots/, with the submissions and metrics of the finish step.
+
+    folder: of the study, which keeps the plots: MLflow may take them much later, out of the run's spool.
+    """
     document = best(study)
     if conclusion:
         submissions = [str(places_of(study).find(path)) for path in conclusion.submissions]
@@ -28,6 +30,7 @@ def publish(study: Study, parent: TrackedRun, conclusion: Conclusion | None = No
     parent.log_text(json.dumps(asdict(document), indent=1) + "\n", "best.json")
     if document.pareto:
         parent.log_text(json.dumps(document.pareto, indent=1) + "\n", "pareto.json")
-    with tempfile.TemporaryDirectory() as folder:
-        for path in draw(study, Path(folder)):
-            parent.log_file(path, "plots")
+    plots = folder / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    for path in draw(study, plots):
+        parent.log_file(path, "plots")

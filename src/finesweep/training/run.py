@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from finesweep.config.parse import to_dict
-from finesweep.config.places import as_given
+from finesweep.config.places import within_project
 from finesweep.config.run import RunConfig
 from finesweep.hooks import RunHooks, RunState, TrialPruned, current_hooks
 from finesweep.io import checkpoint
@@ -131,7 +131,7 @@ def _report(trained: Trained, tracked: TrackedRun, trial: RunHooks | None) -> No
 
 def _training_identity(config: RunConfig) -> str:
     """Hashes the config that an interrupted training and the run that resumes it must share."""
-    parts = {key: value for key, value in to_dict(as_given(config)).items() if key in TRAINED_FROM}
+    parts = {key: value for key, value in to_dict(within_project(config)).items() if key in TRAINED_FROM}
     del parts["data"]["submission"]  # how predictions are written; earlier versions had no such key
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -55,8 +55,18 @@ def read_tokenizer(config: ModelConfig, pretokenized: bool = False) -> PreTraine
             f"model.name_or_path: {config.name_or_path}: its tokenizer cannot align pieces with words, which "
             "data.problem_type=token_classification needs; legal: a model with tokenizer.json"
         )
+    _check_limit(config.name_or_path, tokenizer.model_max_length)
     _ensure_padding(config.name_or_path, tokenizer)
     return tokenizer
+
+
+def _check_limit(name_or_path: str, limit: object) -> None:
+    """Raises: ModelError for a limit of tokens that is none: the library takes any value out of the file."""
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= 1:
+        raise ModelError(
+            f"model.name_or_path: {name_or_path}: its tokenizer_config.json says model_max_length "
+            f"{str(limit)[:100]!r}; legal: a whole number, or no such key"
+        )
 
 
 def _ensure_padding(name_or_path: str, tokenizer: PreTrainedTokenizerBase) -> None:

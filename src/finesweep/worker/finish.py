@@ -62,9 +62,10 @@ def _finish(
         parent = TrackedRun(open_store(tracking), parent_run_id)
         deliver_spooled(parent.client)  # what is read here, of the best trials, must be whole
         _keep_artifacts(queue, best, tracking, keep_checkpoints)
-        predicted = _submit(queue, best, run_config, Path(str(composed.hydra.sweep.dir)), parent)
+        folder = Path(str(composed.hydra.sweep.dir))
+        predicted = _submit(queue, best, run_config, folder, parent)
         conclusion = _conclusion(queue, best, run_config.predict, predicted)
-        publish(queue.study, parent, conclusion)
+        publish(queue.study, parent, folder, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
         parent.close(RunState.COMPLETE)
 

@@ -6,7 +6,8 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,8 +30,11 @@ def in_fresh_process(function: Callable[[], T]) -> T:
 
 
 def where_torch_is(function: Callable[[], T]) -> T:
-    """Runs `function` in a new process if a server imports torch for those; else here."""
-    return in_fresh_process(function) if processes.server_runs() else function()
+    """Runs `function` in a new process if a server imports torch for those; else, or if that dies, here."""
+    if processes.server_runs():
+        with suppress(BrokenProcessPool):  # it was killed; the answer only takes longer in this process
+            return in_fresh_process(function)
+    return function()
 
 
 @contextmanager

@@ -105,8 +105,11 @@ def _start(function: Callable[[], Any], threads: int) -> tuple[Any, connection.C
     process = context.Process(
         target=_main, args=(cloudpickle.dumps(function), environ, threads_of_torch, sender)
     )
-    with _without_main():
-        process.start()
+    try:
+        with _without_main():
+            process.start()
+    except (EOFError, ConnectionError) as error:
+        raise BrokenProcessPool("the server of worker processes was killed while it started one") from error
     sender.close()  # its end is the process's alone, so that its death is seen here
     return process, receiver
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from aftermath import SweepAftermath, problems, read
 from campaign import Command, Plan
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.machine.process import ProcessIdentity
 from finesweep.study.records import TrialRecord
@@ -80,9 +80,11 @@ class Sweep:
 
     def workers(self) -> list[psutil.Process]:
         """Lists the processes that run a trial now."""
-        running = [trial for trial in self.read().trials if trial.state is TrialState.RUNNING]
-        owners = {TrialRecord(trial).owner for trial in running} - {None}
+        owners = {TrialRecord(trial).owner for trial in self.running()} - {None}
         return [psutil.Process(int(ProcessIdentity.parse(str(owner)).pid)) for owner in owners]
+
+    def running(self) -> list[FrozenTrial]:
+        return [trial for trial in self.read().trials if trial.state is TrialState.RUNNING]
 
     def handed_back(self) -> bool:
         return any(trial.state is TrialState.FAIL for trial in self.read().trials)

@@ -77,8 +77,7 @@ def a_container_is_stopped_past_the_grace_period(folder: Path) -> Came:
     """Its processes cannot be seen from outside: its lease ends, and its late results must not count."""
     sweep, log = Sweep(folder), folder / "container.log"
     with _in_a_container(sweep, log) as container:
-        before = sweep.finished()
-        os.killpg(container.pid, signal.SIGSTOP)
+        before = _stop_within_a_trial(sweep, container)
         command = sweep.start()
         command.wait(lambda: command.over, LIMIT_S + GRACE_S)
         os.killpg(container.pid, signal.SIGCONT)
@@ -87,6 +86,17 @@ def a_container_is_stopped_past_the_grace_period(folder: Path) -> Came:
     complaint += f"the container's command: {log.read_text()[-500:]}" if code else ""
     said = any("taken over" in path.read_text() for path in folder.glob("outputs/studies/campaign/*/*.log"))
     return sweep.judge(before, said, complaint=complaint)
+
+
+def _stop_within_a_trial(sweep: Sweep, container: subprocess.Popen[bytes]) -> set[int]:
+    """Stops the container while a trial is RUNNING, not between two. Returns the trials that it finished."""
+    while container.poll() is None:
+        os.killpg(container.pid, signal.SIGSTOP)
+        if sweep.running():
+            return sweep.finished()
+        os.killpg(container.pid, signal.SIGCONT)
+        time.sleep(0.2)
+    raise RuntimeError("the container's command was over before it could be stopped")
 
 
 @contextmanager

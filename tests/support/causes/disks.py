@@ -3,8 +3,10 @@
 import resource
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
+import psutil
 from campaign import Command
 
 from causes.base import Came, Sweep, fault, mounted
@@ -18,6 +20,23 @@ def _said(command: Command) -> bool:
 
 def _run(*command: str | Path) -> None:
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
+
+
+def _unmount(disk: Path, limit_s: float = 60) -> None:
+    """Unmounts a disk once its last process has ended: workers may outlive their command for a moment."""
+    until = time.monotonic() + limit_s
+    while subprocess.run(["umount", str(disk)], capture_output=True).returncode:
+        if time.monotonic() > until:
+            raise RuntimeError(f"{disk} is in use by {_users(disk)}")
+        time.sleep(0.1)
+
+
+def _users(disk: Path) -> list[str]:
+    def uses(process: psutil.Process) -> bool:
+        opened = [file.path for file in process.open_files()]
+        return any(Path(path).is_relative_to(disk) for path in [process.cwd(), *opened])
+
+    return [" ".join(process.cmdline()) for process in psutil.process_iter() if uses(process)]
 
 
 def _ends(sweep: Sweep, command: Command, before: set[int], said: bool) -> Came:
@@ -70,7 +89,7 @@ def disk_becomes_read_only(folder: Path) -> Came:
         _run("mount", "-o", "remount,abort", disk)
         command.wait(lambda: command.over)
         said = _said(command)
-        _run("umount", disk)
+        _unmount(disk)
     subprocess.run(["e2fsck", "-fy", str(image)], capture_output=True)
     with mounted(disk, "loop", str(image)):
         return _ends(sweep, command, before, said)
