@@ -84,7 +84,7 @@ def _columns(rows: Any, texts: Sequence[str]) -> dict[str, list[Any]]:
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # a DataFrame
         return {str(name): rows[name].tolist() for name in rows.columns}
     if isinstance(rows, Dataset):
-        return {name: list(rows[name]) for name in rows.column_names}
+        return {name: list(rows[name][:]) for name in rows.column_names}
     if isinstance(rows, Mapping):
         columns = {str(name): list(cells) for name, cells in rows.items()}
         if len(set(map(len, columns.values()))) > 1:

@@ -154,7 +154,7 @@ def _of_words(values: Array, rows: Dataset) -> Iterator[list[Any]]:
 
     values: [rows, tokens].
     """
-    for row, words, count in zip(values, rows["words"], rows["word_count"], strict=True):
+    for row, words, count in zip(values, rows["words"][:], rows["word_count"][:], strict=True):
         of_word = {word: value for value, word in zip(row.tolist(), words, strict=False) if word >= 0}
         yield [of_word.get(word) for word in range(count)]
 
