@@ -75,7 +75,7 @@ def test_training_knows_neither_optuna_nor_hydra() -> None:
 
 
 def test_nothing_that_trains_imports_what_only_looks() -> None:
-    looks = ("finesweep.monitor", "finesweep.reproduce", "finesweep.cli")
+    looks = tuple(f"finesweep.{room}" for room in ("monitor", "reproduce", "inference", "cli", "api"))
     for room in TRAINS:
         files = list((SRC / "finesweep" / room).glob("*.py"))
         assert files, f"there is no room {room}"

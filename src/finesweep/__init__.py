@@ -7,6 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from finesweep.api.composing import load_config
+    from finesweep.api.predicting import predict
+    from finesweep.api.running import run, sweep
+    from finesweep.api.study import Study, open_study
     from finesweep.config.run import RunConfig
     from finesweep.errors import (
         ConfigError,
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
         SubmissionError,
         SweepFailed,
     )
-    from finesweep.training.run import RunResult, run
+    from finesweep.training.run import RunResult
 
     __version__: str
 
@@ -36,17 +40,27 @@ __all__ = [
     "RunConfig",
     "RunError",
     "RunResult",
+    "Study",
     "StudyError",
     "SubmissionError",
     "SweepFailed",
     "__version__",
+    "load_config",
+    "open_study",
+    "predict",
     "run",
+    "sweep",
 ]
 
 _MODULES = {
     "RunConfig": "finesweep.config.run",
     "RunResult": "finesweep.training.run",
-    "run": "finesweep.training.run",
+    "Study": "finesweep.api.study",
+    "load_config": "finesweep.api.composing",
+    "open_study": "finesweep.api.study",
+    "predict": "finesweep.api.predicting",
+    "run": "finesweep.api.running",
+    "sweep": "finesweep.api.running",
 }
 
 

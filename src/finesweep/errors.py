@@ -3,6 +3,7 @@
 FinesweepError                 a person can do something about it: message only, no traceback
 ├── ConfigError                a key, its value, what is legal
 ├── DataError                  a file, a line, what was expected
+│   └── DataChanged            rows that are no longer those that the study began with
 ├── ModelError                 a model that cannot be found, read or used
 ├── OutputError                a folder that cannot be written, or has no room
 ├── StoreError                 a store that stays away for longer than the patience, or cannot be used
@@ -38,6 +39,10 @@ class ConfigError(FinesweepError):
 
 class DataError(FinesweepError):
     """Data that cannot be read as the config describes it."""
+
+
+class DataChanged(DataError):
+    """Rows that are no longer those that the study began with: its trials could not be compared."""
 
 
 class ModelError(FinesweepError):

@@ -3,6 +3,7 @@
 Whoever starts a run sets `current_hooks` around it; a plain run has none. Neither side imports the other.
 """
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import StrEnum
 from typing import Protocol
@@ -54,6 +55,9 @@ class RunHooks(Protocol):
     @property
     def stopping(self) -> bool:
         """Whether the run shall save now and raise KeyboardInterrupt, because a stop was requested."""
+
+    def loaded(self, rows: Mapping[str, str]) -> None:
+        """The run has read its splits. rows: the SHA-256 of each, by name. Raises: DataChanged."""
 
     def check(self) -> None:
         """Is called after every step. Raises: TrialTimeout, TrialLost."""

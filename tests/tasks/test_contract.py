@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from labelled import evaluation
 from processes import ROOT
 
 from finesweep.config.run import DataConfig, ProblemType, RunConfig
+from finesweep.config.trained import trained_with
 from finesweep.data import load_splits
 from finesweep.errors import ConfigError, DataError
 from finesweep.hooks import RunState, TrialPruned, current_hooks
+from finesweep.inference.judging import judge_rows
+from finesweep.inference.origin import Stores
+from finesweep.inference.rows import table_of_file
 from finesweep.io import checkpoint
 from finesweep.reproduce.rebuild import rebuild
 from finesweep.reproduce.recorded_run import load_recorded_run
@@ -193,6 +198,21 @@ def test_a_run_is_scored_kept_and_predicted(case: Case, settings: RunConfig, own
     lines = Path(str(result.submission)).read_text().splitlines()
     assert lines[0].split("\t") == case.header
     assert len(lines) == 1 + len(load_splits(settings.data).train)
+    assert_predicted_alike(settings, str(result.checkpoint), str(result.run_id), lines)
+
+
+def assert_predicted_alike(settings: RunConfig, folder: str, run_id: str, lines: list[str]) -> None:
+    """`finesweep predict` answers the same rows as the run's own prediction file, to the last digit."""
+    stores = Stores("sqlite:///mlruns/optuna.db", settings.tracking)
+    read = partial(table_of_file, Path(str(settings.data.path)))
+    found, origin, _ = judge_rows(folder, read, stores, ["trainer.threads=1"])
+    assert found.written == [line.split("\t")[1:] for line in lines[1:]]
+    task = task_of(settings.data)
+    for name, shares in found.probabilities.items():
+        flat_shares = flat([[share] if isinstance(share, float) else share for share in shares])
+        assert name.startswith("probability") and ((flat_shares > 0) & (flat_shares < 1)).all()
+    assert bool(found.probabilities) is (task.has_probabilities or task.is_pretokenized)
+    assert origin.known == trained_with(load_recorded_run(run_id, settings.tracking).record.config)
 
 
 @pytest.mark.parametrize("weights", ["null", "balanced"])

@@ -38,6 +38,19 @@ def cold_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes.context, "set_forkserver_preload", lambda _: None)
 
 
+@pytest.mark.parametrize("backend", [None, "module://matplotlib_inline.backend_inline"])
+def test_a_server_does_without_a_notebooks_backend(
+    monkeypatch: pytest.MonkeyPatch, backend: str | None
+) -> None:
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    if backend:
+        monkeypatch.setenv("MPLBACKEND", backend)
+    before = dict(os.environ)
+    with processes._servers_environment():
+        assert os.environ["MPLBACKEND"] == "agg"
+    assert dict(os.environ) == before
+
+
 def test_results_come_in_order_and_errors_as_they_are() -> None:
     assert run_each([partial(pow, base, 2) for base in range(3)]) == [0, 1, 4]
     with pytest.raises(ZeroDivisionError):

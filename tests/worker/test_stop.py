@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class Stopped:
         return state
 
     def started(self, run_id: str) -> None: ...
+    def loaded(self, rows: Mapping[str, str]) -> None: ...
     def check(self) -> None: ...
     def evaluated(self, value: float, progress: float) -> None: ...
     def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None: ...

@@ -12,11 +12,13 @@ from finesweep.data.demo import Demo
 from finesweep.data.glue import TASKS, GlueFiles
 from finesweep.data.glue_hub import GlueHub
 from finesweep.data.labels import label_names, number_labels
+from finesweep.data.readers import EXTENSIONS, kind
 from finesweep.data.source import LABEL, Source
 from finesweep.data.split import Part, Parts, hold_out
 from finesweep.data.table import Tables
 from finesweep.data.template import check_submission, submission_of
-from finesweep.errors import ConfigError
+from finesweep.errors import ConfigError, DataError
+from finesweep.io.file_state import State, state_of
 from finesweep.tasks import Task, task_of
 from finesweep.tasks.template import Submission
 
@@ -92,17 +94,32 @@ def _unless_missing(split: str | None, source: Source, notes: list[str]) -> str 
     return None
 
 
-_read: dict[str, Splits] = {}  # by config; holds the last one only
+_read: dict[object, Splits] = {}  # by config and state of the files; holds the last one only
+_ATTEMPTS = 3
 
 
 def read_splits(config: DataConfig, *, test: bool = True) -> Splits:
-    """Loads the splits once per process. Raises the same errors as `load_splits`."""
-    key = repr((config, test))
-    if key not in _read:
+    """Loads the splits once per process, and again when a file has changed since.
+
+    Raises: the same errors as `load_splits`; DataError for files that change while they are read.
+    """
+    for _ in range(_ATTEMPTS):
+        key = repr(config), test, files_state(config)
+        if key in _read:
+            return _read[key]
         splits = load_splits(config, test=test)
-        _read.clear()
-        _read[key] = splits
-    return _read[key]
+        if files_state(config) == key[-1]:
+            _read.clear()
+            _read[key] = splits
+            return splits
+    raise DataError(f"data.path: {config.path} changed while it was read; wait until it is written")
+
+
+def files_state(config: DataConfig) -> State:
+    """Returns the state of the files that a config's rows come from; equal states have equal rows."""
+    named = [Path(name).expanduser() for name in (config.path, config.submission.template) if name]
+    below = [file for place in named if place.is_dir() for file in (*place.glob("*"), *place.glob("*/*"))]
+    return state_of([*named, *(file for file in below if kind(file) in EXTENSIONS)])
 
 
 def _test_parts(config: DataConfig, parts: Parts) -> list[Part]:

@@ -18,14 +18,47 @@ from finesweep.tasks.base import Task
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """The rows of one file that are used."""
+class Rows:
+    """The rows of one table that are used."""
 
     path: Path
     indices: list[int]  # of each row in the file
     texts: dict[str, list[Any]]
     labels: list[Any] | None
     declared: list[str] | None  # the label names that the file declares
+
+
+def read_rows(table: TableFile, config: DataConfig, task: Task, *, labelled: bool) -> Rows:
+    """Reads texts and, if `labelled`, labels from the cells of a table.
+
+    Side effect: notes in `table.notes` what it changes or leaves out. Raises: DataError, ConfigError.
+    """
+    texts = [_texts(table, name, task) for name in config.text_columns]
+    labels = _labels(table, config, task) if labelled else None
+    if labels is not None and task.is_pretokenized:
+        _check_lengths(table, texts[0].values, labels.values)
+    kept = settle_empty(table, texts, labels, config.empty, task.blank_text)
+    return Rows(
+        table.path,
+        kept,
+        {name: _only(kept, column) for name, column in zip(config.text_columns, texts, strict=True)},
+        None if labels is None else _only(kept, labels),
+        table.class_names.get(config.label_column),
+    )
+
+
+def _texts(table: TableFile, name: str, task: Task) -> Column:
+    cells = whole_characters(table, name, table.column("text_columns", name))
+    return read_column(table, f"column {name!r}", cells, task.read_text)
+
+
+def _labels(table: TableFile, config: DataConfig, task: Task) -> Column:
+    key = "label_columns" if config.label_columns else "label_column"
+    columns = [whole_characters(table, name, table.column(key, name)) for name in task.label_columns]
+    if not task.has_names:
+        name = task.label_columns[0]
+        columns = [decimal_points(table, name, columns[0], config.decimal)]
+    return read_column(table, "the label", list(zip(*columns, strict=True)), task.read_label)
 
 
 class Tables(Source):
@@ -38,7 +71,7 @@ class Tables(Source):
         self._files = TableFiles(path)
         self.names = self._files.names
         self.notes: list[str] = []
-        self._read: dict[str, list[_Rows]] = {}  # split -> the rows of each of its files
+        self._read: dict[str, list[Rows]] = {}  # split -> the rows of each of its files
         first = self.names[0]
         self.hint = (
             f"{config.path} has only {', '.join(self.names)}. To make two splits of one: "
@@ -88,37 +121,15 @@ class Tables(Source):
         labels = [label for part in parts for label in part.labels or ()] if labelled else None
         return make_dataset(texts, labels, self._task.label_feature, self._task.text_feature)
 
-    def _read_file(self, file: Path, labelled: bool) -> "_Rows":
+    def _read_file(self, file: Path, labelled: bool) -> Rows:
         task, config = self._task, self._config
         table = read_table(file, Request([*config.text_columns, *task.label_columns], config))
-        texts = [self._texts(table, name) for name in config.text_columns]
-        labels = self._labels(table) if labelled else None
-        if labels is not None and task.is_pretokenized:
-            _check_lengths(table, texts[0].values, labels.values)
-        kept = settle_empty(table, texts, labels, config.empty, task.blank_text)
+        rows = read_rows(table, config, task, labelled=labelled)
         self._note(table.notes)
-        return _Rows(
-            file,
-            kept,
-            {name: _only(kept, column) for name, column in zip(config.text_columns, texts, strict=True)},
-            None if labels is None else _only(kept, labels),
-            table.class_names.get(config.label_column),
-        )
+        return rows
 
     def _note(self, notes: list[str]) -> None:
         self.notes += [note for note in notes if note not in self.notes]
-
-    def _texts(self, table: TableFile, name: str) -> Column:
-        cells = whole_characters(table, name, table.column("text_columns", name))
-        return read_column(table, f"column {name!r}", cells, self._task.read_text)
-
-    def _labels(self, table: TableFile) -> Column:
-        task, key = self._task, "label_columns" if self._config.label_columns else "label_column"
-        columns = [whole_characters(table, name, table.column(key, name)) for name in task.label_columns]
-        if not task.has_names:
-            name = task.label_columns[0]
-            columns = [decimal_points(table, name, columns[0], self._config.decimal)]
-        return read_column(table, "the label", list(zip(*columns, strict=True)), task.read_label)
 
 
 def _only(rows: list[int], column: Column) -> list[Any]:

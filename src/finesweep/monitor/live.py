@@ -11,6 +11,7 @@ from rich.text import Text
 
 from finesweep.io.patience import describe, single_attempts
 from finesweep.io.terminal import printable
+from finesweep.monitor import notebook
 from finesweep.monitor.events import beginning, ending
 from finesweep.monitor.snapshot import Snapshot, take_snapshot
 from finesweep.monitor.table import live_table
@@ -45,6 +46,9 @@ class Watcher:
     @contextmanager
     def _screen(self) -> Iterator[Callable[[], None]]:
         """Yields the function that draws the table; it does nothing where output cannot be redrawn."""
+        if self.console.is_jupyter:
+            yield notebook.screen(self._drawn)
+            return
         if not self.console.is_interactive:
             yield lambda: None
             return

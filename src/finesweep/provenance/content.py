@@ -11,6 +11,7 @@ from datasets import Dataset
 from finesweep.config.run import ModelConfig
 from finesweep.data import Splits, fingerprint
 from finesweep.io import checkpoint
+from finesweep.io.file_state import State, state_of
 from finesweep.io.hub import WEIGHTS, model_commit
 from finesweep.provenance.fields import Model, Split
 
@@ -67,9 +68,9 @@ def model_content(config: ModelConfig) -> Model:
 
 def _file_hashes(folder: Path) -> dict[str, str]:
     paths = sorted(path for name in MODEL_FILES for path in folder.glob(name) if path.is_file())
-    return {path.name: _file_hash(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths}
+    return {path.name: _file_hash(path, state_of([path])) for path in paths}
 
 
 @lru_cache
-def _file_hash(path: Path, changed: int, size: int) -> str:
+def _file_hash(path: Path, state: State) -> str:
     return checkpoint.sha256(path)

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from finesweep.config.run import RunConfig, TrackingConfig
@@ -47,6 +48,8 @@ class Reproduction:
         if self.recorded.folder:  # the original is in another store
             return linked
         return linked | {Tag.PARENT_RUN_ID: self.recorded.run_id}  # MLflow's UI shows it under the original
+
+    def loaded(self, rows: Mapping[str, str]) -> None: ...
 
     def check(self) -> None: ...
 

@@ -3,6 +3,7 @@
 import json
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from finesweep.config.places import relocated
 from finesweep.config.run import RunConfig
 from finesweep.data import Splits, fingerprint
 from finesweep.data.source import LABEL
-from finesweep.errors import StudyError
+from finesweep.errors import DataChanged, StudyError
 from finesweep.io.redaction import redact_values
 from finesweep.study import clock
 from finesweep.study import storage as studies
@@ -32,6 +33,7 @@ PLACES = ("data.path", "data.direction", "trainer.threads", "trainer.device",
           "data.empty", "data.delimiter", "data.encoding", "data.decimal")  # fmt: skip
 
 SHORTCUTS = "trainer.shortcuts"
+CONTENT = {"train": "data.train content", "eval": "data.eval content"}  # split -> the key of its rows' hash
 
 
 def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
@@ -49,8 +51,8 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
         "data.positive_label": _positive_label(sweep, splits),
         "data.standardize": task_of(run.data).fitted(splits.train[LABEL][:]).is_standardized,
         "data.path": run.data.path,  # is not compared, but shown if the rows differ
-        "data.train content": fingerprint(splits.train),
-        "data.eval content": fingerprint(splits.eval),
+        CONTENT["train"]: fingerprint(splits.train),
+        CONTENT["eval"]: fingerprint(splits.eval),
     }
     return cast(dict[str, Any], redact_values(made_of))
 
@@ -98,6 +100,22 @@ def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any], splits: S
         + "\n".join(lines)
         + "\nstart another study with hydra.sweeper.study.name=NAME, or give it what it had"
     )
+
+
+def refuse_other_rows(study: Study, rows: Mapping[str, str]) -> None:
+    """Compares rows that a trial has read with those that the study began with.
+
+    rows: the SHA-256 of each split, by its name in `CONTENT`. Raises: DataChanged.
+    """
+    stored = StudyRecord(study).identity or {}
+    for split, key in CONTENT.items():
+        if key in stored and stored[key] != rows[split]:
+            raise DataChanged(
+                f"data.path: {stored.get('data.path') or stored.get('data.name')}: the rows of {split} are "
+                f"no longer those that study {study.study_name!r} began with, so its trials could not be "
+                "compared; put the old rows back and start the same command again, or start another study "
+                "with hydra.sweeper.study.name=NAME"
+            )
 
 
 def without_shortcuts(sweep: SweepRequest) -> list[str]:

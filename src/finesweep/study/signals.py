@@ -30,15 +30,18 @@ class Stop:
 
     @contextmanager
     def listening(self, command: str) -> Iterator[None]:
-        """Handles signals while the body runs; does nothing where this process handles them already."""
+        """Handles signals while the body runs; does nothing where this process handles them already.
+
+        A thread other than the main one cannot handle signals: there, only the study can ask for a stop.
+        """
         if self._command is not None:
             yield
             return
         self._command = command
         self._requested.clear()
-        before = {
-            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        is_main = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
             yield
         finally:

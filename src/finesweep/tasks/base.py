@@ -100,6 +100,10 @@ class Task(ABC):
         """Returns the task with what it takes from the encoded labels of the training rows."""
         return self
 
+    def restored(self, model_config: Mapping[str, Any]) -> Task:
+        """Returns the task with what `head` wrote into a model's config.json."""
+        return self
+
     def learned(self, rows: Dataset) -> Dataset:
         """Returns encoded rows with "labels" as the model learns them."""
         return rows
@@ -185,6 +189,18 @@ class Task(ABC):
 
         logits: the outputs for `rows`, in the same order. rows: the encoded test split.
         """
+
+    def predictions(self, logits: Array, rows: Dataset, names: Sequence[str]) -> dict[str, list[Any]]:
+        """Returns the same answers for a program, by column: names, numbers, lists of names, or 0/1."""
+        header, cells = self.answers(logits, rows, names)
+        return {name: list(column) for name, column in zip(header, zip(*cells, strict=True), strict=True)}
+
+    def probabilities(self, logits: Array, rows: Dataset, names: Sequence[str]) -> dict[str, list[Any]]:
+        """Returns each row's probability of each label, by column; nothing for a type without any."""
+        if not self.has_probabilities:
+            return {}
+        scores = self.scores(logits)  # [rows, labels]
+        return {f"probability_{name}": scores[:, label].tolist() for label, name in enumerate(names)}
 
 
 def softmax(logits: Array) -> Array:

@@ -147,6 +147,12 @@ class MultiLabel(Task):
         separator = self.config.label_separator or SEPARATOR
         return ["prediction"], ([separator.join(np.asarray(names)[row == 1])] for row in decided)
 
+    def predictions(self, logits: Array, rows: Dataset, names: Sequence[str]) -> dict[str, list[Any]]:
+        decided = self.decide(self.scores(logits))  # [rows, labels]
+        if self.config.label_columns:
+            return {name: decided[:, label].tolist() for label, name in enumerate(names)}
+        return {"prediction": [np.asarray(names)[row == 1].tolist() for row in decided]}
+
 
 def _distinct(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))

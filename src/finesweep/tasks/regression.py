@@ -58,6 +58,12 @@ class Regression(Task):
             task.mean, task.std = float(numbers.mean()), float(numbers.std()) or 1.0
         return task
 
+    def restored(self, model_config: Mapping[str, Any]) -> "Regression":
+        task = Regression(self.config)
+        task.mean = float(model_config.get("target_mean", Regression.mean))
+        task.std = float(model_config.get("target_std", Regression.std))
+        return task
+
     def learned(self, rows: Dataset) -> Dataset:
         if not self.is_standardized:
             return rows
@@ -98,3 +104,6 @@ class Regression(Task):
         for row in np.flatnonzero(~np.isfinite(numbers))[:1]:
             raise SubmissionError(f"row {row}: predicted {numbers[row]}; expected a number")
         return ["prediction"], ([f"{number:.6f}"] for number in numbers)
+
+    def predictions(self, logits: Array, rows: Dataset, names: Sequence[str]) -> dict[str, list[Any]]:
+        return {"prediction": self.scores(logits).tolist()}

@@ -46,6 +46,10 @@ class Submission:
     rows: list[int]  # of the test split, in the order of the sample
     values: Values
 
+    @property
+    def suffix(self) -> str:
+        return self.sample.path.suffix.lower()
+
     def describe(self, names: Sequence[str], task: Task) -> str:
         """Says in a sentence, for people, what the file will hold."""
         what = self.values.value
@@ -99,16 +103,23 @@ def write_own_submission(
     directory: Path, submission: Submission, task: Task, logits: Array, rows: Dataset, names: Sequence[str]
 ) -> Path:
     """Writes `directory/submission.csv`, or .tsv, whole or not at all. Raises: OutputError."""
-    sample, suffix = submission.sample, submission.sample.path.suffix.lower()
-    filled = list(_filled(submission, task, logits, rows, names))
-    lines = [[number, *filled[row]] for number, row in zip(sample.ids, submission.rows, strict=True)]
-    path = directory / f"submission{suffix}"
+    path = directory / f"submission{submission.suffix}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        write_text(path, _table([sample.header, *lines], sample.delimiter, quotes=suffix != ".tsv"))
+        write_text(path, submission_text(submission, task, logits, rows, names))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error}") from error
     return path
+
+
+def submission_text(
+    submission: Submission, task: Task, logits: Array, rows: Dataset, names: Sequence[str]
+) -> str:
+    """Returns the content of the file. rows: the encoded rows to predict, which `logits` are of."""
+    sample = submission.sample
+    filled = list(_filled(submission, task, logits, rows, names))
+    lines = [[number, *filled[row]] for number, row in zip(sample.ids, submission.rows, strict=True)]
+    return _table([sample.header, *lines], sample.delimiter, quotes=submission.suffix != ".tsv")
 
 
 def _table(rows: list[list[str]], delimiter: str, quotes: bool) -> str:

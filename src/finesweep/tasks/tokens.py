@@ -13,7 +13,7 @@ from datasets import Dataset, List, Value
 
 from finesweep.config.run import Empty, ProblemType
 from finesweep.errors import ConfigError
-from finesweep.tasks.base import Array, Task
+from finesweep.tasks.base import Array, Task, softmax
 from finesweep.tasks.cells import CellError, EmptyCell, as_list
 from finesweep.tasks.metrics import Judged, Metric, scikit_learn
 from finesweep.tasks.spans import entity_scores, is_span_tag, span_score
@@ -134,14 +134,29 @@ class Tokens(Task):
     ) -> tuple[list[str], Iterator[list[str]]]:
         """Returns the tags of each row's words, with a space between them."""
         outside = OUTSIDE if OUTSIDE in names else names[0]
+        tags = (
+            [outside if tag is None else names[tag] for tag in row]
+            for row in _of_words(logits.argmax(axis=-1), rows)
+        )
+        return ["prediction"], ([" ".join(row)] for row in tags)
 
-        def tags() -> Iterator[list[str]]:
-            best = logits.argmax(axis=-1)  # [rows, tokens]
-            for row, words, count in zip(best, rows["words"][:], rows["word_count"][:], strict=True):
-                tag_of = {word: names[tag] for tag, word in zip(row, words, strict=False) if word >= 0}
-                yield [" ".join(tag_of.get(word, outside) for word in range(count))]
+    def predictions(self, logits: Array, rows: Dataset, names: Sequence[str]) -> dict[str, list[Any]]:
+        return {"prediction": [tags.split() for (tags,) in self.answers(logits, rows, names)[1]]}
 
-        return ["prediction"], tags()
+    def probabilities(self, logits: Array, rows: Dataset, names: Sequence[str]) -> dict[str, list[Any]]:
+        """Returns the probability of each word's tag; None for a word without a token."""
+        best = softmax(logits).max(axis=-1)  # [rows, tokens]
+        return {"probability": list(_of_words(best, rows))}
+
+
+def _of_words(values: Array, rows: Dataset) -> Iterator[list[Any]]:
+    """Yields, for each row, the value at each word's first token; None for a word without one.
+
+    values: [rows, tokens].
+    """
+    for row, words, count in zip(values, rows["words"][:], rows["word_count"][:], strict=True):
+        of_word = {word: value for value, word in zip(row.tolist(), words, strict=False) if word >= 0}
+        yield [of_word.get(word) for word in range(count)]
 
 
 def _flat(rows: Sequence[Sequence[int]]) -> list[int]:

@@ -10,7 +10,7 @@ from finesweep.tracking.deleted import changed_by_others, restore_deleted
 from finesweep.tracking.mlmodel import Pipeline
 from finesweep.tracking.opening import open_run, open_study_run, record_run, start_run, state_of
 from finesweep.tracking.pages import page_of
-from finesweep.tracking.reading import find_run, read_history
+from finesweep.tracking.reading import find_run, read_all, read_history
 from finesweep.tracking.registry import ALIAS, register
 from finesweep.tracking.store import await_store, import_store, open_reader, open_store
 from finesweep.tracking.tracked import STATUSES, TrackedRun, deliver_spooled
@@ -36,6 +36,7 @@ __all__ = [
     "open_store",
     "open_study_run",
     "page_of",
+    "read_all",
     "read_history",
     "record_run",
     "register",

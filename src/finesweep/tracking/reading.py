@@ -29,6 +29,15 @@ def find_run(config: TrackingConfig, run_id: str) -> Run:
         ) from error
 
 
+def read_all(client: PatientClient, run_id: str) -> dict[int, dict[str, float]]:
+    """Reads every value of a run's metrics by step; of the machine's load (`system/`), none."""
+    names = sorted(name for name in client.get_run(run_id).data.metrics if not name.startswith("system/"))
+    values: dict[int, dict[str, float]] = {}
+    for (name, step), value in read_history(client, run_id, names).items():
+        values.setdefault(step, {})[name] = value
+    return values
+
+
 def read_history(client: PatientClient, run_id: str, names: Iterable[str]) -> dict[tuple[str, int], float]:
     """Reads every value of these metrics, by metric and step."""
     return {

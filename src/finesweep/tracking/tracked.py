@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from finesweep.errors import ModelError, StoreError
 from finesweep.hooks import RunNotClosed, RunState
@@ -107,6 +108,14 @@ class TrackedRun:
 
     def _model(self) -> LoggedModel | None:
         return models.find_model(self.client, self.client.get_run(self.run_id))
+
+    def local(self, artifact_path: str) -> Path | None:
+        """Returns where an artifact lies on this machine; None if it is not there, or in a remote store."""
+        model = self._model() if artifact_path == models.NAME else None
+        root = str(self.client.get_run(self.run_id).info.artifact_uri)
+        place = str(model.artifact_location) if model else f"{root}/{artifact_path}"
+        path = Path(local_file_uri_to_path(place))
+        return path if "://" not in place.removeprefix("file://") and path.exists() else None
 
     def read_text(self, artifact_path: str) -> str:
         """Raises: ModelError if the run has no such artifact, or it is no text."""

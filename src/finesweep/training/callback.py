@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from finesweep.config import trained
 from finesweep.config.run import Direction, RunConfig, metric_key
 from finesweep.errors import OutputError
 from finesweep.hooks import RunHooks
@@ -84,6 +85,7 @@ class TrainingCallback(TrainerCallback):
         carried = {"loss": self._summed_loss(), "steps": self._loss_steps, "seconds": self.seconds,
                    "predictions": self.predictions}  # fmt: skip
         (folder / CARRIED).write_text(json.dumps(carried))
+        (folder / trained.FILE).write_text(trained.to_json(self.config))
 
     def resume(self, folder: Path) -> bool:
         """Restores the state and the history from a checkpoint, and logs the history into the current run.

@@ -13,9 +13,11 @@ from transformers.utils import logging as transformers_logging
 
 from finesweep.config.run import RunConfig
 from finesweep.data import Splits, encode
+from finesweep.data.load import files_state
 from finesweep.data.overview import overview, suspicions
 from finesweep.data.source import LABEL
 from finesweep.errors import DataError
+from finesweep.io.file_state import folder_state
 from finesweep.io.locks import file_lock
 from finesweep.provenance.content import all_splits
 from finesweep.provenance.fields import Split
@@ -62,22 +64,21 @@ class Inputs:
         return all_splits(self.splits, self.train, self.eval)
 
 
-# By config. It holds only the last one, because a sweep has one data set and few tokenizers.
-_loaded: dict[str, Inputs] = {}
+# By config and state of the files. It holds the last one only: a sweep has one data set and few tokenizers.
+_loaded: dict[object, Inputs] = {}
 
 
 def load_inputs(config: RunConfig) -> Inputs:
-    """Loads the inputs of a run, once per process. Raises: DataError, ModelError, ConfigError."""
+    """Loads the inputs of a run, once per process, and again when a file of data or model has changed.
+
+    Raises: DataError, ModelError, ConfigError.
+    """
     model = config.model
-    key = repr(
-        (
-            config.data,
-            config.predict,
-            model.name_or_path,
-            model.revision,
-            model.architecture,
-            model.max_length,
-        )
+    parts = model.name_or_path, model.revision, model.architecture, model.max_length
+    key = (
+        repr((config.data, config.predict, *parts)),
+        files_state(config.data),
+        folder_state(model.name_or_path),
     )
     if key not in _loaded:
         inputs = _load(config)
@@ -86,9 +87,14 @@ def load_inputs(config: RunConfig) -> Inputs:
     return _loaded[key]
 
 
+def quieten() -> None:
+    """Silences transformers, which shows bars, and warns that a new classifier has new weights."""
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+
+
 def _load(config: RunConfig) -> Inputs:
-    transformers_logging.disable_progress_bar()  # it would show a bar for every saved checkpoint
-    transformers_logging.set_verbosity_error()  # it would warn that the new classifier's weights are new
+    quieten()
     check_model(config.model)
     splits = check_data(config)
     task = task_of(config.data).fitted(splits.train[LABEL][:])

@@ -8,15 +8,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import transformers
 from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
 
 from finesweep.config.run import RunConfig
-from finesweep.errors import ModelError
+from finesweep.errors import ModelError, first_line
 from finesweep.hooks import current_hooks
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
 from finesweep.provenance.content import column_hashes
-from finesweep.tasks import Scorer
+from finesweep.tasks import Scorer, Task
 from finesweep.tasks.glue_submission import write_submission
 from finesweep.tasks.prediction_file import write_predictions
 from finesweep.tasks.template import write_own_submission
@@ -53,7 +54,9 @@ def score_and_predict(
     if reason := checkpoint.find_damage(folder):
         raise ModelError(f"{folder}: the checkpoint is damaged: {reason}")
     with TemporaryDirectory() as scratch:
-        trainer = _predictor(config, inputs, folder, Path(scratch))
+        trainer = predictor(config, inputs.task, inputs.tokenizer, folder, Path(scratch))
+        hooks = current_hooks.get()
+        trainer.compute_metrics = Scorer(inputs.task, inputs.names, hooks.metrics if hooks else ())
         metrics = _final_metrics(config, inputs, trainer)
         test = inputs.splits.test if config.predict else {}
         encoded = {split: _encoded(config, inputs, f"test {split}", rows) for split, rows in test.items()}
@@ -68,17 +71,30 @@ def score_and_predict(
     return Predicted(metrics, paths)
 
 
-def _predictor(config: RunConfig, inputs: Inputs, folder: Path, scratch: Path) -> TokenBatchTrainer:
-    model = getattr(transformers, inputs.task.model_class).from_pretrained(folder, trust_remote_code=False)
+def predictor(
+    config: RunConfig, task: Task, tokenizer: PreTrainedTokenizerBase, folder: Path, scratch: Path
+) -> TokenBatchTrainer:
+    """Returns a trainer that predicts with the checkpoint `folder`; it scores nothing yet.
+
+    Raises: ModelError if the checkpoint cannot be loaded, or lacks weights.
+    """
+    model_class = getattr(transformers, task.model_class)
+    try:
+        model, report = model_class.from_pretrained(folder, trust_remote_code=False, output_loading_info=True)
+    except Exception as error:  # the libraries have no common class for files that they cannot read
+        raise ModelError(f"{folder}: its weights cannot be loaded: {first_line(error)}") from error
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(
+            f"{folder}: its weights file lacks {len(missing)} tensors of {type(model).__name__}, as "
+            f"{missing[0]}; legal: a checkpoint that was trained for this task"
+        )
     shorten(model, config.trainer)
-    hooks = current_hooks.get()
     trainer = TokenBatchTrainer(
         model=model,
         # With grouping, the Trainer would return predictions in another order; `predict` sorts rows itself.
         args=training_arguments(config, scratch, sampling="sequential"),
-        processing_class=inputs.tokenizer,
+        processing_class=tokenizer,
         data_collator=is_ready,
-        compute_metrics=Scorer(inputs.task, inputs.names, hooks.metrics if hooks else ()),
     )
     trainer.by_tokens = "token_batches" in config.trainer.shortcuts
     trainer.remove_callback(PrinterCallback)

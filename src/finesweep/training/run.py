@@ -70,6 +70,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
     check_folders(config.tracking, output_dir)
     device.prepare(config.trainer)
     inputs = load_inputs(config)
+    if hooks := current_hooks.get():
+        hooks.loaded({name: split.sha256 for name, split in inputs.content.items()})
     try_out(config, inputs)
     result = RunResult(metric=config.data.metric)
     opened = open_run(config, overrides)

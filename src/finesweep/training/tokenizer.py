@@ -26,13 +26,22 @@ def load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """Loads the checkpoint's tokenizer, or trains one on the training split if `name_or_path` is null.
 
-    pretokenized: texts are lists of words; byte-level tokenizers then need a space before each word.
-    Raises: ModelError if there is no such checkpoint, or if its tokenizer can neither pad a batch nor tell
-    which word a piece belongs to where that is needed.
+    pretokenized: texts are lists of words. Raises: ModelError as `read_tokenizer`.
     """
     if config.name_or_path is None:
         assert config.architecture is not None  # `check_model` refuses a config with neither of the two
         return trained_tokenizer(splits.train, text_columns, config.architecture.vocab_size, cache_dir)
+    return read_tokenizer(config, pretokenized)
+
+
+def read_tokenizer(config: ModelConfig, pretokenized: bool = False) -> PreTrainedTokenizerBase:
+    """Loads the tokenizer of `name_or_path`.
+
+    pretokenized: texts are lists of words; byte-level tokenizers then need a space before each word.
+    Raises: ModelError if there is no such checkpoint, or if its tokenizer can neither pad a batch nor tell
+    which word a piece belongs to where that is needed.
+    """
+    assert config.name_or_path is not None
     spaced = {"add_prefix_space": True} if pretokenized else {}
     try:
         loaded = AutoTokenizer.from_pretrained(

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from finesweep.config.run import RunConfig
+from finesweep.data.load import files_state
+from finesweep.io.file_state import folder_state
 from finesweep.io.hub import model_commit
 
 _FORMAT = 1  # increase it when the try-out checks more, so that models are tried out again
@@ -17,16 +19,15 @@ def marker(config: RunConfig, labels: list[str] | None) -> Path:
     """Returns the file that exists once the model has been tried out with this data and these label names."""
     model = replace(config.model, name="", dropout=0.0 if config.model.dropout is not None else None)
     parts = [_FORMAT, version("transformers"), version("torch"), repr((model, config.data)), labels]
-    text = json.dumps([*parts, _files(config)])
+    text = json.dumps([*parts, _files(config), files_state(config.data)])
     return Path(config.cache_dir) / "tried" / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _files(config: RunConfig) -> Any:
-    """Returns what changes when the model's files change: names, sizes and times, or the hub's commit."""
+    """Returns what changes when the model's files change: their state, or the hub's commit."""
     name = config.model.name_or_path
     if name is None:
         return None
     if not Path(name).is_dir():
         return model_commit(name, config.model.revision)
-    files = [(path, path.stat()) for path in sorted(Path(name).iterdir()) if path.is_file()]
-    return [[path.name, state.st_size, state.st_mtime_ns] for path, state in files]
+    return folder_state(name)

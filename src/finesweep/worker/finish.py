@@ -18,6 +18,7 @@ from finesweep.monitor.description import of_study
 from finesweep.monitor.publish import publish
 from finesweep.study import storage as studies
 from finesweep.study.confirm import winner
+from finesweep.study.identity import refuse_other_rows
 from finesweep.study.importance import importances
 from finesweep.study.lock import study_lock
 from finesweep.study.queue import TrialQueue
@@ -116,6 +117,7 @@ def _submit(
     tracked = TrackedRun(open_store(config.tracking), run_id)
     chosen = _checkpoint(queue, best, folder, tracked)
     inputs = load_inputs(config)
+    refuse_other_rows(queue.study, {name: split.sha256 for name, split in inputs.content.items()})
     predicted = score_and_predict(config, inputs, chosen, folder, parent)
     recording.log_inputs(config, inputs, parent, config.predict)
     if restore_deleted(config.tracking, [run_id]):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, forkserver, resource_tracker
+from types import ModuleType
 from typing import Any, TypeVar
 
 import cloudpickle
@@ -24,6 +25,7 @@ T = TypeVar("T")
 # one that asks whether there is a GPU opens no CUDA, which no fork could use any more.
 # Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#assessing-if-cuda-is-available
 SERVERS = dict.fromkeys(THREADS, "1") | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+BACKEND = {"MPLBACKEND": "agg"}  # also in a notebook, whose own would import IPython
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 context: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
@@ -48,13 +50,15 @@ def server_runs() -> bool:
 
 @contextmanager
 def _servers_environment() -> Iterator[None]:
-    unset = [name for name in SERVERS if name not in os.environ]
-    os.environ.update((name, SERVERS[name]) for name in unset)
+    before = dict(os.environ)
+    os.environ.update(SERVERS | before | BACKEND)
     try:
         yield
     finally:
-        for name in unset:
-            del os.environ[name]
+        for name in SERVERS | BACKEND:
+            os.environ.pop(name, None)
+            if name in before:
+                os.environ[name] = before[name]
 
 
 @contextmanager
@@ -102,11 +106,26 @@ def _start(function: Callable[[], Any], threads: int) -> tuple[Any, connection.C
         target=_main, args=(cloudpickle.dumps(function), environ, threads_of_torch, sender)
     )
     try:
-        process.start()
+        with _without_main():
+            process.start()
     except (EOFError, ConnectionError) as error:
         raise BrokenProcessPool("the server of worker processes was killed while it started one") from error
     sender.close()  # its end is the process's alone, so that its death is seen here
     return process, receiver
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hides the program from a process that is started, which would run it again, all but its last lines.
+
+    Nothing of it is needed there: cloudpickle sends the functions of `__main__` as they are.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _answer(receiver: connection.Connection) -> Any:
@@ -128,7 +147,7 @@ def _main(
     if FORKS:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     faulthandler.enable()
-    for name in SERVERS.keys() - environ.keys():
+    for name in (SERVERS | BACKEND).keys() - environ.keys():
         os.environ.pop(name, None)
     os.environ.update(environ)
     if threads and (torch := sys.modules.get("torch")):  # it has read the server's variables

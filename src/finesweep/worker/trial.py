@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep.config.study import StudyConfig
-from finesweep.errors import DatabaseGone, FinesweepError, OutputError, StoreError
+from finesweep.errors import DatabaseGone, DataChanged, FinesweepError, OutputError, StoreError
 from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, current_hooks
 from finesweep.io.output import causes, is_output_error
 from finesweep.io.patience import describe, single_attempts, store_error, working_time
 from finesweep.io.redaction import redact
 from finesweep.study import clock, unwritten
+from finesweep.study.identity import refuse_other_rows
 from finesweep.study.liveness import BEAT_EVERY_S
 from finesweep.study.pruning import is_behind, step_of
 from finesweep.study.queue import TrialQueue
@@ -93,6 +94,9 @@ class RunningTrial:
     def stopping(self) -> bool:
         return stop.requested or self._deleted is not None
 
+    def loaded(self, rows: Mapping[str, str]) -> None:
+        refuse_other_rows(self.trial.study, rows)
+
     def check(self) -> None:
         if self._lost:
             raise TrialLost(f"trial {self.trial.number} was taken over while its worker was out of sight")
@@ -145,7 +149,7 @@ class RunningTrial:
     def _trouble(self, error: BaseException) -> FinesweepError | None:
         """Returns the error of a worker whose trial ended by a fault of the machine or of a store."""
         number = self.trial.number
-        if isinstance(error, DatabaseGone):
+        if isinstance(error, (DatabaseGone, DataChanged)):
             return error
         if is_output_error(error):
             remedy = "" if isinstance(error, OutputError) else "make room, and "
@@ -161,7 +165,7 @@ class RunningTrial:
         return None
 
     def hand_back(self, error: BaseException) -> None:
-        """Signs the trial off as interrupted by a store's trouble, which costs none of its retries."""
+        """Signs the trial off as interrupted by what is not its fault, which costs none of its retries."""
         self.trouble = self._trouble(error)
         self.sign_off(Outcome(RunState.INTERRUPTED))
 

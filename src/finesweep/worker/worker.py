@@ -26,6 +26,7 @@ from finesweep import tracking
 from finesweep.config.places import in_project
 from finesweep.config.run import TrackingConfig
 from finesweep.config.study import SweepConfig
+from finesweep.errors import DataChanged
 from finesweep.hooks import RunNotClosed, RunState, TrialLost
 from finesweep.io.job_secrets import by_reference, dereferenced, protect
 from finesweep.io.patience import store_error
@@ -226,13 +227,13 @@ class Worker:
             self._clean_up(running, error)
 
     def _end_unopened(self, running: RunningTrial, error: Exception) -> None:
-        """Ends a trial whose run was never open: as failed, or as interrupted if a store is the cause."""
+        """Ends a trial whose run was never open: as failed, or as interrupted if it is not to blame."""
         try:
-            if store_error(error):
+            if _is_trouble(error):
                 raise error
             record_failure(running, error, self.tracking, self.experiment)
         except Exception as problem:
-            if running.outcome is not None or not store_error(problem):
+            if running.outcome is not None or not _is_trouble(problem):
                 raise
             running.hand_back(problem)
 
@@ -292,3 +293,8 @@ class Worker:
             tracked = tracking.TrackedRun(tracking.open_store(self.tracking), str(record.run_id))
             for path in sorted(folder.glob("*.log")):
                 tracked.log_file(path)
+
+
+def _is_trouble(error: BaseException) -> bool:
+    """Tells whether a store is the cause, or somebody who edited the data: no trial could do better."""
+    return isinstance(error, DataChanged) or store_error(error) is not None

@@ -53,8 +53,11 @@ class FinesweepSweeper(Sweeper):
         self.context, self.task_function, self.master = hydra_context, task_function, config
         self.loader: ConfigLoader = hydra_context.config_loader
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Checks the request, runs the workers, and prints the summary. Raises: FinesweepError."""
+    def sweep(self, arguments: list[str]) -> Any:
+        """Checks the request, runs the workers, prints the summary, and returns the request (`SweepRequest`).
+
+        Raises: FinesweepError.
+        """
         if "FinesweepLauncher" in str(self.master.hydra.launcher._target_):
             from finesweep.worker.processes import start_server
 
@@ -89,6 +92,7 @@ class FinesweepSweeper(Sweeper):
         prepared = prepare(sweep, parallel=self._is_parallel(base))
         self._launch(sweep, prepared)
         conclude(sweep, prepared)
+        return sweep
 
     def _name_study(self, fixed: list[str]) -> str:
         """Gives `study.name`, or the sweep's name with the config groups that the command line chose."""
