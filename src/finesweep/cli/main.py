@@ -1,4 +1,7 @@
-"""The `finesweep` command: reads the studies and runs that train.py made.
+"""The `finesweep` command: makes projects, trains, and reads the studies and runs that were made.
+
+finesweep init DIR                    finesweep train [-m] ...
+finesweep studies                     finesweep runs STUDY
 
 finesweep status STUDY [--watch]      finesweep best STUDY [--yaml]      finesweep ui
 finesweep submit STUDY [STUDY ...] --out DIR [--zip] [--fill-missing]
@@ -17,9 +20,9 @@ import click
 from click.shell_completion import shell_complete
 
 from finesweep.cli.entry import guarded
-from finesweep.errors import FinesweepError
+from finesweep.errors import FinesweepError, did_you_mean
 
-VERBS = ("status", "best", "reproduce", "export", "diff", "submit", "ui")
+VERBS = ("init", "train", "studies", "runs", "status", "best", "reproduce", "export", "diff", "submit", "ui")
 COMPLETION = "_FINESWEEP_COMPLETE"  # the variable by which click's shell scripts ask
 
 
@@ -31,14 +34,16 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name not in VERBS:
-            raise click.UsageError(f"VERB: got {cmd_name!r}; legal: {', '.join(VERBS)}", ctx)
+            raise click.UsageError(
+                f"VERB: got {cmd_name!r}; {did_you_mean(cmd_name, VERBS)}legal: {', '.join(VERBS)}", ctx
+            )
         command: click.Command = getattr(import_module(f"finesweep.cli.{cmd_name}"), cmd_name)
         return command
 
 
 finesweep = Verbs(
     "finesweep",
-    help="Reads the studies and runs that train.py made.",
+    help="Makes projects, trains, and reads the studies and runs that were made.",
     subcommand_metavar="VERB ...",
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

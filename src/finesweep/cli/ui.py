@@ -26,7 +26,7 @@ def ui(tracking: TrackingConfig, port: int) -> None:
 
     path = Path(tracking.uri.removeprefix("sqlite:///"))
     if tracking.uri.startswith("sqlite:///") and not path.exists():
-        raise StudyError(f"{path}: not there; go to where train.py ran, or name it: --tracking-uri")
+        raise StudyError(f"{path}: not there; go to where the runs were made, or name it: --tracking-uri")
     open_store(tracking)  # an unusable store is refused here, with a clear error, rather than in the UI
     _check_free(port)
     print(f"http://127.0.0.1:{port}   (Ctrl-C ends it)", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -46,6 +47,7 @@ def code(metric: str) -> Code:
         left_out=checkout.left_out,
         patch_sha256=hashlib.sha256(patch).hexdigest() if patch else None,
         files=sources() | metric_source(metric),
+        installed=_is_installed(),
     )
 
 
@@ -81,10 +83,18 @@ def metric_source(metric: str) -> dict[str, str]:
     return {"/".join(file.parts[-depth:]): hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
+def _is_installed() -> bool:
+    """Tells whether finesweep lies among installed packages: neither a checkout nor an editable install."""
+    return Path(finesweep.__file__).is_relative_to(sysconfig.get_path("purelib"))
+
+
 @lru_cache
 def find_checkout() -> Checkout:
-    """Reads the checkout of the working folder or, if it is in none, finesweep's own. Once per process."""
-    for folder in (project(), Path(finesweep.__file__).parent):
+    """Reads the checkout of the working folder or, if it is in none, finesweep's own. Once per process.
+
+    An installed finesweep has none: whatever repository its virtual environment lies in is another one.
+    """
+    for folder in (project(), *([] if _is_installed() else [Path(finesweep.__file__).parent])):
         if commit := _git(folder, "rev-parse", "HEAD").strip():
             top = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
             return _read(top, commit)

@@ -1,6 +1,5 @@
 """Writes a run to a folder, from which a machine that has the data and the base model can reproduce it."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,10 @@ import yaml
 
 from finesweep.config.parse import literal
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import ModelError, OutputError, RunError
+from finesweep.errors import ModelError, RunError
 from finesweep.io import checkpoint
-from finesweep.io.atomic import remove, staged
+from finesweep.io.atomic import remove
+from finesweep.io.output import new_folder
 from finesweep.io.redaction import HIDDEN
 from finesweep.io.terminal import printable
 from finesweep.provenance.record import FILE
@@ -28,17 +28,9 @@ def export(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> lis
     folder, or is not finished.
     """
     recorded.check_finished()
-    folder = folder.resolve()
     if recorded.folder:
         raise RunError(f"{recorded.folder}: exported already; legal: the id of a run in the MLflow store")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir()) or folder == Path.cwd()):
-        raise OutputError(f"{folder}: exists already; legal: a new folder, or an empty one elsewhere")
-    with ExitStack() as stack:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            staging = stack.enter_context(staged(folder, folder=True))
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
+    with new_folder(folder) as staging:
         return _write(recorded, staging, tracking)
 
 

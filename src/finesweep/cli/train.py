@@ -1,0 +1,66 @@
+"""`finesweep train`, and all of train.py: trains once, or sweeps, as Hydra's arguments say."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from finesweep.cli.entry import exit_on_error, guarded
+from finesweep.config.folders import conf_of
+from finesweep.config.parse import parse_config, register_schema
+from finesweep.config.places import in_project, reachable
+from finesweep.io.job_secrets import hide, protect
+from finesweep.io.terminal import WITHOUT_SCRIPT, started_as
+
+
+@click.command(
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+        "help_option_names": [],
+    }
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def train(arguments: tuple[str, ...]) -> None:
+    """Train once, or sweep: python train.py without a train.py.
+
+    ARGUMENTS are Hydra's, as of train.py: `finesweep train --help` lists them.
+    """
+    sys.argv = [WITHOUT_SCRIPT, *hide(arguments)]
+    run_hydra(Path.cwd(), WITHOUT_SCRIPT)
+
+
+def main(script: str) -> NoReturn:
+    """Is what a project's train.py does. script: its path, `__file__`; `conf/`, `sweeps/` lie beside it."""
+    sys.exit(guarded(lambda: run_hydra(Path(script).resolve().parent, f"python {shlex.quote(sys.argv[0])}")))
+
+
+def run_hydra(project: Path, command: str) -> None:
+    """Does what `sys.argv` says, with the configs of a project; `command` is how a person starts it."""
+    started_as(command)
+    register_schema()
+    config_path = get_args_parser().parse_args().config_path
+    if config_path and "://" not in config_path:  # Hydra would look for it in this package
+        sys.argv += ["--config-path", str(project / config_path)]
+    hydra.main(version_base="1.3", config_path=str(conf_of(project)), config_name="config")(job)()
+
+
+def job(cfg: DictConfig) -> object:
+    """Is the task function: trains what Hydra has composed. Ends the process for an error of a single run."""
+    hydra_job = HydraConfig.get()
+    protect(Path(hydra_job.runtime.output_dir, hydra_job.output_subdir or "."))
+    with exit_on_error(hydra_job), in_project(Path(hydra_job.runtime.cwd)):
+        config = reachable(parse_config(cfg))
+        # Imported where they are used: --help, --cfg and a TAB need none of it.
+        from finesweep.training import preflight
+
+        preflight.check(config)  # before torch is imported: what cannot work answers at once
+        from finesweep.training.run import run
+
+        return run(config, Path(hydra_job.runtime.output_dir), list(hydra_job.overrides.task))
