@@ -1,7 +1,11 @@
 """`finesweep train`, and all of train.py: trains once, or sweeps, as Hydra's arguments say."""
 
+import os
+import re
 import shlex
 import sys
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +23,21 @@ from finesweep.io.job_secrets import hide, protect
 from finesweep.io.terminal import WITHOUT_SCRIPT, started_as
 
 
+def _complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Lets Hydra complete a TAB behind `finesweep train`."""
+    given = [*context.params.get("arguments", ()), incomplete]
+    # Bash hands `key=value` over as three words, and wants back what belongs behind the `=`.
+    if not incomplete and os.environ.get("COMP_WORDS", "").endswith("="):
+        given.insert(-1, "=")
+    line = re.sub(" ?= ?", "=", " ".join(given))
+    before = line.rpartition(" ")[2].removesuffix(incomplete)
+    os.environ.update(COMP_LINE=f"train.py {line}", COMP_POINT=str(len(line) + len("train.py ")))
+    sys.argv = [WITHOUT_SCRIPT, "-sc", "query=bash"]
+    with suppress(Exception, SystemExit), redirect_stderr(StringIO()), redirect_stdout(StringIO()) as printed:
+        run_hydra(Path.cwd(), WITHOUT_SCRIPT)
+    return [word.removeprefix(before) for word in printed.getvalue().split()]
+
+
 @click.command(
     context_settings={
         "ignore_unknown_options": True,
@@ -26,7 +45,7 @@ from finesweep.io.terminal import WITHOUT_SCRIPT, started_as
         "help_option_names": [],
     }
 )
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=_complete)
 def train(arguments: tuple[str, ...]) -> None:
     """Train once, or sweep: python train.py without a train.py.
 

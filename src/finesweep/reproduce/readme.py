@@ -49,15 +49,13 @@ def readme(recorded: RecordedRun, missing: list[str]) -> str:
     """Returns the README of an exported run; `missing` are the files that the run has not kept."""
     record = recorded.record
     version = one_line(record.packages.get("finesweep", ""))
-    installed = record.code.installed
+    installed, given = record.code.installed, shlex.join(record.overrides)
     return README.format(
         run_id=recorded.run_id,
         name=one_line(recorded.name),
         origin=_origin(recorded),
         value=one_line(_value(recorded)),
-        command=printable(
-            " ".join([record.program or "python train.py", *map(shlex.quote, record.overrides)])
-        ).replace("\n", " "),
+        command=printable(f"{record.program or 'python train.py'} {given}").replace("\n", " "),
         machine=one_line(_machine(record.machine)),
         python=one_line(record.machine.python),
         torch=one_line(record.packages["torch"]),
