@@ -2,7 +2,6 @@
 
 finesweep init DIR                    finesweep train [-m] ...
 finesweep studies                     finesweep runs STUDY
-
 finesweep status STUDY [--watch]      finesweep best STUDY [--yaml]      finesweep ui
 finesweep submit STUDY [STUDY ...] --out DIR [--zip] [--fill-missing]
 finesweep reproduce RUN_ID|FOLDER|--best STUDY [key=value ...] [--dry-run | --seeds N] [--tolerance T]
@@ -19,6 +18,7 @@ from importlib import import_module
 import click
 from click.shell_completion import shell_complete
 
+import finesweep as finesweep_package
 from finesweep.cli.entry import guarded
 from finesweep.errors import FinesweepError, did_you_mean
 
@@ -41,8 +41,24 @@ class Verbs(click.Group):
         return command
 
 
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        print(f"finesweep {finesweep_package.__version__}")
+        context.exit()
+
+
 finesweep = Verbs(
     "finesweep",
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_print_version,
+            help="Print the version.",
+        )
+    ],
     help="Makes projects, trains, and reads the studies and runs that were made.",
     subcommand_metavar="VERB ...",
     no_args_is_help=False,
@@ -60,7 +76,7 @@ def main() -> int:
 @contextmanager
 def _cycles_kept(arguments: list[str]) -> Iterator[None]:
     """Frees no cyclic garbage in a verb that reads a study, answers and ends: looking for it took a fifth."""
-    if arguments[:1] in (["status"], ["best"]) and "--watch" not in arguments:
+    if arguments[:1] in (["status"], ["best"], ["studies"], ["runs"]) and "--watch" not in arguments:
         gc.disable()
     try:
         yield
@@ -83,7 +99,7 @@ def _invoke(arguments: list[str]) -> None:
         with finesweep.make_context("finesweep", arguments) as context:
             finesweep.invoke(context)
     except click.exceptions.Exit:
-        pass  # --help has been printed
+        pass  # --help or --version has been printed
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "finesweep"
         raise FinesweepError(f"{error.format_message().rstrip('.')}; see: {command} --help") from error

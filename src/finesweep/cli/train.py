@@ -7,13 +7,12 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from finesweep.cli.entry import exit_on_error, guarded
 from finesweep.config.folders import conf_of
@@ -70,8 +69,11 @@ def run_hydra(project: Path, command: str) -> None:
     hydra.main(version_base="1.3", config_path=str(conf_of(project)), config_name="config")(job)()
 
 
-def job(cfg: DictConfig) -> object:
-    """Is the task function: trains what Hydra has composed. Ends the process for an error of a single run."""
+def job(cfg: Any) -> object:
+    """Is the task function: trains what Hydra has composed, a DictConfig.
+
+    It ends the process for an error of a single run.
+    """
     hydra_job = HydraConfig.get()
     protect(Path(hydra_job.runtime.output_dir, hydra_job.output_subdir or "."))
     with exit_on_error(hydra_job), in_project(Path(hydra_job.runtime.cwd)):
