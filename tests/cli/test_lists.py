@@ -76,6 +76,6 @@ def test_the_beginning_of_an_id_names_a_run_if_it_is_unique() -> None:
     ):
         find_run(tracking, shared)
     for unknown in ("0" * 31, "0" * 32, "nothing", "x%'"):
-        with pytest.raises(RunError, match=r"not in sqlite.*the newest are [0-9a-f]{32} \(run-"):
+        with pytest.raises(RunError, match=r"not in sqlite.*the newest are [0-9a-f]{12} \(run-"):
             find_run(tracking, unknown)
     assert open_store(tracking)

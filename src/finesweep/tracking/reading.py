@@ -14,7 +14,7 @@ from finesweep.io.terminal import printable
 from finesweep.tracking.store import SQLITE, PatientClient, open_reader
 
 BEGINNING = re.compile("[0-9a-f]{1,31}")
-MOST = 5  # runs listed in an error
+MOST, SHOWN = 5, 12  # runs listed in an error, and characters of their ids
 
 
 def find_run(config: TrackingConfig, run_id: str) -> Run:
@@ -59,7 +59,7 @@ def _everywhere(client: PatientClient) -> list[str]:
 
 
 def _named(runs: list[Run]) -> str:
-    named = [f"{run.info.run_id} ({printable(str(run.info.run_name))})" for run in runs[:MOST]]
+    named = [f"{run.info.run_id[:SHOWN]} ({printable(str(run.info.run_name))})" for run in runs[:MOST]]
     return ", ".join([*named, *(["..."] if len(runs) > MOST else [])])
 
 
