@@ -61,10 +61,10 @@ def _damage(folder: Path, recorded: RecordedRun) -> str | None:
 
 
 def config_yaml(recorded: RecordedRun) -> str:
-    """Returns the run's config as YAML, for `python train.py --config-dir DIR --config-name NAME`."""
+    """Returns the run's config as YAML, for `finesweep train --config-dir DIR --config-name NAME`."""
     config: dict[str, Any] = literal(recorded.record.config)  # Hydra resolves what it reads
     if HIDDEN in config["tracking"]["uri"]:  # the password of the store is not recorded
         del config["tracking"]
     name = printable(recorded.name).replace("\n", " ")
-    head = f"# Run {recorded.run_id} ({name}); python train.py --config-dir DIR --config-name NAME\n"
+    head = f"# Run {recorded.run_id} ({name}); finesweep train --config-dir DIR --config-name NAME\n"
     return head + yaml.safe_dump({"defaults": ["config", "_self_"], **config}, sort_keys=False)

@@ -33,7 +33,7 @@ model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERA
 
 - `provenance.json`: config, seeds, machine, packages, code, hashes of data, model and results
 - `run.json`: every metric at every step
-- `{config}.yaml`: the whole config, for `python train.py --config-dir DIR --config-name {config}`
+- `{config}.yaml`: the whole config, for `finesweep train --config-dir DIR --config-name {config}`
 - `checkpoint/`: the best evaluation's model; loads with `from_pretrained`
 - `submission/`: the predictions of the test split, if the run made any
 - `constraints.txt`: the packages, for `pip install -c`
