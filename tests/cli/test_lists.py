@@ -50,9 +50,6 @@ def test_studies_and_runs_are_listed(capfd: pytest.CaptureFixture[str]) -> None:
     assert lines[1].split()[:4] == ["0", ids["trial-0000"][:8], "COMPLETE", "0.7500"]
     assert "learning_rate=" in lines[1] and "no luck" in lines[2]
 
-
-@pytest.mark.usefixtures("study")
-def test_an_unknown_study_is_answered_with_a_close_name() -> None:
     with pytest.raises(
         StudyError, match=r"study 'quikstart': .*did you mean quickstart\? there: quickstart;"
     ):

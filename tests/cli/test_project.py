@@ -93,14 +93,15 @@ def test_finesweep_train_passes_all_of_hydras_options(project: Path, tmp_path: P
     assert "num_train_epochs: 99" in train_there(
         project, "--config-dir", str(other), "trainer=long", "--cfg", "job", "--package", "trainer"
     )
-    assert "shell_completion" in train_there(project, "--hydra-help")
+    assert "--shell-completion" in train_there(project, "--hydra-help")
 
 
 def test_other_programs_of_hydra_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/config.yaml").write_text("answer: 42\n")
     (tmp_path / "app.py").write_text(
-        "import hydra\nhydra.main(version_base=None, config_path='conf', config_name='config')(print)()\n"
+        "import hydra\n@hydra.main(version_base=None, config_path='conf', config_name='config')\n"
+        "def main(cfg): pass\nmain()\n"
     )
     program = start("--info", "searchpath", cwd=tmp_path, program=("app.py",))
     stdout, stderr = program.communicate(60)
