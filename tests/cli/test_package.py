@@ -36,16 +36,23 @@ def built(what: str, source: Path, target: Path) -> Path:
     return target / run(sys.executable, "-c", code, target, cwd=source).splitlines()[-1]
 
 
+def copied_sources(folder: Path) -> Path:
+    """Copies what a build needs, for it writes beside its sources."""
+    (source := folder / "source").mkdir()
+    unwanted = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=unwanted)
+        else:
+            shutil.copy(ROOT / name, source / name)
+    return source
+
+
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The wheel built from the sdist, as pip builds it, and the wheel built from the sources."""
     folder = tmp_path_factory.mktemp("build")
-    source = folder / "source"
-    source.mkdir()
-    for name in SOURCES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        options = {"symlinks": True, "ignore": shutil.ignore_patterns("__pycache__", "*.egg-info")}
-        copy(ROOT / name, source / name, **(options if copy is shutil.copytree else {}))  # type: ignore[operator]
+    source = copied_sources(folder)
     sdist = built("sdist", source, folder)
     shutil.unpack_archive(sdist, folder / "unpacked", filter="data")
     (unpacked,) = (folder / "unpacked").iterdir()
@@ -66,6 +73,15 @@ def test_sdist_and_wheel_carry_all_configs_and_sweeps(archives: tuple[Path, Path
     assert len(yaml) > 20
     assert yaml | source <= contents[0]
     assert contents[0] == contents[1]
+
+
+def test_an_editable_install_uses_the_checkouts_own_folders(tmp_path: Path) -> None:
+    source = copied_sources(tmp_path)
+    with zipfile.ZipFile(built("editable", source, tmp_path)) as archive:
+        (path,) = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".pth")]
+    assert Path(path.strip()) == source / "src"  # a path, and no import hook, which Hydra would not see
+    for folder in ("conf", "sweeps"):
+        assert (source / "src/finesweep" / folder).resolve() == source / folder
 
 
 @pytest.mark.slow
