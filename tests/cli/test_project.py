@@ -9,6 +9,7 @@ from processes import FINESWEEP, finesweep, start
 from finesweep.cli import main
 from finesweep.config import folders
 from finesweep.errors import OutputError
+from finesweep.io.output import new_folder
 
 ROWS = "text,stars\n" + "".join(f"{'good' if i % 2 else 'bad'} film {i},{i % 2}\n" for i in range(40))
 QUICK = (
@@ -59,6 +60,13 @@ def test_init_overwrites_nothing(tmp_path: Path, place: str) -> None:
     with pytest.raises(OutputError, match="legal: a new folder|cannot be written"):
         init(tmp_path / place)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_of_two_that_make_one_folder_the_faster_wins(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="exists already"), new_folder(tmp_path / "both"):
+        init(tmp_path / "both")
+    assert (tmp_path / "both/train.py").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["both"]
 
 
 def test_a_project_uses_the_packages_configs_and_replaces_single_files(project: Path) -> None:

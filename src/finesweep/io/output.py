@@ -52,16 +52,22 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises: OutputError if `folder` is not empty, is the working folder, or cannot be written.
     """
     folder = folder.absolute()
+    refusal = OutputError(f"{folder}: exists already; legal: a new folder, or an empty one elsewhere")
     is_new = not folder.exists() and not folder.is_symlink()
     if not is_new and (not folder.is_dir() or any(folder.iterdir()) or folder.resolve() == Path.cwd()):
-        raise OutputError(f"{folder}: exists already; legal: a new folder, or an empty one elsewhere")
-    with ExitStack() as stack:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            staging = stack.enter_context(staged(folder, folder=True))
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
-        yield staging
+        raise refusal
+    try:
+        with ExitStack() as stack:
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                staging = stack.enter_context(staged(folder, folder=True))
+            except OSError as error:
+                raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
+            yield staging
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # somebody else was faster
+            raise refusal from error
+        raise
 
 
 def can_write(folder: Path) -> bool:
