@@ -16,7 +16,20 @@ FinesweepError                 a person can do something about it: message only,
 └── NotReproduced              a run that was made again and came out otherwise (exit code 1)
 """
 
+from collections.abc import Iterable
+
 EXIT_DONE, EXIT_NO, EXIT_UNUSABLE = 0, 1, 2
+
+
+def did_you_mean(given: str, names: Iterable[str], prefix: str = "") -> str:
+    """Returns ``did you mean NAME? `` if one of `names` is close to what was given; else an empty text.
+
+    prefix: stands before the name in the message.
+    """
+    from difflib import get_close_matches
+
+    close = get_close_matches(given, list(names), n=1)
+    return f"did you mean {prefix}{close[0]}? " if close else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -73,14 +73,20 @@ MOODS = ["data=table", "data.path=moods", "data.label_column=mood", "data.text_c
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["model=bert-tinny"], ["model/bert-tinny", "bert-tiny"]),
-        (["data=qnlli"], ["data/qnlli", "qnli"]),
-        (["sweep=nope"], ["sweep/nope", "quickstart"]),
+        (
+            ["model=bert-tinny"],
+            ["model: got 'bert-tinny'; did you mean bert-tiny? legal: bert-base, bert-medium"],
+        ),
+        (["data=qnlli"], ["data: got 'qnlli'; did you mean qnli? legal: ax, cola"]),
+        (["sweep=nope"], ["sweep: got 'nope'; legal: bert-miniatures", "quickstart"]),
         (
             ["optimizer.learning_rat=1"],
             ["optimizer.learning_rat: no such key", "did you mean optimizer.learning_rate?"],
         ),
-        (["optimiser.learning_rate=1"], ["optimiser", "optimizer"]),
+        (["optimiser.learning_rate=1"], ["optimiser: no such key; did you mean optimizer? legal: model"]),
+        (["+optimizer.learning_rat=1"], ["did you mean optimizer.learning_rate?"]),
+        (["data.metric=acuracy"], ["data.metric: got 'acuracy'; did you mean accuracy? known for"]),
+        (["optimizer.lr_scheduler_type=linar"], ["got 'linar'", "; did you mean linear?"]),
         (
             ["data.eval_split=validation[:80%]"],
             ["data.eval_split", """'data.eval_split="validation[:80%]"'"""],
@@ -140,6 +146,7 @@ def test_one_run(
         (["+hydra.sweeper.study.sampler_options.seed=1"], ["sampler_options", "study.seed"]),
         (["hydra.sweeper.study.n_trials=0"], ["hydra.sweeper.study.n_trials: got 0"]),
         (["hydra.sweeper.study.n_trails=9"], ["n_trails", "n_trials"]),
+        (["hydra.sweeper.study.sampler=tpee"], ["Invalid value 'tpee'", "; did you mean tpe?"]),
         (["hydra.sweeper.study.sampler=bayes"], ["sampler", "bayes", "tpe"]),
         (
             ["hydra.sweeper.workers=2", "hydra/launcher=basic"],
@@ -174,5 +181,5 @@ def test_a_sweep(
     "verb", [["status", "s"], ["best", "s"], ["submit", "s", "--out", "out"]], ids=lambda v: v[0]
 )
 def test_an_unknown_study(tmp_path: Path, refused: Refused, verb: list[str]) -> None:
-    refused("src/finesweep/cli/main.py", verb, ["study 's'", "python train.py -m"])
+    refused("src/finesweep/cli/main.py", verb, ["study 's'", "finesweep train -m"])
     assert list(tmp_path.iterdir()) == []

@@ -21,19 +21,20 @@ def test_help_and_the_options_of_every_verb_import_no_heavy_library() -> None:
     code = (
         "import sys; from finesweep.cli import main\n"
         "main._invoke(['--help'])\n"
-        "for verb in main.VERBS: main._invoke([verb, '--help'])\n"
+        "for verb in main.VERBS:\n"
+        "  if verb != 'train': main._invoke([verb, '--help'])  # whose help is Hydra's\n"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert all(f"Usage: finesweep {verb}" in done.stdout for verb in main.VERBS)
+    assert all(f"Usage: finesweep {verb}" in done.stdout for verb in main.VERBS if verb != "train")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "error: Missing command; see: finesweep --help"),
-        (["statsu", "s"], "error: VERB: got 'statsu'; legal: status, best, reproduce"),
+        (["statsu", "s"], "error: VERB: got 'statsu'; did you mean status? legal: init, train"),
         (["status"], "error: Missing argument 'STUDY'; see: finesweep status --help"),
         (["status", "s", "--nope"], "--nope"),
         (["reproduce", "RUN", "--seeds", "0"], "error: --seeds: got '0'; legal: a whole number, 1 or more"),

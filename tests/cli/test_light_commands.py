@@ -41,9 +41,10 @@ def imported_by(*command: str, **environ: str) -> tuple[str, set[str]]:
 def test_a_command_that_does_not_train_imports_nothing_that_trains(
     asked: tuple[str, ...], answer: str
 ) -> None:
-    stdout, modules = imported_by(*TRAIN, *asked)
-    assert answer in stdout
-    assert not modules & (TRAINING | STORES)
+    for command in (TRAIN, (FINESWEEP, "train")):
+        stdout, modules = imported_by(*command, *asked)
+        assert answer in stdout
+        assert not modules & (TRAINING | STORES)
 
 
 def test_a_tab_imports_nothing_that_trains() -> None:
@@ -54,7 +55,7 @@ def test_a_tab_imports_nothing_that_trains() -> None:
     assert not modules & (TRAINING | STORES)
     wanted = {"_FINESWEEP_COMPLETE": "bash_complete", "COMP_WORDS": "finesweep st", "COMP_CWORD": "1"}
     stdout, modules = imported_by(FINESWEEP, **wanted)
-    assert stdout.split() == ["plain,status"]
+    assert stdout.split() == ["plain,studies", "plain,status"]
     assert not modules & (TRAINING | STORES)
 
 
@@ -64,4 +65,8 @@ def test_status_and_best_import_nothing_that_trains() -> None:
     for verb in ("status", "best"):
         stdout, modules = imported_by(FINESWEEP, verb, "quickstart", "--storage", STORAGE)
         assert "best:         accuracy 0.5000 (trial 0)" in stdout
+        assert not modules & TRAINING
+    for verb in (["studies"], ["runs", "quickstart"]):
+        stdout, modules = imported_by(FINESWEEP, *verb, "--storage", STORAGE)
+        assert "0.5000" in stdout
         assert not modules & TRAINING

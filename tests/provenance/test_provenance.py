@@ -1,10 +1,12 @@
 """A run's record says what it was made of and with, and what came out; stored records stay readable."""
 
+import hashlib
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from finesweep.provenance.code import find_checkout, metric_source, sources
 from finesweep.provenance.content import column_hashes, model_content
 from finesweep.provenance.differences import cause, differences
 from finesweep.provenance.environment import packages
-from finesweep.provenance.fields import Model
+from finesweep.provenance.fields import Code, Model
 from finesweep.tracking import TrackedRun, open_store
 from finesweep.training.run import run
 from finesweep.training.trainer import LossNotFinite
@@ -291,3 +293,34 @@ def test_an_edited_metric_of_the_users_own_is_named_as_the_cause(
     assert differences(then, recorded("0.125 + 0.125")) == differences(then, now)
     assert cause(differences(then, now)).startswith("code edited_metric.py (")
     assert metric_source("accuracy") == {}
+
+
+def test_a_metric_is_recorded_with_what_it_imports_from_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "told_metric.py": "import json\nfrom told import weights\ndef score(truth, predicted): return 1.0\n",
+        "told/__init__.py": "",
+        "told/weights.py": "def late():\n    from . import rare, told_metric\n    import told.rarer.rarest\n",
+        "told/rare.py": "this is no Python",
+        "told/rarer/rarest.py": "import told_metric",
+        "told/unused.py": "",
+        "unused.py": "import told_metric",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    metric_source.cache_clear()
+    assert metric_source("told_metric:score").keys() == {name for name in files if "unused" not in name}
+    assert metric_source("told_metric:score")["told/__init__.py"] == hashlib.sha256(b"").hexdigest()
+    assert metric_source("sklearn.metrics:accuracy_score").keys() == {"sklearn/metrics/__init__.py"}
+
+
+def test_an_older_record_without_these_modules_has_the_same_code() -> None:
+    then = Code(None, [], None, {"finesweep/a.py": "1", "metric.py": "2"})
+    now = Code(None, [], None, {"finesweep/a.py": "1", "metric.py": "2", "imported.py": "3"}, installed=False)
+    old = replace(Provenance.from_json(STORED, "it"), code=then)
+    assert [c for c in differences(old, replace(old, code=now)) if c.section == "code"] == []
+    changed = replace(now, files=now.files | {"metric.py": "4"})
+    assert [c.what for c in differences(old, replace(old, code=changed))] == ["code metric.py"]

@@ -14,7 +14,7 @@ from finesweep.errors import ConfigError
 @click.argument("study")
 @click.option(
     "--yaml", "as_yaml", is_flag=True,
-    help="Print its config, for: python train.py --config-dir DIR --config-name NAME",
+    help="Print its config, for: finesweep train --config-dir DIR --config-name NAME",
 )  # fmt: skip
 @options.storage
 @options.tracking

@@ -1,7 +1,6 @@
 """Turns an exception into one clear error without a traceback, and into the exit code."""
 
 import dataclasses
-import difflib
 import errno
 import logging
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from hydra.conf import HydraConf
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,6 +26,7 @@ from finesweep.errors import (
     NotReproduced,
     NotValid,
     SweepFailed,
+    did_you_mean,
     first_line,
 )
 from finesweep.io.job_secrets import hide
@@ -133,6 +133,9 @@ def explain(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         first, *more = str(error.message).splitlines()
         return _unparsed(error.override, more[0] if more and first.startswith("Error parsing") else first)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group}: got {name!r}; {did_you_mean(name, error.options)}legal: {', '.join(error.options)}"
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__
@@ -146,6 +149,8 @@ def explain(error: Exception) -> str:
         return f"{key}: not there yet; to add it, write +{key}=..."
     if text.startswith("Cannot assign str to Dict"):
         return f"{key}: {text}; {_dictionary(key)}"
+    if expected := re.search(r"value '(.*)', expected one of \[(.*)\]", text):
+        text += f"; {did_you_mean(expected[1], expected[2].split(', '))}".rstrip("; ")
     return f"{key}: {text}" if key else text
 
 
@@ -174,6 +179,5 @@ def _overridden(error: Exception) -> str:
 
 def _legal(key: str, names: list[str]) -> str:
     prefix, _, name = key.rpartition(".")
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {f'{prefix}.' if prefix else ''}{close[0]}? " if close else ""
+    hint = did_you_mean(name, names, f"{prefix}." if prefix else "")
     return f"{hint}legal: {', '.join(names)}"

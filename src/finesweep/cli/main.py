@@ -1,5 +1,7 @@
-"""The `finesweep` command: reads the studies and runs that train.py made.
+"""The `finesweep` command: makes projects, trains, and reads the studies and runs that were made.
 
+finesweep init DIR                    finesweep train [-m] ...
+finesweep studies                     finesweep runs STUDY
 finesweep status STUDY [--watch]      finesweep best STUDY [--yaml]      finesweep ui [STUDY]
 finesweep predict CHECKPOINT|RUN_ID|STUDY FILE --out FILE [KEY=VALUE ...]
 finesweep submit STUDY [STUDY ...] --out DIR [--zip] [--fill-missing]
@@ -17,10 +19,14 @@ from importlib import import_module
 import click
 from click.shell_completion import shell_complete
 
+import finesweep as finesweep_package
 from finesweep.cli.entry import guarded
-from finesweep.errors import FinesweepError
+from finesweep.errors import FinesweepError, did_you_mean
 
-VERBS = ("status", "best", "predict", "reproduce", "export", "diff", "submit", "register", "ui")
+VERBS = (
+    "init", "train", "studies", "runs", "status", "best", "predict", "reproduce", "export", "diff", "submit",
+    "register", "ui",
+)  # fmt: skip
 COMPLETION = "_FINESWEEP_COMPLETE"  # the variable by which click's shell scripts ask
 
 
@@ -32,14 +38,32 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name not in VERBS:
-            raise click.UsageError(f"VERB: got {cmd_name!r}; legal: {', '.join(VERBS)}", ctx)
+            raise click.UsageError(
+                f"VERB: got {cmd_name!r}; {did_you_mean(cmd_name, VERBS)}legal: {', '.join(VERBS)}", ctx
+            )
         command: click.Command = getattr(import_module(f"finesweep.cli.{cmd_name}"), cmd_name)
         return command
 
 
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        print(f"finesweep {finesweep_package.__version__}")
+        context.exit()
+
+
 finesweep = Verbs(
     "finesweep",
-    help="Reads the studies and runs that train.py made.",
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_print_version,
+            help="Print the version.",
+        )
+    ],
+    help="Makes projects, trains, and reads the studies and runs that were made.",
     subcommand_metavar="VERB ...",
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -56,7 +80,7 @@ def main() -> int:
 @contextmanager
 def _cycles_kept(arguments: list[str]) -> Iterator[None]:
     """Frees no cyclic garbage in a verb that reads a study, answers and ends: looking for it took a fifth."""
-    if arguments[:1] in (["status"], ["best"]) and "--watch" not in arguments:
+    if arguments[:1] in (["status"], ["best"], ["studies"], ["runs"]) and "--watch" not in arguments:
         gc.disable()
     try:
         yield
@@ -79,7 +103,7 @@ def _invoke(arguments: list[str]) -> None:
         with finesweep.make_context("finesweep", arguments) as context:
             finesweep.invoke(context)
     except click.exceptions.Exit:
-        pass  # --help has been printed
+        pass  # --help or --version has been printed
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "finesweep"
         raise FinesweepError(f"{error.format_message().rstrip('.')}; see: {command} --help") from error

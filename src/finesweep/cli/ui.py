@@ -35,7 +35,7 @@ def ui(study: str | None, tracking: TrackingConfig, port: int, browser: bool) ->
 
     path = Path(tracking.uri.removeprefix("sqlite:///"))
     if tracking.uri.startswith("sqlite:///") and not path.exists():
-        raise StudyError(f"{path}: not there; go to where train.py ran, or name it: --tracking-uri")
+        raise StudyError(f"{path}: not there; go to where the runs were made, or name it: --tracking-uri")
     page = page_of(tracking, study)  # an unusable store is refused here, rather than in the UI
     _check_free(port)
     server = _start(tracking.uri, port)

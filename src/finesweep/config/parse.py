@@ -15,7 +15,9 @@ from yaml import YAMLError
 
 from finesweep.config.rules import check_rules
 from finesweep.config.run import RunConfig
-from finesweep.errors import ConfigError
+from finesweep.errors import ConfigError, did_you_mean
+
+SCHEMA = "run_config"  # its name in `conf/config.yaml`
 
 
 def register_schema() -> None:
@@ -24,7 +26,7 @@ def register_schema() -> None:
     Side effect: Hydra no more copies its store of schemas each time that it composes a config or lists a
     config group, which took half of `--help` and of composing a trial. It never changes a copy.
     """
-    ConfigStore.instance().store(name="run_config", node=RunConfig)
+    ConfigStore.instance().store(name=SCHEMA, node=RunConfig)
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 
@@ -48,7 +50,10 @@ def _check_known(plain: Any, type_: Any, prefix: str = "") -> None:
     types = get_type_hints(type_)
     for key, value in plain.items():
         if key not in types:
-            raise ConfigError(f"{prefix}{key}: no such key, nothing reads it; legal: {', '.join(types)}")
+            hint = did_you_mean(key, types, prefix)
+            raise ConfigError(
+                f"{prefix}{key}: no such key, nothing reads it; {hint}legal: {', '.join(types)}"
+            )
         if isinstance(value, dict) and dataclasses.is_dataclass(_not_none(types[key])):
             _check_known(value, _not_none(types[key]), f"{prefix}{key}.")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from finesweep.errors import ConfigError
+from finesweep.errors import ConfigError, did_you_mean
 
 RULE = "rule"  # the key of a rule in its field's metadata
 
@@ -58,4 +58,5 @@ def check_rules(config: Any, prefix: str = "") -> None:
         if dataclasses.is_dataclass(value):
             check_rules(value, f"{key}.")
         elif rule and not (rule.allows_null if value is None else rule.allows(value)):
-            raise ConfigError.at(key, value, rule.legal)
+            hint = did_you_mean(str(value), rule.legal.split(", "))
+            raise ConfigError.at(key, value, f"{rule.legal}; {hint}".rstrip("; "))

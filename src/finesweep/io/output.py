@@ -7,11 +7,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from finesweep.errors import OutputError
-from finesweep.io.atomic import remove
+from finesweep.io.atomic import remove, staged
 
 REMEDY = (
     "make it writable (chmod, chown), or choose another folder: hydra.run.dir=DIR, for a sweep "
@@ -43,6 +43,31 @@ def check_writable(folder: Path, needed_bytes: int = 0) -> None:
             f"{folder}: {free:,} bytes free, {needed_bytes:,} needed for checkpoints; free some, or "
             "choose another folder: hydra.run.dir=DIR, or hydra.sweep.dir=DIR for a sweep"
         )
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder that becomes `folder` when the block ends: it appears whole or not at all.
+
+    Raises: OutputError if `folder` is not empty, is the working folder, or cannot be written.
+    """
+    folder = folder.absolute()
+    refusal = OutputError(f"{folder}: exists already; legal: a new folder, or an empty one elsewhere")
+    is_new = not folder.exists() and not folder.is_symlink()
+    if not is_new and (not folder.is_dir() or any(folder.iterdir()) or folder.resolve() == Path.cwd()):
+        raise refusal
+    try:
+        with ExitStack() as stack:
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                staging = stack.enter_context(staged(folder, folder=True))
+            except OSError as error:
+                raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
+            yield staging
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # somebody else was faster
+            raise refusal from error
+        raise
 
 
 def can_write(folder: Path) -> bool:

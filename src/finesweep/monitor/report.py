@@ -14,7 +14,7 @@ from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, winner
 from finesweep.study.places import places_of
-from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.records import Command, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
@@ -122,7 +122,7 @@ def best(study: Study) -> Best:
         trial=first.number,
         run_id=str(TrialRecord(first).run_id),
         params=params_of(first),
-        command=command(first),
+        command=command(first, record.last_command),
         submission=next(iter(submissions), None),
         submissions=submissions,
         checkpoint=str(places.find(checkpoint)) if checkpoint else None,
@@ -147,6 +147,6 @@ def pareto(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def command(trial: FrozenTrial) -> str:
-    """Writes the command that runs this trial again, alone."""
-    return shlex.join(["python", "train.py", *(TrialRecord(trial).overrides or [])])
+def command(trial: FrozenTrial, last: Command | None) -> str:
+    """Writes the command that runs this trial again, alone; `last`: the last one that worked on its study."""
+    return " ".join([(last or Command()).program, *map(shlex.quote, TrialRecord(trial).overrides or [])])

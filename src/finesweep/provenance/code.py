@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +17,7 @@ from finesweep.config.places import project
 from finesweep.config.run import is_own_metric
 from finesweep.io.redaction import SECRET_NAME, holds_secret
 from finesweep.provenance.fields import Code
+from finesweep.provenance.own_sources import own_sources
 from finesweep.tasks.metrics import own_function
 
 MAX_PATCH = 1_000_000  # characters
@@ -46,6 +48,7 @@ def code(metric: str) -> Code:
         left_out=checkout.left_out,
         patch_sha256=hashlib.sha256(patch).hexdigest() if patch else None,
         files=sources() | metric_source(metric),
+        installed=_is_installed(),
     )
 
 
@@ -66,9 +69,10 @@ def sources() -> dict[str, str]:
 
 @lru_cache
 def metric_source(metric: str) -> dict[str, str]:
-    """Hashes the source file of a user's own metric; the key is its import path, `package/module.py`.
+    """Hashes the source files of a user's own metric; the keys are import paths, `package/module.py`.
 
-    Returns an empty dictionary for one of finesweep's metrics. It reads the file once per process.
+    They are the file of the module and, of a module in the project, those that it imports from there. Returns
+    an empty dictionary for one of finesweep's metrics. It reads the files once per process.
     """
     if not is_own_metric(metric):
         return {}
@@ -78,13 +82,24 @@ def metric_source(metric: str) -> dict[str, str]:
         return {}
     file = Path(module.__file__)
     depth = len(module.__name__.split(".")) + (file.stem == "__init__")
-    return {"/".join(file.parts[-depth:]): hashlib.sha256(file.read_bytes()).hexdigest()}
+    root = file.parents[depth - 1]
+    is_own = root.resolve() == project().resolve()  # and no installed package, which `packages` records
+    contents = own_sources(file, root) if is_own else {file.relative_to(root).as_posix(): file.read_bytes()}
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
+def _is_installed() -> bool:
+    """Tells whether finesweep lies among installed packages: neither a checkout nor an editable install."""
+    return Path(finesweep.__file__).is_relative_to(sysconfig.get_path("purelib"))
 
 
 @lru_cache
 def find_checkout() -> Checkout:
-    """Reads the checkout of the working folder or, if it is in none, finesweep's own. Once per process."""
-    for folder in (project(), Path(finesweep.__file__).parent):
+    """Reads the checkout of the working folder or, if it is in none, finesweep's own. Once per process.
+
+    An installed finesweep has none: whatever repository its virtual environment lies in is another one.
+    """
+    for folder in (project(), *([] if _is_installed() else [Path(finesweep.__file__).parent])):
         if commit := _git(folder, "rev-parse", "HEAD").strip():
             top = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
             return _read(top, commit)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from finesweep.provenance.conversion import dump
-from finesweep.provenance.fields import Change, Split
+from finesweep.provenance.fields import Change, Code, Split
 from finesweep.provenance.record import Provenance
 
 # Config keys without effect on the weights: places, and whether to predict. Of threads, device and precision,
@@ -18,6 +18,7 @@ COMPUTING = ("torch", "transformers", "accelerate", "tokenizers", "safetensors",
              "pyarrow", "evaluate", "scikit-learn", "scipy", "triton")  # fmt: skip
 # Packages of finesweep that only read runs; by tests/test_import_rules.py, nothing that trains imports them.
 OBSERVING = ("monitor/", "reproduce/", "inference/", "cli/", "api/")
+FINESWEEP = ("finesweep/", "hydra_plugins/")  # its own files
 SHORT = 12  # characters of a hash, for people
 
 
@@ -84,8 +85,8 @@ def _model(then: Provenance, now: Provenance) -> Iterator[Change]:
 
 
 def _code(then: Provenance, now: Provenance) -> Iterator[Change]:
-    """Compares finesweep's own files. Commits may differ by a README alone, so they cannot matter."""
-    for change in _leaves("code", "code ", then.code.files, now.code.files):
+    """Compares source files. Commits may differ by a README alone, so they cannot matter."""
+    for change in _leaves("code", "code ", *_comparable(then.code, now.code)):
         observes = change.what.removeprefix("code finesweep/").startswith(OBSERVING)
         yield replace(change, may_matter=not observes)
     if then.code.commit != now.code.commit:
@@ -93,6 +94,15 @@ def _code(then: Provenance, now: Provenance) -> Iterator[Change]:
     patches = then.code.patch_sha256, now.code.patch_sha256
     if patches[0] != patches[1]:
         yield Change("code", "uncommitted changes", *patches, may_matter=False)
+
+
+def _comparable(then: Code, now: Code) -> tuple[dict[str, str], dict[str, str]]:
+    """Leaves out modules that a metric imports if one record is from before these were recorded."""
+    if then.installed is not None and now.installed is not None:
+        return then.files, now.files
+    left_out = {name for name in then.files.keys() ^ now.files.keys() if not name.startswith(FINESWEEP)}
+    old, new = ({n: sha for n, sha in code.files.items() if n not in left_out} for code in (then, now))
+    return old, new
 
 
 def _machine(then: Provenance, now: Provenance) -> Iterator[Change]:

@@ -52,6 +52,7 @@ class Code(Section):
     left_out: list[str]  # changed files that are not in the patch
     patch_sha256: str | None
     files: dict[str, str]
+    installed: bool | None = None  # finesweep is an installed package: the checkout is that of a project
 
 
 @dataclass

@@ -12,6 +12,7 @@ from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
 from finesweep.io.reading import Unreadable, parse_json
 from finesweep.io.redaction import redact_urls, redact_values
+from finesweep.io.terminal import trainer
 from finesweep.provenance.conversion import dump, load
 from finesweep.provenance.fields import Change, Code, Machine, Model, Results, Section, Split
 from finesweep.tags import Tag
@@ -45,6 +46,7 @@ class Provenance(Section):
     mixed: list[Change] = field(default_factory=list)  # what changed before the training was resumed
     results: Results = field(default_factory=Results)
     schema_version: int = SCHEMA_VERSION
+    program: str | None = None  # how a person started it, without the overrides
 
     @property
     def has_results(self) -> bool:
@@ -104,6 +106,7 @@ def collect(config: RunConfig, overrides: Sequence[str], data: dict[str, Split])
     from finesweep.provenance.environment import machine, packages
 
     return Provenance(
+        program=trainer(),
         config=redact_values(to_dict(as_given(config))),
         overrides=[redact_urls(text) for text in overrides],
         # The seed of the hold-out is the same for all runs, so that trials share their rows.

@@ -1,6 +1,5 @@
 """Writes a run to a folder, from which a machine that has the data and the base model can reproduce it."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,10 @@ import yaml
 
 from finesweep.config.parse import literal
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import ModelError, OutputError, RunError
+from finesweep.errors import ModelError, RunError
 from finesweep.io import checkpoint
-from finesweep.io.atomic import remove, staged
+from finesweep.io.atomic import remove
+from finesweep.io.output import new_folder
 from finesweep.io.redaction import HIDDEN
 from finesweep.io.terminal import printable
 from finesweep.provenance.record import FILE
@@ -28,17 +28,9 @@ def export(recorded: RecordedRun, folder: Path, tracking: TrackingConfig) -> lis
     folder, or is not finished.
     """
     recorded.check_finished()
-    folder = folder.resolve()
     if recorded.folder:
         raise RunError(f"{recorded.folder}: exported already; legal: the id of a run in the MLflow store")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir()) or folder == Path.cwd()):
-        raise OutputError(f"{folder}: exists already; legal: a new folder, or an empty one elsewhere")
-    with ExitStack() as stack:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            staging = stack.enter_context(staged(folder, folder=True))
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
+    with new_folder(folder) as staging:
         return _write(recorded, staging, tracking)
 
 
@@ -69,10 +61,10 @@ def _damage(folder: Path, recorded: RecordedRun) -> str | None:
 
 
 def config_yaml(recorded: RecordedRun) -> str:
-    """Returns the run's config as YAML, for `python train.py --config-dir DIR --config-name NAME`."""
+    """Returns the run's config as YAML, for `finesweep train --config-dir DIR --config-name NAME`."""
     config: dict[str, Any] = literal(recorded.record.config)  # Hydra resolves what it reads
     if HIDDEN in config["tracking"]["uri"]:  # the password of the store is not recorded
         del config["tracking"]
     name = printable(recorded.name).replace("\n", " ")
-    head = f"# Run {recorded.run_id} ({name}); python train.py --config-dir DIR --config-name NAME\n"
+    head = f"# Run {recorded.run_id} ({name}); finesweep train --config-dir DIR --config-name NAME\n"
     return head + yaml.safe_dump({"defaults": ["config", "_self_"], **config}, sort_keys=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from finesweep.config.run import is_own_metric
 from finesweep.io.terminal import one_line, printable
-from finesweep.provenance.fields import Machine
+from finesweep.provenance.fields import Code, Machine
 from finesweep.reproduce.recorded_run import CONFIG, RecordedRun
 from finesweep.tags import Tag
 
@@ -18,11 +18,10 @@ Python {python}, torch {torch}.
 
 ## Make it again
 
-In a checkout of the code (finesweep {version}), with this folder as DIR:
+In a checkout of the {checkout} (finesweep {version}), with this folder as DIR:
 
 ```bash
-git checkout {commit}
-{apply_patch}pip install -c DIR/constraints.txt -e .
+{restore}pip install -c DIR/constraints.txt {package}
 finesweep reproduce {arguments}
 ```
 
@@ -34,7 +33,7 @@ model are the same, names what differs, trains, and answers EXACT, WITHIN_TOLERA
 
 - `provenance.json`: config, seeds, machine, packages, code, hashes of data, model and results
 - `run.json`: every metric at every step
-- `{config}.yaml`: the whole config, for `python train.py --config-dir DIR --config-name {config}`
+- `{config}.yaml`: the whole config, for `finesweep train --config-dir DIR --config-name {config}`
 - `checkpoint/`: the best evaluation's model; loads with `from_pretrained`
 - `submission/`: the predictions of the test split, if the run made any
 - `constraints.txt`: the packages, for `pip install -c`
@@ -49,23 +48,34 @@ OUTSIDE = "COMMIT  # it ran outside of a git checkout: any commit of that time"
 def readme(recorded: RecordedRun, missing: list[str]) -> str:
     """Returns the README of an exported run; `missing` are the files that the run has not kept."""
     record = recorded.record
-    has_patch = record.code.patch_sha256 is not None and "git.diff" not in missing
+    version = one_line(record.packages.get("finesweep", ""))
+    installed, given = record.code.installed, shlex.join(record.overrides)
     return README.format(
         run_id=recorded.run_id,
         name=one_line(recorded.name),
         origin=_origin(recorded),
         value=one_line(_value(recorded)),
-        command=printable(shlex.join(["python", "train.py", *record.overrides])).replace("\n", " "),
+        command=printable(f"{record.program or 'python train.py'} {given}").replace("\n", " "),
         machine=one_line(_machine(record.machine)),
         python=one_line(record.machine.python),
         torch=one_line(record.packages["torch"]),
-        version=one_line(record.packages.get("finesweep", "")),
-        commit=commit if COMMIT.fullmatch(commit := record.code.commit or "") else OUTSIDE,
-        apply_patch="git apply DIR/git.diff\n" if has_patch else "",
+        version=version,
+        checkout="project" if installed else "code",
+        restore=_restore(record.code, "git.diff" not in missing),
+        package=shlex.quote(f"finesweep=={version}") if installed else "-e .",
         arguments=shlex.join(["DIR", *map(printable, _needed_overrides(recorded))]),
         config=CONFIG,
         missing="".join(f"- `{part}`: the run has not kept it\n" for part in missing),
     )
+
+
+def _restore(code: Code, has_patch: bool) -> str:
+    """Writes the lines that restore the checkout; an installed finesweep needs none outside of one."""
+    commit = code.commit or ""
+    if code.installed and not commit:
+        return ""
+    patch = "git apply DIR/git.diff\n" if code.patch_sha256 is not None and has_patch else ""
+    return f"git checkout {commit if COMMIT.fullmatch(commit) else OUTSIDE}\n{patch}"
 
 
 def _origin(recorded: RecordedRun) -> str:

@@ -95,6 +95,7 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
     from finesweep.tracking import TrackedRun, find_run, open_reader, read_history
 
     run = find_run(tracking, run_id)
+    run_id = run.info.run_id  # what was given may be its beginning
     tags = {key: value for key, value in run.data.tags.items() if key.startswith(OWN_PREFIX)}
     _check_trained(run_id, tags)
     tracked = TrackedRun(open_reader(tracking), run_id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from finesweep.io.terminal import aligned
 from finesweep.provenance.differences import brief
 from finesweep.provenance.fields import Change
 from finesweep.reproduce.seeds import SeedSpread
@@ -14,10 +15,7 @@ MOST = 8  # names listed in a line
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Aligns the cells of all rows in columns, and shortens long ones. The first row is the header."""
     cut = [[cell if len(cell) <= WIDEST else cell[: WIDEST - 3] + "..." for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cut
-    )
+    return aligned(cut)
 
 
 def conditions(changes: Sequence[Change]) -> str:

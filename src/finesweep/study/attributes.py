@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
 from finesweep.errors import StudyError
+from finesweep.io.terminal import trainer
 
 T = TypeVar("T")
 
@@ -71,6 +72,6 @@ class Required(Attribute[T]):
         if value is None:
             raise StudyError(
                 f"study {record.name!r}: not made by finesweep, or cut off while it was made; "
-                "start another one with python train.py -m hydra.sweeper.study.name=NAME"
+                f"start another one with {trainer()} -m hydra.sweeper.study.name=NAME"
             )
         return value

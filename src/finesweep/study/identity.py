@@ -18,6 +18,7 @@ from finesweep.data import Splits, fingerprint
 from finesweep.data.source import LABEL
 from finesweep.errors import DataChanged, StudyError
 from finesweep.io.redaction import redact_values
+from finesweep.io.terminal import trainer
 from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.records import StudyRecord
@@ -161,7 +162,7 @@ def record(sweep: SweepRequest, workers: int, study: Study, parent: TrackedRun) 
     clock.start(study)
     time = datetime.fromtimestamp(clock.now(study)).astimezone()
     command = {"time": time.isoformat(timespec="seconds"), "host": socket.gethostname(),
-               "workers": workers, **varies}  # fmt: skip
+               "program": trainer(), "workers": workers, **varies}  # fmt: skip
     known = StudyRecord(study)
     known.history = [*(known.history or []), command]
     parent.log_text(json.dumps(known.history, indent=1) + "\n", "commands.json")

@@ -1,7 +1,10 @@
 """Opens a study for reading alone: without a lock, and without any right to write."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import optuna
 import sqlalchemy
 from optuna.study import Study
 
@@ -21,10 +24,27 @@ def read_study(name: str, storage: str) -> Study:
     """
     check_storage(storage)
     check_exists(name, storage)
-    try:
+    with _clear_errors(storage):
         opened = _open(storage)
         check_tables(opened, storage)
         return find(name, opened, storage)
+
+
+def read_studies(storage: str) -> list[Study]:
+    """Loads all studies of a storage for reading, by name. Raises: as `read_study`."""
+    check_storage(storage)
+    check_exists(None, storage)
+    with _clear_errors(storage):
+        opened = _open(storage)
+        check_tables(opened, storage)
+        names = sorted(optuna.get_all_study_names(opened))
+        return [optuna.load_study(study_name=name, storage=opened) for name in names]
+
+
+@contextmanager
+def _clear_errors(storage: str) -> Iterator[None]:
+    try:
+        yield
     except UNUSABLE as error:
         raise ConfigError(
             f"hydra.sweeper.study.storage: cannot read {redact_urls(storage)!r}: {reason(error)}"

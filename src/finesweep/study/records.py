@@ -83,6 +83,7 @@ class Command:
     """One command that worked on the study; its history keeps more of it, for people."""
 
     time: str = "1970-01-01T00:00:00"  # ISO format, with the time zone (local in version 0.1)
+    program: str = "python train.py"  # how a person started it, without its arguments
     sampler: Sampler = Sampler.tpe
     timeout_s: float | None = None
     max_train_steps: int | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 from finesweep.config.run import Direction, RunConfig, metric_key
 from finesweep.config.study import THROUGHPUT, SweepConfig
-from finesweep.errors import ConfigError
+from finesweep.errors import ConfigError, did_you_mean
 from finesweep.study.space import Space
 from finesweep.tasks import check_labels, direction_of, known_metrics, task_of
 
@@ -45,5 +45,8 @@ class SweepRequest:
         legal = [*fitting, "loss", *THROUGHPUT]
         for name in self.config.study.objectives:
             if name not in legal:
-                raise ConfigError(f"hydra.sweeper.study.objectives: got {name!r}; known: {', '.join(legal)}")
+                raise ConfigError(
+                    f"hydra.sweeper.study.objectives: got {name!r}; {did_you_mean(name, legal)}"
+                    f"known: {', '.join(legal)}"
+                )
             check_labels(task, name, names, labels, "hydra.sweeper.study.objectives")

@@ -17,7 +17,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from finesweep.errors import ConfigError
+from finesweep.errors import ConfigError, did_you_mean
 from finesweep.study.encode import encode_stored, stored
 
 MAX_POINTS = 100_000  # of a grid, whose points are all enqueued
@@ -134,7 +134,10 @@ def check_point(point: dict[str, Any], space: Space) -> None:
     keys = dict.fromkeys(dimension.key for dimension in space)
     for key, value in point.items():
         if key not in keys:
-            raise ConfigError(f"hydra.sweeper.enqueue: {key} is not swept; legal: {', '.join(keys)}")
+            raise ConfigError(
+                f"hydra.sweeper.enqueue: {key} is not swept; {did_you_mean(key, keys)}"
+                f"legal: {', '.join(keys)}"
+            )
         here = [d for d in space if d.key == key and d.exists(point)]
         if not here:
             conditions = "; ".join(str(d) for d in space if d.key == key)

@@ -17,11 +17,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
-from finesweep.errors import ConfigError, DatabaseGone, StoreError, StudyError
+from finesweep.errors import ConfigError, DatabaseGone, StoreError, StudyError, did_you_mean
 from finesweep.io.output import can_write
 from finesweep.io.patience import Patience, patient, reason
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import FileInUse, create_database, has_table
+from finesweep.io.terminal import trainer
 from finesweep.study.lock import SQLITE, STORE, check_storage, connect_args, study_lock
 from finesweep.study.records import StudyRecord, TrialRecord
 
@@ -183,10 +184,11 @@ def load(name: str, storage: str, patience: Patience | None = None) -> Study:
     return find(name, open_storage(storage, patience), storage)
 
 
-def check_exists(name: str, storage: str) -> None:
-    """Raises: StudyError if the SQLite file of a storage is not there."""
+def check_exists(name: str | None, storage: str) -> None:
+    """Raises: StudyError if the SQLite file of a storage is not there. name: the study that is looked for."""
     if storage.startswith(SQLITE) and not Path(storage.removeprefix(SQLITE)).exists():
-        raise StudyError(f"study {name!r}: there is no {storage} here; start a study with python train.py -m")
+        what = "no studies" if name is None else f"study {name!r}"
+        raise StudyError(f"{what}: there is no {storage} here; start a study with {trainer()} -m")
 
 
 def find(name: str, opened: RDBStorage, storage: str) -> Study:
@@ -199,8 +201,8 @@ def find(name: str, opened: RDBStorage, storage: str) -> Study:
     except KeyError:
         names = sorted(optuna.get_all_study_names(opened))
         raise StudyError(
-            f"study {name!r}: not in {redact_urls(storage)}; there: {', '.join(names) or 'none'}; "
-            "start one with python train.py -m"
+            f"study {name!r}: not in {redact_urls(storage)}; {did_you_mean(name, names)}"
+            f"there: {', '.join(names) or 'none'}; start one with {trainer()} -m"
         ) from None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finesweep.config.run import Direction, is_own_metric, metric_key
-from finesweep.errors import ConfigError, DataError
+from finesweep.errors import ConfigError, DataError, did_you_mean
 from finesweep.tasks.base import Task
 from finesweep.tasks.metrics import Judged, Metric, check_direction, own_metric
 
@@ -26,7 +26,8 @@ def metric_of(task: Task, name: str) -> Metric:
         others = [kind.problem_type.value for kind in Task.__subclasses__() if name in kind.metrics]
         reason = f", a metric of data.problem_type={' or '.join(others)}" if others else ""
         raise ConfigError(
-            f"data.metric: got {name!r}{reason}; known for data.problem_type={task.problem_type.value}: "
+            f"data.metric: got {name!r}{reason}; {did_you_mean(name, task.metrics)}known for "
+            f"data.problem_type={task.problem_type.value}: "
             f"{', '.join(task.metrics)}; or your own function, as module:function"
         )
     return task.metrics[name]

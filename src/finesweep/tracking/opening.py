@@ -17,6 +17,7 @@ from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.hooks import RunHooks, RunState, TrialLost, TrialPruned, current_hooks
 from finesweep.io.patience import single_attempts
 from finesweep.io.redaction import redact_urls
+from finesweep.io.terminal import trainer
 from finesweep.machine.process import machine_id, this_process
 from finesweep.tags import Kind, Tag
 from finesweep.tracking.abandoned import kill_abandoned_runs
@@ -84,7 +85,7 @@ def start_run(config: TrackingConfig, experiment: str, name: str, tags: dict[str
     if machine := machine_id():
         process[Tag.MACHINE] = machine
     tags = process | tags
-    more = {Tag.USER: _user(), Tag.SOURCE_NAME: "train.py"}
+    more = {Tag.USER: _user(), Tag.SOURCE_NAME: trainer().removeprefix("python ")}
     attempts = count()
 
     def create() -> Run:

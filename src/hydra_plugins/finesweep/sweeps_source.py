@@ -1,12 +1,17 @@
-"""Makes `sweep=NAME` read `sweeps/NAME.yaml`, the folder beside `conf/`."""
+"""Makes `sweep=NAME` read `sweeps/NAME.yaml`, and lets a project use the package's configs."""
 
 import os
+from pathlib import Path
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from finesweep.config import folders
+from finesweep.config.parse import SCHEMA
 
 GROUP = "sweep"
 
@@ -43,15 +48,16 @@ def _within(config_path: str) -> str:
     return config_path.removeprefix(f"{GROUP}/")
 
 
-class SweepsSearchPath(SearchPathPlugin):
+class FinesweepSearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Adds `sweeps/` beside the main config folder, right after it."""
+        """Adds the project's `sweeps/` right after its `conf/`, then the package's `conf/` and `sweeps/`.
+
+        Hydra asks in every Hydra program of this environment; only those of finesweep register its schema.
+        """
         main = next((entry for entry in search_path.get_path() if entry.provider == "main"), None)
-        if main is None:
+        if main is None or f"{SCHEMA}.yaml" not in ConfigStore.instance().repo:
             return
-        folder = main.path.removeprefix("file://")
-        if "://" not in folder:  # a folder, not a package
-            sweeps = os.path.join(os.path.dirname(os.path.abspath(folder)), "sweeps")
-            search_path.append(
-                "finesweep", f"sweeps://{sweeps}", anchor=SearchPathQuery(provider="main", path=None)
-            )
+        conf = main.path.removeprefix("file://")
+        if "://" not in conf:  # a folder, not a package
+            for path in reversed(folders.search_path(Path(conf))):
+                search_path.append("finesweep", path, anchor=SearchPathQuery(provider="main", path=None))
