@@ -1,5 +1,7 @@
 """Writes a study's status and its best trial as text for a person."""
 
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.trial import TrialState
@@ -26,13 +28,35 @@ def lines(best: Best) -> list[str]:
         ("run", best.run_id),
         ("checkpoint", best.checkpoint or ""),
         ("submission", ", ".join(best.submissions)),
-        ("run it again", best.command),
-        (
-            "with",
-            f"{VARIABLE_PREFIX}... set to what was given then" if VARIABLE_PREFIX in best.command else "",
-        ),
     ]
-    return [f"{name + ':':14}{text}" for name, text in rows if text]
+    return [*(f"{name + ':':14}{text}" for name, text in rows if text), *_commands(best)]
+
+
+def _commands(best: Best) -> list[str]:
+    """Writes the commands that a person wants next, each alone in its line, to be copied whole."""
+    run, with_secrets = (
+        f"{best.run_id}{_store(best.command)}",
+        f", with {VARIABLE_PREFIX}... set to what was given then",
+    )
+    return command_lines(
+        {
+            f"run it again{with_secrets if VARIABLE_PREFIX in best.command else ''}": best.command,
+            "prove it": f"finesweep reproduce {run}",
+            "predict other rows": f"finesweep predict {run} FILE --out PREDICTIONS",
+        }
+    )
+
+
+def _store(command: str) -> str:
+    """Returns the option that names the MLflow store of a trial, if its command names one."""
+    given = [text for text in shlex.split(command) if text.startswith("tracking.uri=")]
+    uri = given[-1].partition("=")[2].strip("'\"") if given else ""
+    return f" --tracking-uri {shlex.quote(uri)}" if uri else ""
+
+
+def command_lines(commands: Mapping[str, str]) -> list[str]:
+    """Writes what each command is for, and the command in a line of its own."""
+    return [line for purpose, command in commands.items() for line in (f"{purpose}:", f"  {command}")]
 
 
 def _confirmed(best: Best) -> list[str]:
@@ -76,13 +100,14 @@ def print_summary(status: Status) -> None:
         show(f"{'reused:':14}{status.reused} trials whose point had been evaluated before")
     for failure in status.failures:
         show(f"  failed: {failure}")
-    if status.best:
-        show("\n".join(lines(_best(status.best))))
     if status.importances:
         show(
             f"{'importance:':14}{_pairs({key: round(share, 2) for key, share in status.importances.items()})}"
         )
-    show(f"{'compare:':14}finesweep ui   (filter: tags.`{Tag.STUDY}` = '{status.study}')")
+    if status.best:
+        show("\n".join(lines(_best(status.best))))
+    look = f"compare the runs, by the filter tags.`{Tag.STUDY}` = '{status.study}'"
+    show("\n".join(command_lines({look: "finesweep ui"})))
 
 
 def _best(plain: dict[str, Any]) -> Best:
