@@ -30,9 +30,9 @@ def main(cfg: DictConfig) -> object:
         from finesweep.training import preflight
 
         preflight.check(config)  # before torch is imported: what cannot work answers at once
-        from finesweep.training.run import run
+        from finesweep.cli.single_run import run_shown
 
-        return run(config, Path(job.runtime.output_dir), list(job.overrides.task))
+        return run_shown(config, Path(job.runtime.output_dir), list(job.overrides.task))
 
 
 if __name__ == "__main__":

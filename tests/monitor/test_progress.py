@@ -3,13 +3,10 @@
 import io
 import json
 import os
-import pty
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +17,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
-from processes import FINESWEEP, SMALL, TRAIN, finesweep, start
+from processes import FINESWEEP, SMALL, finesweep, start
 from rich.console import Console
+from terminals import Terminal
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
@@ -29,9 +27,9 @@ from finesweep.errors import StoreAway
 from finesweep.monitor import eta, live, progress
 from finesweep.monitor.events import beginning, ending
 from finesweep.monitor.live import STOPPING, Watcher
-from finesweep.monitor.point import short
 from finesweep.monitor.snapshot import take_snapshot
-from finesweep.monitor.table import clock, live_table
+from finesweep.monitor.table import live_table
+from finesweep.monitor.wording import clock, short
 from finesweep.study import storage as studies
 from finesweep.study.liveness import this_owner
 from finesweep.study.lock import study_lock
@@ -368,42 +366,6 @@ def test_status_refuses_to_watch_in_json(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert refused.stdout == "" and refused.stderr.count("\n") == 1
     assert "--watch" in refused.stderr and "--json" in refused.stderr
-
-
-class Terminal:
-    """A pseudo-terminal of 100 columns on a program's stderr."""
-
-    def __init__(self, *arguments: str, program: tuple[str, ...] = TRAIN, cwd: Path) -> None:
-        self._end, theirs = pty.openpty()
-        terminal = {"TERM": "xterm", "COLUMNS": "100", "LINES": "24"}
-        stdio = (theirs, subprocess.PIPE, theirs)
-        self.process = start(*arguments, program=program, cwd=cwd, environ=terminal, stdio=stdio)
-        os.close(theirs)
-
-    def __enter__(self) -> "Terminal":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leaves nothing running, whatever the test came to."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(60)
-
-    def read_until(self, text: str, seconds: float = 120) -> str:
-        seen, deadline = "", time.monotonic() + seconds
-        while text not in seen:
-            assert time.monotonic() < deadline, seen
-            seen += os.read(self._end, 4096).decode(errors="replace")
-        return seen
-
-    def read(self) -> str:
-        """To the end of the program."""
-        seen = ""
-        with suppress(OSError):  # what Linux says when nobody has the other end any more
-            while part := os.read(self._end, 4096):
-                seen += part.decode(errors="replace")
-        os.close(self._end)
-        return seen
 
 
 def test_watching_in_a_terminal_ends_with_ctrl_c_and_leaves_the_cursor(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from pathlib import Path
 from types import FrameType
 
 from hydra.conf import HydraConf
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
+from finesweep.config.shown import take_request
 from finesweep.errors import (
     EXIT_DONE,
     EXIT_NO,
@@ -51,7 +52,7 @@ def guarded(main: Callable[[], object]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     logging.captureWarnings(True)
     try:
-        sys.argv[1:] = hide(sys.argv[1:])
+        sys.argv[1:] = take_request(hide(sys.argv[1:]))
         main()
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -111,7 +112,7 @@ def _message(error: Exception) -> str | None:
         refused = f"{where}: user {user()} cannot write here ({error.strerror}); {REMEDY}"
         return refused if error.errno in ENVIRONMENT else None
     if _is_of_hydra(error):
-        return str(error)
+        return _null_group() if "Config group override must be" in str(error) else str(error)
     if is_output_error(error):
         first = str(error).strip().partition("\n")[0]
         return f"{first}; make room on the disk, and start the same command again"
@@ -128,11 +129,21 @@ def _is_of_hydra(error: Exception) -> bool:
     return str(frame.f_globals.get("__name__")).startswith("hydra.")
 
 
+def _null_group() -> str:
+    """Explains `sweep=null`; Hydra's message does not name the group."""
+    given = [text.partition("=")[0] for text in sys.argv if re.fullmatch(r"[\w/]+=null", text)]
+    group = next(iter(given), "GROUP")
+    return f"{group}: got null; legal: {group}=NAME, one that --help lists, or ~{group} to leave it out"
+
+
 def explain(error: Exception) -> str:
     """Returns Hydra's or OmegaConf's message, with the legal keys if a key was misspelt."""
     if isinstance(error, OverrideParseException):
         first, *more = str(error.message).splitlines()
         return _unparsed(error.override, more[0] if more and first.startswith("Error parsing") else first)
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group}={name}: no such file; {_legal(name, list(error.options))}"
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__

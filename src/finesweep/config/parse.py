@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import ValidationError
 from yaml import YAMLError
 
+from finesweep.config.reference import help_template
 from finesweep.config.rules import check_rules
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
@@ -21,10 +22,13 @@ from finesweep.errors import ConfigError
 def register_schema() -> None:
     """Registers `RunConfig` with Hydra as `run_config`, the schema that `conf/config.yaml` starts from.
 
+    Its `--help` is `${finesweep.help:}`.
+
     Side effect: Hydra no more copies its store of schemas each time that it composes a config or lists a
     config group, which took half of `--help` and of composing a trial. It never changes a copy.
     """
     ConfigStore.instance().store(name="run_config", node=RunConfig)
+    OmegaConf.register_new_resolver("finesweep.help", help_template, replace=True)
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 

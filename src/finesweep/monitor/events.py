@@ -2,8 +2,8 @@
 
 from optuna.trial import FrozenTrial, TrialState
 
-from finesweep.monitor.point import short
 from finesweep.monitor.snapshot import Snapshot
+from finesweep.monitor.wording import number, short
 from finesweep.study.budget import span
 from finesweep.study.records import TrialRecord
 from finesweep.study.space import params_of
@@ -104,7 +104,3 @@ def values(snapshot: Snapshot, trial: FrozenTrial) -> str:
         return "no value"
     pairs = zip(snapshot.objectives, trial.values, strict=True)
     return ", ".join(f"{name} {number(value)}" for name, value in pairs)
-
-
-def number(value: float) -> str:
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"

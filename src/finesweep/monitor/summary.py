@@ -1,7 +1,6 @@
 """Writes a study's status and its best trial as text for a person."""
 
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
 from optuna.trial import TrialState
@@ -9,6 +8,7 @@ from optuna.trial import TrialState
 from finesweep.io.job_secrets import VARIABLE_PREFIX
 from finesweep.io.terminal import show
 from finesweep.monitor.report import Best, Confirmed, Status
+from finesweep.monitor.wording import command_lines, row_lines
 from finesweep.provenance.record import is_result
 from finesweep.tags import Tag
 
@@ -29,15 +29,13 @@ def lines(best: Best) -> list[str]:
         ("checkpoint", best.checkpoint or ""),
         ("submission", ", ".join(best.submissions)),
     ]
-    return [*(f"{name + ':':14}{text}" for name, text in rows if text), *_commands(best)]
+    return [*row_lines(rows), *_commands(best)]
 
 
 def _commands(best: Best) -> list[str]:
     """Writes the commands that a person wants next, each alone in its line, to be copied whole."""
-    run, with_secrets = (
-        f"{best.run_id}{_store(best.command)}",
-        f", with {VARIABLE_PREFIX}... set to what was given then",
-    )
+    run = f"{best.run_id}{_store_option(best.command)}"
+    with_secrets = f", with {VARIABLE_PREFIX}... set to what was given then"
     return command_lines(
         {
             f"run it again{with_secrets if VARIABLE_PREFIX in best.command else ''}": best.command,
@@ -47,16 +45,18 @@ def _commands(best: Best) -> list[str]:
     )
 
 
-def _store(command: str) -> str:
+def _store_option(command: str) -> str:
     """Returns the option that names the MLflow store of a trial, if its command names one."""
     given = [text for text in shlex.split(command) if text.startswith("tracking.uri=")]
     uri = given[-1].partition("=")[2].strip("'\"") if given else ""
     return f" --tracking-uri {shlex.quote(uri)}" if uri else ""
 
 
-def command_lines(commands: Mapping[str, str]) -> list[str]:
-    """Writes what each command is for, and the command in a line of its own."""
-    return [line for purpose, command in commands.items() for line in (f"{purpose}:", f"  {command}")]
+def _store_option(command: str) -> str:
+    """Returns the option that names the MLflow store of a trial, if its command names one."""
+    given = [text for text in shlex.split(command) if text.startswith("tracking.uri=")]
+    uri = given[-1].partition("=")[2].strip("'\"") if given else ""
+    return f" --tracking-uri {shlex.quote(uri)}" if uri else ""
 
 
 def _confirmed(best: Best) -> list[str]:

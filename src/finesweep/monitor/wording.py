@@ -1,6 +1,6 @@
-"""Writes a trial's point shortly, for lines and tables: ``lr=1.3e-3 epochs=4 batch=64``."""
+"""Writes points, numbers, durations and commands for a person, in lines and tables."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 NAMES = {
@@ -14,7 +14,7 @@ NAMES = {
 
 
 def short(params: Mapping[str, Any]) -> str:
-    """Writes each parameter by a name that no other one of the point has, and numbers in three digits."""
+    """Writes a point by unique short names, in three digits: ``lr=1.3e-3 epochs=4 batch=64``."""
     return " ".join(f"{_name(key, params)}={_value(value)}" for key, value in params.items())
 
 
@@ -37,3 +37,28 @@ def _value(value: Any) -> str:
     return (
         f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}" if exponent else digits
     )  # inf and nan have none
+
+
+def number(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def clock(seconds: float | None) -> str:
+    """Writes seconds as 0:07, 12:07, 3:12:07 or 2d 03:12; - for unknown."""
+    if seconds is None:
+        return "-"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24}d {hours % 24:02}:{minute:02}"
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def row_lines(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Writes one line for each name and text, without those whose text is empty."""
+    return [f"{name + ':':14}{text}" for name, text in rows if text]
+
+
+def command_lines(commands: Mapping[str, str]) -> list[str]:
+    """Writes what each command is for, and the command in a line of its own, to be copied whole."""
+    return [line for purpose, command in commands.items() for line in (f"{purpose}:", f"  {command}")]
