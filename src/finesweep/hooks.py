@@ -93,7 +93,7 @@ class RunWatcher(Protocol):
         """Is called after every step, and must cost nothing. loss: the mean since the last evaluation."""
 
     def evaluated(self, step: int, max_steps: int, scores: dict[str, float]) -> None:
-        """Gets the run's metric and the loss of an evaluation by the Trainer's names: eval_accuracy, eval_loss."""
+        """Gets an evaluation's metric and loss by the Trainer's names: eval_accuracy, eval_loss."""
 
 
 current_watcher: ContextVar[RunWatcher | None] = ContextVar("current_watcher", default=None)

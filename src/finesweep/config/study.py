@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from finesweep.config.own import OWN
 from finesweep.config.rules import (
     COUNT,
     NAME,
@@ -18,16 +19,12 @@ from finesweep.config.rules import (
 from finesweep.config.run import Direction
 from finesweep.errors import ConfigError
 
-
-class Sampler(Enum):
-    """Optuna's samplers by name. `grid` tries every point once."""
-
-    tpe = "tpe"
-    random = "random"
-    grid = "grid"
-    gp = "gp"
-    cmaes = "cmaes"
-    qmc = "qmc"
+# Optuna's samplers by name. `grid` tries every point once.
+SAMPLERS = ("tpe", "random", "grid", "gp", "cmaes", "qmc")
+SAMPLER = Rule(
+    lambda name: name in SAMPLERS or OWN.fullmatch(name),
+    f"{', '.join(SAMPLERS)}, or module:class for one of your own",
+)
 
 
 class Pruner(Enum):
@@ -71,8 +68,8 @@ class StudyConfig:
     )
     timeout_s: float | None = ruled(None, POSITIVE, "budget: seconds in which a trial was running")
     max_train_steps: int | None = ruled(None, COUNT, "budget: optimizer steps of all trials together")
-    sampler: Sampler = explained(Sampler.tpe, "how points are chosen; grid tries every point once")
-    sampler_options: dict[str, Any] = explained({}, "keyword arguments of Optuna's sampler")
+    sampler: str = ruled("tpe", SAMPLER, "how points are chosen; grid tries every point once")
+    sampler_options: dict[str, Any] = explained({}, "keyword arguments of the sampler, but for seed")
     pruner: Pruner = explained(
         Pruner.none, "which trials are stopped early; steps are per cent of a trial's own training"
     )

@@ -12,7 +12,7 @@ def describe(sweep: SweepRequest) -> str:
     """Returns YAML, in which the search space is a comment."""
     study = sweep.config.study
     lines = [
-        f"# study {sweep.name}: {study.n_trials} trials, sampler {study.sampler.value}",
+        f"# study {sweep.name}: {study.n_trials} trials, sampler {study.sampler}",
         "# searched, in place of the values above:",
         *(f"#   {dimension.key}: {_range(dimension)}" for dimension in sweep.space),
     ]
