@@ -138,8 +138,12 @@ def _checked(cfg: Any) -> RunConfig:
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Converts the config to nested dictionaries of plain values, for YAML and JSON."""
-    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    """Converts the config to nested dictionaries of plain values, for YAML and JSON.
+
+    Without adapters there is no key `peft`, so that records and hashes are those of versions before it.
+    """
+    plain = {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    return plain if config.peft else {key: value for key, value in plain.items() if key != "peft"}
 
 
 def _plain(value: Any) -> Any:

@@ -276,6 +276,28 @@ class TrainerConfig:
     )  # fmt: skip
 
 
+TARGETS = Rule(
+    lambda value: value == "all-linear" or (value and isinstance(value, list) and all(map(_is_name, value))),
+    "null, all-linear, or a list of names of the model's modules, such as [query,value]",
+)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+@dataclass
+class LoraConfig:
+    """Adapters of low rank, which are trained in place of the model's own weights by the library peft."""
+
+    r: int = ruled(8, COUNT, "rank of the adapters")
+    alpha: int = ruled(16, COUNT, "what an adapter adds is multiplied by alpha / r")
+    dropout: float = ruled(0.0, BELOW_ONE, "dropout of the adapters' inputs")
+    targets: Any = ruled(
+        None, TARGETS, "modules that get adapters; null: those that peft knows for the model"
+    )
+
+
 @dataclass
 class TrackingConfig:
     uri: str = explained(
@@ -317,3 +339,6 @@ class RunConfig:
     )
     cache_dir: str = explained("mlruns/cache", "encoded data and trained vocabularies, shared by all workers")
     predict: bool = explained(True, "predict data.test_split after training")
+    peft: LoraConfig | None = explained(
+        None, "adapters that are trained in place of the model's weights: peft=lora, with finesweep[lora]"
+    )

@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import transformers
 from datasets import Dataset
 from transformers.trainer_callback import PrinterCallback
 
@@ -21,6 +20,7 @@ from finesweep.tasks.glue_submission import write_submission
 from finesweep.tasks.prediction_file import write_predictions
 from finesweep.tasks.template import write_own_submission
 from finesweep.tracking import TrackedRun
+from finesweep.training.adapters import load_trained
 from finesweep.training.arguments import training_arguments
 from finesweep.training.batches import is_ready
 from finesweep.training.evaluation import TokenBatchTrainer, predict
@@ -69,7 +69,7 @@ def score_and_predict(
 
 
 def _predictor(config: RunConfig, inputs: Inputs, folder: Path, scratch: Path) -> TokenBatchTrainer:
-    model = getattr(transformers, inputs.task.model_class).from_pretrained(folder, trust_remote_code=False)
+    model = load_trained(folder, inputs.task.model_class, config.model)
     shorten(model, config.trainer)
     hooks = current_hooks.get()
     trainer = TokenBatchTrainer(
