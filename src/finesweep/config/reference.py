@@ -20,6 +20,14 @@ SWEEP = "hydra.sweeper."
 COLUMNS = 100
 
 
+OWN_SAMPLER = """## A sampler of your own
+
+`hydra.sweeper.study.sampler=my_module:MySampler` names a class that inherits from `optuna.samplers.BaseSampler`, in the working
+folder or an installed package. It is called with `seed` and with `hydra.sweeper.study.sampler_options`. For each suggestion a
+new one is made, whose seed depends on the study's seed and on the number of the suggestion alone, so that an interrupted study goes
+on as an undisturbed one would: what it knows of earlier trials is in the study that it gets."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Key:
     """One key of the config, as a person reads it."""
@@ -116,6 +124,7 @@ def markdown() -> str:
         "in a YAML file of its group, as in `conf/model/bert-tiny.yaml`. `???` means no default: the file of "
         "its group sets the key.",
         *_sections(),
+        OWN_SAMPLER,
     ]
     return "\n\n".join(parts) + "\n"
 
