@@ -9,10 +9,11 @@ only_show: ContextVar[bool] = ContextVar("only_show", default=False)
 
 
 def take_request(arguments: list[str]) -> list[str]:
-    """Takes `--cfg job` out of a sweep's arguments. Side effect: then sets `only_show`, for the Sweeper.
+    """Takes `--cfg job` out of a sweep's arguments. Side effect: sets `only_show`, for the Sweeper.
 
     Raises: ConfigError for another part of the config than `job`.
     """
+    only_show.set(False)
     if not {"-m", "--multirun"} & set(arguments):
         return arguments
     kept, rest = list[str](), iter(arguments)

@@ -206,7 +206,8 @@ def _throughput(callback: TrainingCallback, rows: ReadyRows) -> dict[str, float]
 
 def _room_bytes(model: Any) -> int:
     """Estimates the bytes of all checkpoints on disk: each has the weights and two optimizer moments."""
-    weights: int = sum(p.numel() * p.element_size() for p in model.parameters())
+    saved = (p for p in model.parameters() if p.requires_grad or not adapters.is_adapted(model))
+    weights: int = sum(p.numel() * p.element_size() for p in saved)
     return weights * 3 * MAX_CHECKPOINTS
 
 
