@@ -24,9 +24,9 @@ OWN_SAMPLER = """## A sampler of your own
 
 `hydra.sweeper.study.sampler=my_module:MySampler` names a class that inherits from
 `optuna.samplers.BaseSampler`, in the working folder or an installed package. It is called with `seed` and
-with `hydra.sweeper.study.sampler_options`. A new one is made for each suggestion. Its seed depends on the study's
-seed and the number of the suggestion alone, so that an interrupted study goes on as an undisturbed one would;
-what it knows of earlier trials is in the study that Optuna gives it."""
+with `hydra.sweeper.study.sampler_options`. A new one is made for each suggestion. Its seed depends on the
+study's seed and the number of the suggestion alone, so that an interrupted study goes on as an undisturbed
+one would; what it knows of earlier trials is in the study that Optuna gives it."""
 
 
 @dataclasses.dataclass(frozen=True)

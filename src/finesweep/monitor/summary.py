@@ -52,13 +52,6 @@ def _store_option(command: str) -> str:
     return f" --tracking-uri {shlex.quote(uri)}" if uri else ""
 
 
-def _store_option(command: str) -> str:
-    """Returns the option that names the MLflow store of a trial, if its command names one."""
-    given = [text for text in shlex.split(command) if text.startswith("tracking.uri=")]
-    uri = given[-1].partition("=")[2].strip("'\"") if given else ""
-    return f" --tracking-uri {shlex.quote(uri)}" if uri else ""
-
-
 def _confirmed(best: Best) -> list[str]:
     rows = [
         f"trial {one.trial}: mean {one.mean:.4f}, "

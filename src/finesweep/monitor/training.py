@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -39,7 +40,7 @@ class TrainingLine:
         self.every_s = REDRAW_S if self.console.is_interactive else PLAIN_S
         self._next: float | None = None  # when a line is due
         self._live: Live | None = None
-        self._handlers: list[logging.StreamHandler[object]] = []
+        self._handlers: list[logging.StreamHandler[TextIO]] = []
 
     def stepped(
         self, step: int, max_steps: int, epoch: float, loss: float, examples_per_s: float, seconds_left: float

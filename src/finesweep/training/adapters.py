@@ -75,7 +75,7 @@ def is_adapted(model: Any) -> bool:
     return bool(getattr(model, "_hf_peft_config_loaded", False))
 
 
-def save(model: PreTrainedModel, base: ModelConfig, folder: Path) -> None:
+def save(model: Any, base: ModelConfig, folder: Path) -> None:
     """Writes the adapters as peft does, the model's config, and what the base model is."""
     import peft
 
@@ -94,7 +94,7 @@ def _described(base: ModelConfig) -> dict[str, Any]:
     return {"name_or_path": base.name_or_path, "revision": base.revision, **content}
 
 
-def resume(model: PreTrainedModel, folder: Path) -> None:
+def resume(model: Any, folder: Path) -> None:
     """Takes the adapters' weights from a checkpoint of the same training."""
     import peft
 
@@ -112,6 +112,7 @@ def load_trained(folder: Path, model_class: str, base: ModelConfig) -> PreTraine
     if not (folder / BASE).is_file():
         whole: PreTrainedModel = kind.from_pretrained(folder, trust_remote_code=False)
         return whole
+    assert base.name_or_path is not None  # `preflight.check_peft` refuses adapters on any other
     _check_base(folder, base)
     place: dict[str, Any] = {"revision": base.revision, "trust_remote_code": False}
     architecture = AutoConfig.from_pretrained(folder, trust_remote_code=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
@@ -115,7 +115,7 @@ class WholeCheckpointTrainer(TokenBatchTrainer):
         if not adapters.is_adapted(self.model):
             return super()._save(output_dir, state_dict)
         adapters.save(self.model, self.callback.config.model, Path(str(output_dir)))
-        self.processing_class.save_pretrained(str(output_dir))
+        cast(PreTrainedTokenizerBase, self.processing_class).save_pretrained(str(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if adapters.is_adapted(self.model):
