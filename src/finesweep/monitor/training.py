@@ -40,7 +40,7 @@ class TrainingLine:
         self.every_s = REDRAW_S if self.console.is_interactive else PLAIN_S
         self._next: float | None = None  # when a line is due
         self._live: Live | None = None
-        self._handlers: list[logging.StreamHandler[TextIO]] = []
+        self._streams: dict[logging.StreamHandler[TextIO], TextIO] = {}  # of logs, as they were
 
     def stepped(
         self, step: int, max_steps: int, epoch: float, loss: float, examples_per_s: float, seconds_left: float
@@ -72,24 +72,21 @@ class TrainingLine:
         """Removes the line from the terminal."""
         if self._live is not None:
             self._live.stop()
-            self._redirect_logs()
             self._live = None
+            for handler, stream in self._streams.items():
+                handler.setStream(stream)
 
     def _open(self) -> None:
-        self._handlers = [
-            handler for handler in logging.getLogger().handlers
-            if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.stderr)
-        ]  # fmt: skip
+        """Draws the line, and lets messages of logs pass above it as other output does."""
+        before = {sys.stdout: "stdout", sys.stderr: "stderr"}
+        logs = [one for one in logging.getLogger().handlers if isinstance(one, logging.StreamHandler)]
+        self._streams = {handler: handler.stream for handler in logs if handler.stream in before}
         self._live = Live(
             console=self.console, transient=True, auto_refresh=False, redirect_stdout=sys.stdout.isatty()
         )
         self._live.start()
-        self._redirect_logs()
-
-    def _redirect_logs(self) -> None:
-        """Lets messages pass through the redirected stream, above the line; afterwards, no more."""
-        for handler in self._handlers:
-            handler.setStream(sys.stdout)
+        for handler, stream in self._streams.items():
+            handler.setStream(getattr(sys, before[stream]))
 
     def _say(self, text: str) -> None:
         self.console.print(Text(printable(text)), soft_wrap=not self.console.is_interactive)
