@@ -73,9 +73,9 @@ MOODS = ["data=table", "data.path=moods", "data.label_column=mood", "data.text_c
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["model=bert-tinny"], ["model/bert-tinny", "bert-tiny"]),
-        (["data=qnlli"], ["data/qnlli", "qnli"]),
-        (["sweep=nope"], ["sweep/nope", "quickstart"]),
+        (["model=bert-tinny"], ["model=bert-tinny: no such file; did you mean bert-tiny?"]),
+        (["data=qnlli"], ["data=qnlli: no such file; did you mean qnli?"]),
+        (["sweep=nope"], ["sweep=nope: no such file; legal: bert-miniatures", "quickstart"]),
         (
             ["optimizer.learning_rat=1"],
             ["optimizer.learning_rat: no such key", "did you mean optimizer.learning_rate?"],
