@@ -122,7 +122,7 @@ def test_the_same_conditions_give_exactly_the_same_run(folder: Path) -> None:
 def test_a_person_reads_the_conditions_then_a_table_then_the_verdict(folder: Path) -> None:
     done = finesweep("reproduce", run_id(folder), "trainer.threads=2", cwd=folder)
     assert done.stderr.index("threads  1     2") < done.stderr.index("trained: eval_accuracy")
-    rows = [line.split() for line in done.stdout.splitlines()]
+    rows = [line.split() for line in done.stdout.splitlines() if line]
     assert rows[0] == ["metric", "step", "then", "now", "difference"]
     assert all(row[-1] != "0" for row in rows[1:]) and not any(row[:1] == ["epoch"] for row in rows)
     assert re.search(r"^metrics: \d+ of \d+ values equal$", done.stdout, re.MULTILINE)
