@@ -129,6 +129,7 @@ def test_one_run(
         (["model.name_or_path=null,./nowhere"], ["model.name_or_path: ./nowhere"]),
         (["model.architecture={hidden:1},{hidden:2}"], ["model.architecture.hidden", "no such key"]),
         (["sweep=null"], ["sweep: got null; legal: sweep=NAME", "~sweep to leave it out"]),
+        (["peft.r=2,4"], ["peft.r: peft is null, so nothing has this key; add peft=lora"]),
         (["sweep=quickstrt"], ["sweep=quickstrt: no such file; did you mean quickstart?", "qnli"]),
         (["model=bert_tiny"], ["model=bert_tiny: no such file; did you mean bert-tiny?"]),
         (["--cfg", "hydra"], ["-m --cfg: got 'hydra'; legal: job"]),

@@ -111,6 +111,10 @@ def _message(error: Exception) -> str | None:
         where = error.filename or "a file"
         refused = f"{where}: user {user()} cannot write here ({error.strerror}); {REMEDY}"
         return refused if error.errno in ENVIRONMENT else None
+    if isinstance(error, AssertionError) and "Unexpected type for root: NoneType" in str(
+        error
+    ):  # OmegaConf's
+        return _inside_null()
     if _is_of_hydra(error):
         return _null_group() if "Config group override must be" in str(error) else str(error)
     if is_output_error(error):
@@ -134,6 +138,15 @@ def _null_group() -> str:
     given = [text.partition("=")[0] for text in sys.argv if re.fullmatch(r"[\w/]+=null", text)]
     group = next(iter(given), "GROUP")
     return f"{group}: got null; legal: {group}=NAME, one that --help lists, or ~{group} to leave it out"
+
+
+def _inside_null() -> str:
+    """Explains `peft.r=4` without `peft=lora`; OmegaConf's message names no key."""
+    inner = re.compile(r"[+]{0,2}((peft|model[.]architecture)[.]\w+)=.*")
+    keys = [match for text in sys.argv if (match := inner.fullmatch(text))]
+    key, group = keys[0].groups() if keys else ("a key", "its group")
+    add = "add peft=lora" if group == "peft" else "give a model that has sizes, such as model=demo"
+    return f"{key}: {group} is null, so nothing has this key; {add}"
 
 
 def explain(error: Exception) -> str:
