@@ -1,6 +1,7 @@
 """The interface between a run and whoever started it: a study's worker, a reproduction, or nobody.
 
-Whoever starts a run sets `current_hooks` around it; a plain run has none. Neither side imports the other.
+Whoever starts a run sets `current_hooks` around it; a plain run has none. Whoever shows a run to a person
+sets `current_watcher`. Neither side imports the other.
 """
 
 from collections.abc import Mapping
@@ -85,3 +86,18 @@ class RunHooks(Protocol):
 
 
 current_hooks: ContextVar[RunHooks | None] = ContextVar("current_hooks", default=None)
+
+
+class RunWatcher(Protocol):
+    """Shows a training to a person. No result depends on it."""
+
+    def stepped(
+        self, step: int, max_steps: int, epoch: float, loss: float, examples_per_s: float, seconds_left: float
+    ) -> None:
+        """Is called after every step, and must cost nothing. loss: the mean since the last evaluation."""
+
+    def evaluated(self, step: int, max_steps: int, scores: dict[str, float]) -> None:
+        """Gets an evaluation's metric and loss by the Trainer's names: eval_accuracy, eval_loss."""
+
+
+current_watcher: ContextVar[RunWatcher | None] = ContextVar("current_watcher", default=None)

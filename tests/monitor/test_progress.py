@@ -3,13 +3,10 @@
 import io
 import json
 import os
-import pty
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,17 +17,19 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
-from processes import FINESWEEP, SMALL, TRAIN, finesweep, start
+from processes import FINESWEEP, SMALL, finesweep, start
 from rich.console import Console
+from terminals import Terminal
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import StoreAway
 from finesweep.monitor import eta, live, progress
-from finesweep.monitor.events import ending
+from finesweep.monitor.events import beginning, ending
 from finesweep.monitor.live import STOPPING, Watcher
 from finesweep.monitor.snapshot import take_snapshot
-from finesweep.monitor.table import clock, live_table
+from finesweep.monitor.table import live_table
+from finesweep.monitor.wording import clock, short
 from finesweep.study import storage as studies
 from finesweep.study.liveness import this_owner
 from finesweep.study.lock import study_lock
@@ -92,7 +91,7 @@ def test_the_table_says_who_runs_what_how_far_and_how_long_yet(tmp_path: Path) -
     heading, row, counts, finished, times = drawn(known, 160)
     assert " ".join(heading.split()) == "worker trial epoch step examples/s accuracy ETA parameters"
     # 20 of its steps in 10 s, 60 to go; the 10 that it found done before took no time.
-    assert " ".join(row.split()) == f"{os.getpid()} 1 1.00 30/90 512 0.7500 0:30 learning_rate=0.002"
+    assert " ".join(row.split()) == f"{os.getpid()} 1 1.00 30/90 512 0.7500 0:30 lr=2e-3"
     assert counts == "COMPLETE 1  PRUNED 0  FAIL 0  RUNNING 1  WAITING 0"
     assert finished == "1/6 finished | best accuracy 0.9000 (trial 0)"
     assert times.startswith("elapsed 0:30 | ETA 1:")
@@ -158,12 +157,10 @@ def test_a_line_says_how_a_trial_came_about(tmp_path: Path) -> None:
     add(known, "FAIL")
     snapshot = take_snapshot(known)
     lines = [ending(snapshot, trial) for trial in snapshot.trials]
-    best = "best accuracy 0.9000 (trial 0)"
-    point = "learning_rate=0.002"
-    assert lines[0] == f"trial 0 COMPLETE in 20 s: accuracy 0.9000 | {best} | 2/6 | {point}"
+    assert lines[0] == "trial 0 COMPLETE in 20 s: accuracy 0.9000 | the best | 2/6 | lr=2e-3"
     assert lines[1].startswith("trial 1 COMPLETE (as trial 0, not trained again): accuracy 0.9000 | ")
     confirms = "trial 2 COMPLETE (confirms trial 0, seed 44) in 20 s"
-    assert lines[2] == f"{confirms}: accuracy 0.8000 | {best} | 1/1 confirming"
+    assert lines[2] == f"{confirms}: accuracy 0.8000 | 1/1 confirming"
     assert lines[3] == "trial 3 FAIL in 20 s: ValueError: no"
     assert lines[4] == "trial 4 handed back after 20 s: its worker died; it will be tried again"
     assert lines[6] == "trial 6 handed back after 20 s: interrupted; it will be tried again"
@@ -177,7 +174,7 @@ def test_several_objectives_are_shown_by_name(tmp_path: Path) -> None:
     snapshot = take_snapshot(known)
     values, best, *_ = ending(snapshot, snapshot.trials[0]).split(" | ")
     assert values == "trial 0 COMPLETE in 20 s: train_runtime 1234.6, accuracy 0.9000"
-    assert best == "front of 2, best train_runtime 12.5000 (trial 1)"
+    assert best == "front of 2"
     lines = drawn(known, 120)
     assert lines[0].split()[5] == "accuracy"  # of each evaluation, rather than the first objective
     assert lines[-2] == "2/6 finished | front of 2, best train_runtime 12.5000 (trial 1)"
@@ -191,6 +188,38 @@ def test_conditional_parameters_go_by_their_key(tmp_path: Path) -> None:
     )
     snapshot = take_snapshot(known)
     assert ending(snapshot, snapshot.trials[0]).endswith("momentum=[1]")
+
+
+def test_names_are_short_and_tell_parameters_apart() -> None:
+    usual = {"optimizer.learning_rate": 0.0012942, "trainer.num_train_epochs": 4.0,
+             "trainer.per_device_train_batch_size": 64}  # fmt: skip
+    assert short(usual) == "lr=1.29e-3 epochs=4 batch=64"
+    apart = {"optimizer.name": "sgd", "model.name": "demo", "optimizer.momentum": 0.9, "model": "demo"}
+    assert short(apart) == "optimizer.name=sgd model.name=demo momentum=0.9 model=demo"
+    sizes = {
+        "model.architecture.hidden_size": 64,
+        "model.dropout": 0.0,
+        "seed": 3,
+        "optimizer.adam_epsilon": 1e-8,
+    }
+    assert short(sizes) == "hidden_size=64 dropout=0 seed=3 adam_epsilon=1e-8"
+
+
+def test_the_line_of_an_event_fits_100_columns(tmp_path: Path) -> None:
+    known = study(tmp_path, {"matthews_correlation": Direction.maximize}, n_trials=120)
+    keys = [f"model.architecture.a_long_name_{index}" for index in range(6)]
+    for _ in range(2):
+        known.add_trial(
+            create_trial(
+                value=0.5,
+                params=dict.fromkeys(keys, 0.00123456),
+                distributions=dict.fromkeys(keys, FloatDistribution(0, 1)),
+            )
+        )
+    snapshot = take_snapshot(known)
+    for trial in snapshot.trials:
+        for line in (beginning(trial), ending(snapshot, trial)):
+            assert len(line) <= 100 and line.endswith("=1.23e-3 ...")
 
 
 @pytest.mark.parametrize(
@@ -324,6 +353,8 @@ def test_status_shows_the_running_trials_after_the_summary(tmp_path: Path) -> No
     assert shown.returncode == 0, shown.stderr
     summary, table = shown.stdout.strip().split("\n\n")
     assert summary.startswith("study s: 1 of 6 trials finished")
+    commands = [line.strip() for line in summary.splitlines() if line.startswith("  ")]
+    assert commands[:2] == ["python train.py", "finesweep reproduce r"]  # whole, and nothing else in the line
     heading, row = table.splitlines()
     assert heading.startswith("worker") and "30/90" in row and row == row.rstrip()
     plain = finesweep("status", "s", "--storage", storage, "--json", cwd=tmp_path)
@@ -335,42 +366,6 @@ def test_status_refuses_to_watch_in_json(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert refused.stdout == "" and refused.stderr.count("\n") == 1
     assert "--watch" in refused.stderr and "--json" in refused.stderr
-
-
-class Terminal:
-    """A pseudo-terminal of 100 columns on a program's stderr."""
-
-    def __init__(self, *arguments: str, program: tuple[str, ...] = TRAIN, cwd: Path) -> None:
-        self._end, theirs = pty.openpty()
-        terminal = {"TERM": "xterm", "COLUMNS": "100", "LINES": "24"}
-        stdio = (theirs, subprocess.PIPE, theirs)
-        self.process = start(*arguments, program=program, cwd=cwd, environ=terminal, stdio=stdio)
-        os.close(theirs)
-
-    def __enter__(self) -> "Terminal":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leaves nothing running, whatever the test came to."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(60)
-
-    def read_until(self, text: str, seconds: float = 120) -> str:
-        seen, deadline = "", time.monotonic() + seconds
-        while text not in seen:
-            assert time.monotonic() < deadline, seen
-            seen += os.read(self._end, 4096).decode(errors="replace")
-        return seen
-
-    def read(self) -> str:
-        """To the end of the program."""
-        seen = ""
-        with suppress(OSError):  # what Linux says when nobody has the other end any more
-            while part := os.read(self._end, 4096):
-                seen += part.decode(errors="replace")
-        os.close(self._end)
-        return seen
 
 
 def test_watching_in_a_terminal_ends_with_ctrl_c_and_leaves_the_cursor(tmp_path: Path) -> None:
@@ -412,7 +407,7 @@ def test_watching_without_a_terminal_prints_one_line_per_event_then_the_summary(
         cwd=tmp_path, program=FINESWEEP,
     )  # fmt: skip
     assert process.stderr
-    assert process.stderr.readline() == "trial 0 started: learning_rate=0.002\n"
+    assert process.stderr.readline() == "trial 0 started: lr=2e-3\n"
     known.tell(number, 0.7)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -121,9 +122,10 @@ def test_the_same_conditions_give_exactly_the_same_run(folder: Path) -> None:
 def test_a_person_reads_the_conditions_then_a_table_then_the_verdict(folder: Path) -> None:
     done = finesweep("reproduce", run_id(folder), "trainer.threads=2", cwd=folder)
     assert done.stderr.index("threads  1     2") < done.stderr.index("trained: eval_accuracy")
-    rows = [line.split() for line in done.stdout.splitlines()]
+    rows = [line.split() for line in done.stdout.splitlines() if line]
     assert rows[0] == ["metric", "step", "then", "now", "difference"]
-    assert ["epoch", "19", "1", "1"] in rows
+    assert all(row[-1] != "0" for row in rows[1:]) and not any(row[:1] == ["epoch"] for row in rows)
+    assert re.search(r"^metrics: \d+ of \d+ values equal$", done.stdout, re.MULTILINE)
     assert "verdict: WITHIN_TOLERANCE" in done.stdout
     assert "likely cause: threads (1 then, 2 now)" in done.stdout
 
@@ -291,3 +293,6 @@ def test_two_runs_side_by_side(folder: Path) -> None:
     text = lines(diff_runs(*pair), ("first", "second"))
     assert "data: the same" in text
     assert "packages: the same" in text
+    shown = [line.split()[0] for line in text.splitlines() if line]
+    assert "weights" in shown and "state" not in shown  # both runs are COMPLETE
+    assert re.search(r"^equal results: [1-9]\d* of \d+$", text, re.MULTILINE)

@@ -7,13 +7,14 @@ from typing import Any
 
 import optuna
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
-from processes import ROOT
+from processes import ROOT, train
 
 from finesweep.cli.entry import explain
 from finesweep.config.parse import parse_config, register_schema, type_of
@@ -215,3 +216,16 @@ def test_a_dictionary_that_is_quoted_wrongly_is_told_how(command: CommandLine, v
     with pytest.raises(HydraException) as refused:
         compose("config", [f"{OBJECTIVES}={value}"], return_hydra_config=True)
     assert f"'{OBJECTIVES}={{name: value, name: value}}'" in explain(refused.value)
+
+
+def test_a_sweep_shows_its_config_and_starts_nothing(own_folder: Path) -> None:
+    chosen = ("sweep=optimizers", "optimizer.weight_decay=0.5", "trainer.num_train_epochs=2")
+    shown = train("-m", *chosen, "--cfg", "job", cwd=own_folder)
+    assert shown.returncode == 0, shown.stderr
+    config = yaml.safe_load(shown.stdout)
+    assert (config["optimizer"]["weight_decay"], config["trainer"]["num_train_epochs"]) == (0.5, 2.0)
+    searched = [line for line in shown.stdout.splitlines() if line.startswith("#   ")]
+    assert "#   optimizer: adamw, sgd" in searched
+    assert "#   optimizer.learning_rate: 0.0001 to 0.01, on a log scale, where optimizer=adamw" in searched
+    assert not any("num_train_epochs" in line for line in searched)
+    assert list(own_folder.iterdir()) == []

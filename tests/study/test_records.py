@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
-from finesweep.config.study import ConfirmConfig, Sampler
+from finesweep.config.study import ConfirmConfig
 from finesweep.errors import StudyError
 from finesweep.hooks import RunState
 from finesweep.study.attributes import Attribute
@@ -47,7 +47,7 @@ def test_a_study_of_version_0_1_is_read_by_the_keys_that_it_was_stored_under(tmp
     assert (record.n_trials, record.metric, record.confirm) == (6, "accuracy", ConfirmConfig(2, 3))
     assert record.conclusion == Conclusion([6, 2], 3, True, ["s"], {"final_accuracy": 0.5})
     assert record.last_command is not None
-    assert (record.last_command.sampler, record.last_command.timeout_s) == (Sampler.gp, 60.0)
+    assert (record.last_command.sampler, record.last_command.timeout_s) == ("gp", 60.0)
     names = (
         "identity",
         "n_trials",

@@ -18,6 +18,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
+from finesweep.config.shown import take_request
 from finesweep.errors import (
     EXIT_DONE,
     EXIT_NO,
@@ -51,7 +52,7 @@ def guarded(main: Callable[[], object]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     logging.captureWarnings(True)
     try:
-        sys.argv[1:] = hide(sys.argv[1:])
+        sys.argv[1:] = take_request(hide(sys.argv[1:]))
         main()
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -110,8 +111,12 @@ def _message(error: Exception) -> str | None:
         where = error.filename or "a file"
         refused = f"{where}: user {user()} cannot write here ({error.strerror}); {REMEDY}"
         return refused if error.errno in ENVIRONMENT else None
+    if isinstance(error, AssertionError) and "Unexpected type for root: NoneType" in str(
+        error
+    ):  # OmegaConf's
+        return _inside_null()
     if _is_of_hydra(error):
-        return str(error)
+        return _null_group() if "Config group override must be" in str(error) else str(error)
     if is_output_error(error):
         first = str(error).strip().partition("\n")[0]
         return f"{first}; make room on the disk, and start the same command again"
@@ -126,6 +131,22 @@ def _is_of_hydra(error: Exception) -> bool:
         return False
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return str(frame.f_globals.get("__name__")).startswith("hydra.")
+
+
+def _null_group() -> str:
+    """Explains `sweep=null`; Hydra's message does not name the group."""
+    given = [text.partition("=")[0] for text in sys.argv if re.fullmatch(r"[\w/]+=null", text)]
+    group = next(iter(given), "GROUP")
+    return f"{group}: got null; legal: {group}=NAME, one that --help lists, or ~{group} to leave it out"
+
+
+def _inside_null() -> str:
+    """Explains `peft.r=4` without `peft=lora`; OmegaConf's message names no key."""
+    inner = re.compile(r"[+]{0,2}((peft|model[.]architecture)[.]\w+)=.*")
+    keys = [match for text in sys.argv if (match := inner.fullmatch(text))]
+    key, group = keys[0].groups() if keys else ("a key", "its group")
+    add = "add peft=lora" if group == "peft" else "give a model that has sizes, such as model=demo"
+    return f"{key}: {group} is null, so nothing has this key; {add}"
 
 
 def explain(error: Exception) -> str:

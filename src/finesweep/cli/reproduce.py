@@ -127,10 +127,12 @@ def _train_seeds(
     recorded: RecordedRun, config: RunConfig, overrides: list[str], changes: list[Change], count: int,
     as_json: bool,
 ) -> None:  # fmt: skip
+    from finesweep.monitor.training import showing_training
     from finesweep.reproduce import render
     from finesweep.reproduce.seeds import train_seeds
 
-    spread = train_seeds(recorded, config, overrides, count, changes)
+    with showing_training(evaluations=False):  # the reproduction compares each
+        spread = train_seeds(recorded, config, overrides, count, changes)
     print_answer(as_json, asdict(spread), render.seed_spread(spread))
 
 
@@ -139,11 +141,14 @@ def _rerun(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Trains the run again and prints the verdict. Raises: NotReproduced if it is DIFFERENT."""
+    from finesweep.monitor.training import showing_training
     from finesweep.reproduce import render
     from finesweep.reproduce.rerun import record_verdict, rerun
     from finesweep.reproduce.verdict import DIFFERENT, judge
 
-    verdict = judge(recorded, rerun(recorded, config, overrides), changes, tolerance)
+    with showing_training(evaluations=False):  # the reproduction compares each
+        again = rerun(recorded, config, overrides)
+    verdict = judge(recorded, again, changes, tolerance)
     record_verdict(verdict, config.tracking)
     print_answer(as_json, verdict.to_dict(), render.verdict(verdict))
     if verdict.verdict == DIFFERENT:

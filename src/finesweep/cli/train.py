@@ -84,6 +84,6 @@ def job(cfg: Any) -> object:
 
         preflight.check(config)  # before torch is imported: what cannot work answers at once
         import_all("finesweep.training.run")
-        from finesweep.training.run import run
+        from finesweep.cli.single_run import run_shown
 
-        return run(config, Path(hydra_job.runtime.output_dir), list(hydra_job.overrides.task))
+        return run_shown(config, Path(hydra_job.runtime.output_dir), list(hydra_job.overrides.task))

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import ValidationError
 from yaml import YAMLError
 
+from finesweep.config.reference import help_template
 from finesweep.config.rules import check_rules
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError, did_you_mean
@@ -23,10 +24,13 @@ SCHEMA = "run_config"  # its name in `conf/config.yaml`
 def register_schema() -> None:
     """Registers `RunConfig` with Hydra as `run_config`, the schema that `conf/config.yaml` starts from.
 
+    Its `--help` is `${finesweep.help:}`.
+
     Side effect: Hydra no more copies its store of schemas each time that it composes a config or lists a
     config group, which took half of `--help` and of composing a trial. It never changes a copy.
     """
     ConfigStore.instance().store(name=SCHEMA, node=RunConfig)
+    OmegaConf.register_new_resolver("finesweep.help", help_template, replace=True)
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 
@@ -139,8 +143,12 @@ def _checked(cfg: Any) -> RunConfig:
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Converts the config to nested dictionaries of plain values, for YAML and JSON."""
-    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    """Converts the config to nested dictionaries of plain values, for YAML and JSON.
+
+    Without adapters there is no key `peft`, so that records and hashes are those of versions before it.
+    """
+    plain = {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    return plain if config.peft else {key: value for key, value in plain.items() if key != "peft"}
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
-"""Rules for config values: each rule stands beside its field, and `check_rules` checks all fields."""
+"""Rules for config values, each beside its field and what the key means; `check_rules` checks all."""
 
+import copy
 import dataclasses
 import math
 import re
@@ -9,7 +10,7 @@ from typing import Any
 
 from finesweep.errors import ConfigError, did_you_mean
 
-RULE = "rule"  # the key of a rule in its field's metadata
+RULE, MEANING = "rule", "meaning"  # keys in a field's metadata
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,20 @@ class Rule:
     allows_null: bool = True  # matters only where the field's type allows null
 
 
-def ruled(default: Any, rule: Rule) -> Any:
-    """Declares a dataclass field with its default and its rule."""
-    return dataclasses.field(default=default, metadata={RULE: rule})
+def ruled(default: Any, rule: Rule, meaning: str) -> Any:
+    """Declares a dataclass field with its default, its rule, and a sentence that `--help` shows."""
+    return _field(default, {RULE: rule, MEANING: meaning})
+
+
+def explained(default: Any, meaning: str) -> Any:
+    """Declares a dataclass field whose type is its only rule."""
+    return _field(default, {MEANING: meaning})
+
+
+def _field(default: Any, metadata: dict[str, Any]) -> Any:
+    if isinstance(default, (list, dict)):
+        return dataclasses.field(default_factory=lambda: copy.copy(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def _finite(allows: Callable[[float], bool]) -> Callable[[float], bool]:

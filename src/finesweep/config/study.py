@@ -4,20 +4,27 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from finesweep.config.rules import COUNT, NAME, NOT_NEGATIVE, POSITIVE, WHOLE, Rule, check_rules, ruled
+from finesweep.config.own import OWN
+from finesweep.config.rules import (
+    COUNT,
+    NAME,
+    NOT_NEGATIVE,
+    POSITIVE,
+    WHOLE,
+    Rule,
+    check_rules,
+    explained,
+    ruled,
+)
 from finesweep.config.run import Direction
 from finesweep.errors import ConfigError
 
-
-class Sampler(Enum):
-    """Optuna's samplers by name. `grid` tries every point once."""
-
-    tpe = "tpe"
-    random = "random"
-    grid = "grid"
-    gp = "gp"
-    cmaes = "cmaes"
-    qmc = "qmc"
+# Optuna's samplers by name. `grid` tries every point once.
+SAMPLERS = ("tpe", "random", "grid", "gp", "cmaes", "qmc")
+SAMPLER = Rule(
+    lambda name: name in SAMPLERS or OWN.fullmatch(name),
+    f"{', '.join(SAMPLERS)}, or module:class for one of your own",
+)
 
 
 class Pruner(Enum):
@@ -43,35 +50,43 @@ WORKERS = Rule(
 class ConfirmConfig:
     """Confirmation trains the best trials again with new seeds after the search; the best mean wins."""
 
-    top_k: int = ruled(0, WHOLE)  # how many trials are confirmed; 0: none, and the best single value wins
-    seeds: int = ruled(5, COUNT)  # new seeds for each of the `top_k`
+    top_k: int = ruled(0, WHOLE, "how many trials are confirmed; 0: none, and the best single value wins")
+    seeds: int = ruled(5, COUNT, "new seeds for each of the `top_k`")
 
 
 @dataclass
 class StudyConfig:
-    name: str | None = ruled(None, NAME)  # null: the sweep's name, plus data= and model= of the command line
-    storage: str = "sqlite:///mlruns/optuna.db"
-    # seconds for which workers wait while the storage is locked or away; then they hand their trials back
-    patience_s: float = ruled(600.0, NOT_NEGATIVE)
-    # The search's budgets count over the study's whole life. The first that is used up ends the search;
-    # trials that are running then still finish.
-    n_trials: int = ruled(20, COUNT)  # finished trials: complete or pruned
-    timeout_s: float | None = ruled(None, POSITIVE)  # counts only time in which a trial was running
-    max_train_steps: int | None = ruled(None, COUNT)  # optimizer steps of all trials together
-    sampler: Sampler = Sampler.tpe
-    sampler_options: dict[str, Any] = field(default_factory=dict)  # keyword arguments for Optuna's sampler
-    pruner: Pruner = Pruner.none
-    pruner_options: dict[str, Any] = field(default_factory=dict)  # keyword arguments for Optuna's pruner
-    # metric: direction, for two or more objectives; empty: data.metric is the only one
-    objectives: dict[str, Direction] = field(default_factory=dict)
+    name: str | None = ruled(None, NAME, "null: the sweep's name, plus data= and model= of the command line")
+    storage: str = explained("sqlite:///mlruns/optuna.db", "Optuna's database: SQLite or PostgreSQL")
+    patience_s: float = ruled(
+        600.0, NOT_NEGATIVE,
+        "seconds for which workers wait for a storage that is away; then they hand their trials back",
+    )  # fmt: skip
+    # The first budget that is used up ends the search; trials that are running then still finish.
+    n_trials: int = ruled(
+        20, COUNT, "budget: finished trials (complete or pruned) over the study's whole life"
+    )
+    timeout_s: float | None = ruled(None, POSITIVE, "budget: seconds in which a trial was running")
+    max_train_steps: int | None = ruled(None, COUNT, "budget: optimizer steps of all trials together")
+    sampler: str = ruled("tpe", SAMPLER, "how points are chosen; grid tries every point once")
+    sampler_options: dict[str, Any] = explained({}, "keyword arguments of the sampler, but for seed")
+    pruner: Pruner = explained(
+        Pruner.none, "which trials are stopped early; steps are per cent of a trial's own training"
+    )
+    pruner_options: dict[str, Any] = explained({}, "keyword arguments of Optuna's pruner")
+    objectives: dict[str, Direction] = explained(
+        {}, "metric: direction, for two or more objectives; empty: data.metric is the only one"
+    )
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
-    seed: int = ruled(0, NOT_NEGATIVE)
-    repeat_trials: bool = False  # true: train a known point again; false: reuse its value
-    max_failures: int = ruled(10, COUNT)  # so many failed trials, over the study's life, end the sweep
-    max_retries: int = ruled(2, WHOLE)  # retries of a trial whose worker died
-    # when a GPU runs out of memory: retry the trial once, with half the batch and twice the accumulation
-    retry_oom: bool = True
-    trial_timeout_s: float | None = ruled(None, POSITIVE)  # a trial that runs longer fails
+    seed: int = ruled(0, NOT_NEGATIVE, "of the sampler")
+    repeat_trials: bool = explained(False, "true: train a known point again; false: reuse its value")
+    max_failures: int = ruled(10, COUNT, "so many failed trials, over the study's life, end the sweep")
+    max_retries: int = ruled(2, WHOLE, "retries of a trial whose worker died")
+    retry_oom: bool = explained(
+        True,
+        "when a GPU runs out of memory: retry the trial once, with half the batch and twice the accumulation",
+    )
+    trial_timeout_s: float | None = ruled(None, POSITIVE, "a trial that runs longer fails; in seconds")
 
 
 @dataclass
@@ -88,12 +103,16 @@ class SweepConfig:
 
     _target_: str = "hydra_plugins.finesweep.sweeper.FinesweepSweeper"
     study: StudyConfig = field(default_factory=StudyConfig)
-    params: dict[str, str] = field(default_factory=dict)  # config key: its range, in Hydra's sweep grammar
-    conditional: list[Branch] = field(default_factory=list)
-    enqueue: list[dict[str, Any]] = field(default_factory=list)  # points to try first
-    workers: Any = ruled("auto", WORKERS)  # auto: as many as the CPU cores, memory or GPUs allow; or a number
-    workers_per_gpu: int = ruled(1, COUNT)
-    keep_checkpoints: int = ruled(3, COUNT)  # how many of the best trials keep their weights
+    params: dict[str, str] = explained(
+        {}, "the search space: config key: its range, in Hydra's sweep grammar"
+    )
+    conditional: list[Branch] = explained(
+        [], "dimensions (`params`) that exist only where other keys have the values that `when` gives"
+    )
+    enqueue: list[dict[str, Any]] = explained([], "points to try first")
+    workers: Any = ruled("auto", WORKERS, "auto: as many as the CPU cores, memory or GPUs allow")
+    workers_per_gpu: int = ruled(1, COUNT, "workers that share a GPU")
+    keep_checkpoints: int = ruled(3, COUNT, "how many of the best trials keep their weights")
 
 
 def check_sweep(config: SweepConfig) -> None:

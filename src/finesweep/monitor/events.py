@@ -3,15 +3,18 @@
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.monitor.snapshot import Snapshot
+from finesweep.monitor.wording import number, short
 from finesweep.study.budget import span
 from finesweep.study.records import TrialRecord
 from finesweep.study.space import params_of
+
+COLUMNS = 100  # a line of an event fits into so many; only a cause of failure may be longer
 
 
 def beginning(trial: FrozenTrial) -> str:
     how = marks(trial)
     head = f"trial {trial.number} started" + (f" ({how})" if how else "")
-    return ": ".join(filter(None, [head, point(trial)]))
+    return _cut(": ".join(filter(None, [head, point(trial)])))
 
 
 def ending(snapshot: Snapshot, trial: FrozenTrial) -> str:
@@ -26,8 +29,27 @@ def ending(snapshot: Snapshot, trial: FrozenTrial) -> str:
     head += f" {trial.state.name}{how}" + ("" if record.reused_of is not None else f" in {seconds}")
     if trial.state is TrialState.FAIL:
         return f"{head}: {record.error}"
-    parts = [values(snapshot, trial), best_so_far(snapshot), _count(snapshot, trial), point(trial)]
-    return f"{head}: {' | '.join(filter(None, parts))}"
+    head = f"{head}: {values(snapshot, trial)}"
+    rest = [_count(snapshot, trial), point(trial)]
+    lines = [_joined(head, _best(snapshot, trial), *rest), _joined(head, *rest)]
+    return next((line for line in lines if len(line) <= COLUMNS), _cut(lines[-1]))
+
+
+def _joined(*parts: str) -> str:
+    return " | ".join(filter(None, parts))
+
+
+def _cut(line: str) -> str:
+    """Ends a line that is too long at a word."""
+    return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 3].rpartition(' ')[0]} ..."
+
+
+def _best(snapshot: Snapshot, trial: FrozenTrial) -> str:
+    """Names the best trial so far; its metric stands before it in the line."""
+    if not snapshot.ranked or snapshot.front:
+        return f"front of {snapshot.front}" if snapshot.front else ""
+    first = snapshot.ranked[0]
+    return "the best" if first.number == trial.number else f"best {number(first.values[0])} #{first.number}"
 
 
 def _count(snapshot: Snapshot, trial: FrozenTrial) -> str:
@@ -64,13 +86,8 @@ def marks(trial: FrozenTrial, noun: str = "trial ") -> str:
 
 
 def point(trial: FrozenTrial) -> str:
-    """Writes a trial's point by the last part of each key; empty for a confirmation, whose point is known."""
-    if TrialRecord(trial).confirms is not None:
-        return ""
-    return " ".join(
-        f"{key.rpartition('.')[2]}={f'{value:.3g}' if isinstance(value, float) else value}"
-        for key, value in params_of(trial).items()
-    )
+    """Writes a trial's point; empty for a confirmation, whose point is known."""
+    return "" if TrialRecord(trial).confirms is not None else short(params_of(trial))
 
 
 def best_so_far(snapshot: Snapshot) -> str:
@@ -87,7 +104,3 @@ def values(snapshot: Snapshot, trial: FrozenTrial) -> str:
         return "no value"
     pairs = zip(snapshot.objectives, trial.values, strict=True)
     return ", ".join(f"{name} {number(value)}" for name, value in pairs)
-
-
-def number(value: float) -> str:
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"

@@ -33,7 +33,8 @@ class Watcher:
         self.told = False  # the workers, to stop
 
     def say(self, text: str) -> None:
-        self.console.print(Text(printable(text)), soft_wrap=True)
+        """Prints a line; a terminal that is narrower breaks it between words."""
+        self.console.print(Text(printable(text)), soft_wrap=not self.console.is_interactive)
 
     def watch(self) -> None:
         with self._screen() as show:

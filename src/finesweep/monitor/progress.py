@@ -50,7 +50,7 @@ def _opening(sweep: Any, prepared: Any) -> str:
     before = studies.count_finished(studies.searching(prepared.queue.trials()))
     known = f", {before} finished before" if before else ""
     many = "s" if prepared.workers > 1 else ""
-    sampler = sweep.config.study.sampler.value
+    sampler = sweep.config.study.sampler
     return f"{n_trials} trials{known}, {prepared.workers} worker{many}, sampler {sampler}"
 
 

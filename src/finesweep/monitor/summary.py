@@ -1,5 +1,6 @@
 """Writes a study's status and its best trial as text for a person."""
 
+import shlex
 from typing import Any
 
 from optuna.trial import TrialState
@@ -7,6 +8,7 @@ from optuna.trial import TrialState
 from finesweep.io.job_secrets import VARIABLE_PREFIX
 from finesweep.io.terminal import show
 from finesweep.monitor.report import Best, Confirmed, Status
+from finesweep.monitor.wording import command_lines, row_lines
 from finesweep.provenance.record import is_result
 from finesweep.tags import Tag
 
@@ -26,13 +28,28 @@ def lines(best: Best) -> list[str]:
         ("run", best.run_id),
         ("checkpoint", best.checkpoint or ""),
         ("submission", ", ".join(best.submissions)),
-        ("run it again", best.command),
-        (
-            "with",
-            f"{VARIABLE_PREFIX}... set to what was given then" if VARIABLE_PREFIX in best.command else "",
-        ),
     ]
-    return [f"{name + ':':14}{text}" for name, text in rows if text]
+    return [*row_lines(rows), *_commands(best)]
+
+
+def _commands(best: Best) -> list[str]:
+    """Writes the commands that a person wants next, each alone in its line, to be copied whole."""
+    run = f"{best.run_id}{_store_option(best.command)}"
+    with_secrets = f", with {VARIABLE_PREFIX}... set to what was given then"
+    return command_lines(
+        {
+            f"run it again{with_secrets if VARIABLE_PREFIX in best.command else ''}": best.command,
+            "prove it": f"finesweep reproduce {run}",
+            "predict other rows": f"finesweep predict {run} FILE --out PREDICTIONS",
+        }
+    )
+
+
+def _store_option(command: str) -> str:
+    """Returns the option that names the MLflow store of a trial, if its command names one."""
+    given = [text for text in shlex.split(command) if text.startswith("tracking.uri=")]
+    uri = given[-1].partition("=")[2].strip("'\"") if given else ""
+    return f" --tracking-uri {shlex.quote(uri)}" if uri else ""
 
 
 def _confirmed(best: Best) -> list[str]:
@@ -76,13 +93,14 @@ def print_summary(status: Status) -> None:
         show(f"{'reused:':14}{status.reused} trials whose point had been evaluated before")
     for failure in status.failures:
         show(f"  failed: {failure}")
-    if status.best:
-        show("\n".join(lines(_best(status.best))))
     if status.importances:
         show(
             f"{'importance:':14}{_pairs({key: round(share, 2) for key, share in status.importances.items()})}"
         )
-    show(f"{'compare:':14}finesweep ui   (filter: tags.`{Tag.STUDY}` = '{status.study}')")
+    if status.best:
+        show("\n".join(lines(_best(status.best))))
+    look = f"compare the runs, by the filter tags.`{Tag.STUDY}` = '{status.study}'"
+    show("\n".join(command_lines({look: "finesweep ui"})))
 
 
 def _best(plain: dict[str, Any]) -> Best:

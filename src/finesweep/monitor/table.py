@@ -11,8 +11,9 @@ from rich.text import Text
 from finesweep.io.terminal import printable
 from finesweep.machine.process import ProcessIdentity
 from finesweep.monitor import eta
-from finesweep.monitor.events import best_so_far, marks, number, point
+from finesweep.monitor.events import best_so_far, marks, point
 from finesweep.monitor.snapshot import Snapshot, take_snapshot
+from finesweep.monitor.wording import clock, number
 from finesweep.study.records import Progress, TrialRecord
 
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
@@ -107,14 +108,3 @@ def totals(snapshot: Snapshot) -> list[str]:
     parts.append(best_so_far(snapshot) or "no result yet")
     times = f"elapsed {clock(snapshot.elapsed_s)} | ETA {clock(eta.of_study(snapshot))}"
     return ["  ".join(counts), " | ".join(parts), times]
-
-
-def clock(seconds: float | None) -> str:
-    """Writes seconds as 0:07, 12:07, 3:12:07 or 2d 03:12; - for unknown."""
-    if seconds is None:
-        return "-"
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    if hours >= 24:
-        return f"{hours // 24}d {hours % 24:02}:{minute:02}"
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

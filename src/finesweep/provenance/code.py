@@ -13,12 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import finesweep
+from finesweep.config.own import import_own
 from finesweep.config.places import project
 from finesweep.config.run import is_own_metric
 from finesweep.io.redaction import SECRET_NAME, holds_secret
 from finesweep.provenance.fields import Code
 from finesweep.provenance.own_sources import own_sources
-from finesweep.tasks.metrics import own_function
 
 MAX_PATCH = 1_000_000  # characters
 MAX_FILE = 100_000  # bytes of a file that git does not track
@@ -76,7 +76,7 @@ def metric_source(metric: str) -> dict[str, str]:
     """
     if not is_own_metric(metric):
         return {}
-    own_function(metric)  # puts the working folder on the import path
+    import_own("data.metric", metric)  # puts the working folder on the import path
     module = importlib.import_module(metric.partition(":")[0])
     if module.__file__ is None:
         return {}

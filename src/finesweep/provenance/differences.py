@@ -112,8 +112,9 @@ def _machine(then: Provenance, now: Provenance) -> Iterator[Change]:
 
 
 def _packages(then: Provenance, now: Provenance) -> Iterator[Change]:
+    adapted = ["peft"] if then.config.get("peft") or now.config.get("peft") else []
     for change in _leaves("packages", "", then.packages, now.packages):
-        computes = change.what in COMPUTING or change.what.startswith("nvidia-")
+        computes = change.what in (*COMPUTING, *adapted) or change.what.startswith("nvidia-")
         yield replace(change, what=f"package {change.what}", may_matter=computes)
 
 

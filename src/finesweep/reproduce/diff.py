@@ -45,14 +45,18 @@ def _results(recorded: RecordedRun) -> dict[str, object]:
 
 
 def lines(diff: RunDiff, names: tuple[str, str]) -> str:
-    """Formats a diff as one table for each section; `names` head the columns of the two runs."""
+    """Formats what differs as one table for each section; `names` head the columns of the two runs."""
+    different = [result for result in diff.results if result.then != result.now]
+    changes = [*diff.differences, *different]
     tables = []
-    for section in SECTIONS:
-        rows = [change for change in diff.differences if change.section == section]
+    for section in (*SECTIONS, "results"):
+        rows = [change for change in changes if change.section == section]
         tables.append(_table(section, names, rows) if rows else f"{section}: the same")
-    return "\n\n".join([*tables, _table("results", names, diff.results)])
+    return "\n\n".join(
+        [*tables, f"equal results: {len(diff.results) - len(different)} of {len(diff.results)}"]
+    )
 
 
 def _table(section: str, names: tuple[str, str], rows: list[Change]) -> str:
-    cells = [(row.what, brief(row.then), brief(row.now), "" if row.then == row.now else "*") for row in rows]
-    return columns([(section, *names, ""), *cells])
+    cells = [(row.what, brief(row.then), brief(row.now)) for row in rows]
+    return columns([(section, *names), *cells])

@@ -32,15 +32,22 @@ def conditions(changes: Sequence[Change]) -> str:
 
 
 def verdict(verdict: Verdict) -> str:
-    """Formats every metric then and now, the weights, the predictions and the verdict."""
-    table = columns([("metric", "step", "then", "now", "difference"), *map(_metric, verdict.metrics)])
-    lines = [table, "", f"weights: {_equal(verdict.weights)}"]
+    """Formats the metrics that differ, a count of the equal ones, weights, predictions and the verdict."""
+    lines = [*_metrics(verdict.metrics), f"weights: {_equal(verdict.weights)}"]
     lines += [f"predictions, {name}: {_equal(pair)}" for name, pair in verdict.predictions.items()]
     lines += [f"verdict: {verdict.verdict}"]
     if verdict.verdict != EXACT:
         lines += [f"tolerance: {verdict.tolerance:g}", f"likely cause: {verdict.cause}"]
     lines += [f"the new run failed: {verdict.error}"] if verdict.error else []
     return "\n".join([*lines, f"run: {verdict.reproduction_run_id}"])
+
+
+def _metrics(rows: Sequence[MetricRow]) -> list[str]:
+    different = [row for row in rows if row.then != row.now]
+    if not different:
+        return [f"metrics: all {len(rows)} values equal"]
+    table = columns([("metric", "step", "then", "now", "difference"), *map(_metric, different)])
+    return [table, "", f"metrics: {len(rows) - len(different)} of {len(rows)} values equal"]
 
 
 def _metric(row: MetricRow) -> tuple[str, ...]:
@@ -51,7 +58,7 @@ def _metric(row: MetricRow) -> tuple[str, ...]:
 def _difference(then: float | None, now: float | None) -> str:
     if then is None or now is None:
         return "missing"
-    return "" if then == now else f"{now - then:.3g}"
+    return f"{now - then:.3g}"
 
 
 def _number(value: float | None) -> str:

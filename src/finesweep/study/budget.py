@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import StudyConfig
 from finesweep.study.records import Command, Progress, StudyRecord, TrialRecord
-from finesweep.study.samplers import SAMPLERS
+from finesweep.study.samplers import sampler_entry
 from finesweep.study.storage import count_finished, searching
 
 
@@ -26,7 +26,7 @@ def spent(trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool =
         return f"timeout_s={config.timeout_s:g} ({seconds:.0f} s)"
     if config.max_train_steps is not None and (steps := train_steps(search)) >= config.max_train_steps:
         return f"max_train_steps={config.max_train_steps} ({steps} steps)"
-    if SAMPLERS[config.sampler].enqueues_all_points and not waiting and (spoken_for or not running):
+    if sampler_entry(config.sampler).enqueues_all_points and not waiting and (spoken_for or not running):
         return "all points of the grid"
     return None
 

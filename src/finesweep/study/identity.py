@@ -27,7 +27,7 @@ from finesweep.tasks import task_of
 from finesweep.tracking import TrackedRun
 
 # The config groups that the trials of a study share, but for what is searched.
-COMPARABLE = ("data", "model", "optimizer", "trainer")
+COMPARABLE = ("data", "model", "optimizer", "trainer", "peft")
 # Keys of these that do not change a result: places, the direction, which the objectives contain, and how
 # tables are read, for the rows as read are compared.
 PLACES = ("data.path", "data.direction", "trainer.threads", "trainer.device",
@@ -61,7 +61,7 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
 def _leaves(run: RunConfig) -> dict[str, Any]:
     """Returns the config that trials share, by dotted key, without places such as the data's path."""
     plain = to_dict(run)
-    leaves = {f"{group}.{key}": value for group in COMPARABLE for key, value in plain[group].items()}
+    leaves = {f"{group}.{key}": value for group in COMPARABLE for key, value in plain.get(group, {}).items()}
     return {key: value for key, value in leaves.items() if key not in PLACES}
 
 

@@ -10,7 +10,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from finesweep.config.study import ConfirmConfig, Sampler
+from finesweep.config.study import ConfirmConfig
 from finesweep.hooks import RunState
 from finesweep.study.attributes import Attribute, Record, Required
 
@@ -84,14 +84,13 @@ class Command:
 
     time: str = "1970-01-01T00:00:00"  # ISO format, with the time zone (local in version 0.1)
     program: str = "python train.py"  # how a person started it, without its arguments
-    sampler: Sampler = Sampler.tpe
+    sampler: str = "tpe"
     timeout_s: float | None = None
     max_train_steps: int | None = None
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Command":
-        known = _known(cls, stored)
-        return cls(**known | {"sampler": Sampler(known.get("sampler", "tpe"))})
+        return cls(**_known(cls, stored))
 
 
 def _known(cls: type, stored: dict[str, Any]) -> dict[str, Any]:

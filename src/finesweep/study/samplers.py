@@ -11,9 +11,12 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from finesweep.config.study import Pruner, Sampler, StudyConfig
+from finesweep.config.own import import_own
+from finesweep.config.study import Pruner, StudyConfig
 from finesweep.errors import ConfigError
 from finesweep.study.space import Space, suggest
+
+SAMPLER_KEY = "hydra.sweeper.study.sampler"
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,32 @@ class SamplerEntry:
 
 
 SAMPLERS = {
-    Sampler.tpe: SamplerEntry(
+    "tpe": SamplerEntry(
         lambda: optuna.samplers.TPESampler,
         # Without them, it would draw conditional dimensions at random.
         conditional_options={"group": True, "multivariate": True},
     ),
-    Sampler.random: SamplerEntry(lambda: optuna.samplers.RandomSampler),
-    Sampler.grid: SamplerEntry(lambda: optuna.samplers.RandomSampler, enqueues_all_points=True),
-    Sampler.gp: SamplerEntry(lambda: optuna.samplers.GPSampler),
-    Sampler.cmaes: SamplerEntry(lambda: optuna.samplers.CmaEsSampler, several_objectives=False),
-    Sampler.qmc: SamplerEntry(lambda: optuna.samplers.QMCSampler, seed_per_suggestion=False),
+    "random": SamplerEntry(lambda: optuna.samplers.RandomSampler),
+    "grid": SamplerEntry(lambda: optuna.samplers.RandomSampler, enqueues_all_points=True),
+    "gp": SamplerEntry(lambda: optuna.samplers.GPSampler),
+    "cmaes": SamplerEntry(lambda: optuna.samplers.CmaEsSampler, several_objectives=False),
+    "qmc": SamplerEntry(lambda: optuna.samplers.QMCSampler, seed_per_suggestion=False),
 }
+
+
+def sampler_entry(name: str) -> SamplerEntry:
+    """Returns the entry of a sampler: one of Optuna's by name, or a person's own as `module:class`."""
+    if name in SAMPLERS:
+        return SAMPLERS[name]
+    return SamplerEntry(lambda: _own_sampler(name))  # imported only where it suggests
+
+
+def _own_sampler(name: str) -> type[BaseSampler]:
+    """Raises: ConfigError if it cannot be imported, or is no sampler."""
+    found = import_own(SAMPLER_KEY, name)
+    if not isinstance(found, type) or not issubclass(found, BaseSampler):
+        raise ConfigError.at(SAMPLER_KEY, name, "a class that inherits from optuna.samplers.BaseSampler")
+    return found
 
 
 @dataclass(frozen=True)
@@ -85,14 +103,14 @@ def make_sampler(
 
     Raises: ConfigError for options that Optuna's class does not take.
     """
-    entry = SAMPLERS[config.sampler]
+    entry = sampler_entry(config.sampler)
     seed = _seed(config.seed, ordinal, hashed_seeds) if entry.seed_per_suggestion else config.seed
     if "seed" in config.sampler_options:
         raise ConfigError("hydra.sweeper.study.sampler_options: seed is set by hydra.sweeper.study.seed")
     options: dict[str, Any] = {"seed": seed}
     if any(dimension.when for dimension in space):
         options |= entry.conditional_options
-    made: BaseSampler = _made("sampler", config.sampler.value, entry.make(), options, config.sampler_options)
+    made: BaseSampler = _made("sampler", config.sampler, entry.make(), options, config.sampler_options)
     return made
 
 
@@ -117,11 +135,9 @@ def try_out(config: StudyConfig, space: Space) -> None:
     Raises: ConfigError for a sampler that cannot do several objectives, and for options that Optuna refuses
     only when it uses them.
     """
-    if len(config.objectives) > 1 and not SAMPLERS[config.sampler].several_objectives:
-        legal = ", ".join(name.value for name, entry in SAMPLERS.items() if entry.several_objectives)
-        raise ConfigError.at(
-            "hydra.sweeper.study.sampler", config.sampler.value, f"{legal} with several objectives"
-        )
+    if len(config.objectives) > 1 and not sampler_entry(config.sampler).several_objectives:
+        legal = ", ".join(name for name, entry in SAMPLERS.items() if entry.several_objectives)
+        raise ConfigError.at(SAMPLER_KEY, config.sampler, f"{legal} with several objectives")
     study = optuna.create_study(sampler=make_sampler(config, 0, space), pruner=make_pruner(config))
     trial = study.ask()
     try:
@@ -131,8 +147,8 @@ def try_out(config: StudyConfig, space: Space) -> None:
     except (TypeError, ValueError, ArithmeticError) as error:
         options = {"sampler_options": config.sampler_options, "pruner_options": config.pruner_options}
         raise ConfigError(
-            f"hydra.sweeper.study: {options}: {error}; legal: what Optuna's {config.sampler.value} "
-            f"sampler and {config.pruner.value} pruner take"
+            f"hydra.sweeper.study: {options}: {error}; legal: what the {config.sampler} "
+            f"sampler and the {config.pruner.value} pruner take"
         ) from error
 
 
@@ -145,5 +161,5 @@ def _made(
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"hydra.sweeper.study.{kind}_options: {given}: {error}; legal: the keyword arguments of "
-            f"Optuna's {name} {kind}"
+            f"the {name} {kind}"
         ) from error

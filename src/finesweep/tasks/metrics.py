@@ -1,4 +1,4 @@
-"""Builds metrics from functions of scikit-learn and scipy, and imports the user's own metric function.
+"""Builds metrics from functions of scikit-learn and scipy, and of the user's own function.
 
 scikit-learn and scipy are imported only when a metric is computed, because that takes a second, and the
 process that launches a sweep only checks the metric's name.
@@ -6,9 +6,7 @@ process that launches a sweep only checks the metric's name.
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finesweep.config.places import project
+from finesweep.config.own import import_own
 from finesweep.config.run import DataConfig, Direction
 from finesweep.errors import ConfigError
 
@@ -103,26 +101,8 @@ def own_metric(name: str, direction: Direction | None) -> Metric:
     """
     if direction is None:
         raise ConfigError.at("data.direction", None, f"maximize or minimize, for your own metric {name}")
-    function = own_function(name)
+    function = import_own("data.metric", name)
     return Metric(lambda judged: _own_score(name, function, judged), direction)
-
-
-def own_function(name: str) -> Callable[[Any, Any], Any]:
-    """Imports `module:function` from the project or an installed package. Raises: ConfigError."""
-    module, _, attribute = name.partition(":")
-    if str(project()) not in sys.path:
-        sys.path.insert(0, str(project()))
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # the user's own code may raise anything
-        problem = f"{type(error).__name__}: {error}"
-        raise ConfigError(
-            f"data.metric: got {name!r}, which cannot be imported ({problem}); legal: module:function, "
-            "with a module in the working folder or in an installed package"
-        ) from error
-    if not callable(function):
-        raise ConfigError(f"data.metric: got {name!r}, which is no function; legal: module:function")
-    return function  # type: ignore[no-any-return]
 
 
 def _own_score(name: str, function: Callable[[Any, Any], Any], judged: Judged) -> float:

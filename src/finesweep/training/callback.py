@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from finesweep.config import trained
 from finesweep.config.run import Direction, RunConfig, metric_key
 from finesweep.errors import OutputError
-from finesweep.hooks import RunHooks
+from finesweep.hooks import RunHooks, current_watcher
 from finesweep.io import checkpoint
 from finesweep.io.patience import working_time
 from finesweep.provenance.record import PROGRESS
@@ -47,6 +47,7 @@ class TrainingCallback(TrainerCallback):
         self, config: RunConfig, scorer: Scorer, steps_per_epoch: int, log: MetricLog, trial: RunHooks | None
     ) -> None:
         self.config, self.scorer, self.log, self.trial = config, scorer, log, trial
+        self.watcher = current_watcher.get()
         self.steps_per_epoch = steps_per_epoch
         self.objective = f"eval_{metric_key(config.data.metric)}"  # the Trainer's name of the run's metric
         self.sign = 1 if direction_of(scorer.task) is Direction.maximize else -1
@@ -143,15 +144,25 @@ class TrainingCallback(TrainerCallback):
         if self.trial:
             self.trial.check()
             control.should_save = control.should_save or self.trial.stopping
-            steps = state.global_step - self._first_step
-            rows = steps * args.train_batch_size * args.gradient_accumulation_steps
+        if self.trial or self.watcher:
+            self._tell_progress(args, state)
+
+    def _tell_progress(self, args: TrainingArguments, state: TrainerState) -> None:
+        steps, seconds = state.global_step - self._first_step, working_time() - self._started
+        rows = steps * args.train_batch_size * args.gradient_accumulation_steps
+        step, max_steps, epoch = state.global_step, state.max_steps, round(state.epoch or 0, 2)
+        examples_per_s = round(rows / seconds, 1)
+        if self.trial:
             self.trial.progress(
-                step=state.global_step,
-                max_steps=state.max_steps,
-                epoch=round(state.epoch or 0, 2),
-                examples_per_s=round(rows / (working_time() - self._started), 1),
+                step=step,
+                max_steps=max_steps,
+                epoch=epoch,
+                examples_per_s=examples_per_s,
                 trained_steps=steps,
             )
+        if self.watcher:
+            loss, left = self._loss / self._loss_steps, (max_steps - step) * seconds / steps
+            self.watcher.stepped(step, max_steps, epoch, loss, examples_per_s, left)
 
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -203,6 +214,9 @@ class TrainingCallback(TrainerCallback):
         value = float(metrics[self.objective])
         evaluation = {key: float(value) for key, value in metrics.items() if key.startswith("eval_")}
         self.history.append(Evaluation(step, value, evaluation))
+        if self.watcher:
+            scores = {key: evaluation[key] for key in (self.objective, "eval_loss") if key in evaluation}
+            self.watcher.evaluated(step, max_steps, scores)
         if self.trial:
             self.trial.evaluated(value, step / max_steps)
 

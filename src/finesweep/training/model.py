@@ -14,10 +14,11 @@ from transformers import (
     set_seed,
 )
 
-from finesweep.config.run import Init, ModelConfig
+from finesweep.config.run import Init, LoraConfig, ModelConfig
 from finesweep.errors import ConfigError, ModelError
 from finesweep.io.hub import unusable
 from finesweep.tasks import Task
+from finesweep.training import adapters
 from finesweep.training.freezing import freeze
 from finesweep.training.positions import position_limit
 
@@ -30,7 +31,12 @@ DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_d
 
 
 def load_model(
-    config: ModelConfig, tokenizer: PreTrainedTokenizerBase, task: Task, names: list[str], seed: int
+    config: ModelConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    names: list[str],
+    seed: int,
+    lora: LoraConfig | None = None,
 ) -> PreTrainedModel:
     """Builds a float32 model of the task's class with an output for each name, partly frozen if configured.
 
@@ -42,19 +48,25 @@ def load_model(
     set_seed(seed)  # for the new output layer, and for all weights if init is random
     if config.init is Init.random or config.name_or_path is None:
         model = model_class.from_config(architecture, dtype=torch.float32, trust_remote_code=False)
+        new = set[str]()
     else:
-        model = _load_weights(config, architecture, model_class)
+        model, new = _load_weights(config, architecture, model_class)
     assert isinstance(model, PreTrainedModel)
     _check_length(config, model, tokenizer)
-    _fit_embeddings(config, model, tokenizer)
+    _fit_embeddings(config, model, tokenizer, trained=lora is None)
     freeze(model, config.freeze)
+    if lora:
+        adapters.add(model, lora, new)
     if config.gradient_checkpointing and not model.supports_gradient_checkpointing:
         legal = f"false: {architecture.model_type} cannot recompute its activations"
         raise ConfigError.at("model.gradient_checkpointing", True, legal)
     return model
 
 
-def _load_weights(config: ModelConfig, architecture: PretrainedConfig, model_class: Any) -> Any:
+def _load_weights(
+    config: ModelConfig, architecture: PretrainedConfig, model_class: Any
+) -> tuple[Any, set[str]]:
+    """Returns the model, and the names of the weights that are not from its files."""
     assert config.name_or_path is not None
     try:
         model, report = model_class.from_pretrained(
@@ -68,13 +80,13 @@ def _load_weights(config: ModelConfig, architecture: PretrainedConfig, model_cla
         )
     except Exception as error:  # the libraries have no common class for files that they cannot read
         raise unusable(config.name_or_path, "weights", error) from error
-    _check_loaded(config, model, report)
-    return model
+    new = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    _check_loaded(config, model, new)
+    return model, new
 
 
-def _check_loaded(config: ModelConfig, model: PreTrainedModel, report: Any) -> None:
+def _check_loaded(config: ModelConfig, model: PreTrainedModel, names: set[str]) -> None:
     """Warns of weights of the encoder that the checkpoint lacks. Raises: ModelError if it lacks most."""
-    names = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     encoder = {id(parameter) for parameter in model.base_model.parameters()}
     sizes = {name: p.numel() for name, p in model.named_parameters() if id(p) in encoder}
     missing = sorted(names & sizes.keys())
@@ -140,7 +152,9 @@ def _check_length(config: ModelConfig, model: PreTrainedModel, tokenizer: PreTra
         raise ConfigError.at("model.max_length", config.max_length, f"8 to {room}, the model's limit")
 
 
-def _fit_embeddings(config: ModelConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def _fit_embeddings(
+    config: ModelConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trained: bool
+) -> None:
     """Adds embeddings for tokens that the model has none for, as of a tokenizer that was extended.
 
     Raises: ModelError if most tokens of a pre-trained model would be new.
@@ -154,7 +168,10 @@ def _fit_embeddings(config: ModelConfig, model: PreTrainedModel, tokenizer: PreT
             f"model.name_or_path: {config.name_or_path}: the tokenizer has {needed} tokens, but config.json "
             f"says vocab_size {present}; use files that belong together"
         )
-    model.resize_token_embeddings(needed)
+    if trained:
+        model.resize_token_embeddings(needed)
+    else:
+        adapters.extend(model, needed)
     log.warning(
         "model.name_or_path: %s: the tokenizer has %d tokens more than the model has embeddings (%d); theirs "
         "are added, and untrained", config.name_or_path, needed - present, present,

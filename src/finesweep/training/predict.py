@@ -6,13 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import transformers
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
 
 from finesweep.config.run import RunConfig
-from finesweep.errors import ModelError, first_line
+from finesweep.errors import ModelError
 from finesweep.hooks import current_hooks
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
@@ -22,6 +21,7 @@ from finesweep.tasks.glue_submission import write_submission
 from finesweep.tasks.prediction_file import write_predictions
 from finesweep.tasks.template import write_own_submission
 from finesweep.tracking import TrackedRun
+from finesweep.training.adapters import load_trained
 from finesweep.training.arguments import training_arguments
 from finesweep.training.batches import is_ready
 from finesweep.training.evaluation import TokenBatchTrainer, predict
@@ -78,16 +78,7 @@ def predictor(
 
     Raises: ModelError if the checkpoint cannot be loaded, or lacks weights.
     """
-    model_class = getattr(transformers, task.model_class)
-    try:
-        model, report = model_class.from_pretrained(folder, trust_remote_code=False, output_loading_info=True)
-    except Exception as error:  # the libraries have no common class for files that they cannot read
-        raise ModelError(f"{folder}: its weights cannot be loaded: {first_line(error)}") from error
-    if missing := sorted(report["missing_keys"]):
-        raise ModelError(
-            f"{folder}: its weights file lacks {len(missing)} tensors of {type(model).__name__}, as "
-            f"{missing[0]}; legal: a checkpoint that was trained for this task"
-        )
+    model = load_trained(folder, task.model_class, config.model)
     shorten(model, config.trainer)
     trainer = TokenBatchTrainer(
         model=model,

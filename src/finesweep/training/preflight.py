@@ -1,6 +1,7 @@
 """Checks a config before a model is loaded or anything is written. Imports no torch, so that it is quick."""
 
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 
 from finesweep.config.run import Architecture, Init, ModelConfig, RunConfig, TrackingConfig
@@ -21,6 +22,7 @@ POSITIONS = 512  # of a model that is built from sizes: the default of transform
 def check(config: RunConfig) -> None:
     """Checks model, data, metric and submission. Raises: ModelError, DataError, ConfigError."""
     check_model(config.model)
+    check_peft(config)
     check_data(config)
 
 
@@ -40,6 +42,20 @@ def check_data(config: RunConfig) -> Splits:
         if problem := submission_problem(config, split, len(rows)):
             log.warning("%s", problem)
     return splits
+
+
+def check_peft(config: RunConfig) -> None:
+    """Raises: ConfigError if adapters cannot be trained on this model, or not in this installation."""
+    if config.peft is None:
+        return
+    if find_spec("peft") is None:
+        raise ConfigError(
+            'peft: its package is not installed; legal: peft=none, or pip install "finesweep[lora]"'
+        )
+    if config.model.name_or_path is None or config.model.init is Init.random:
+        raise ConfigError("peft: adapters need a base model with trained weights; legal: peft=none here")
+    if config.model.freeze is not None:
+        raise ConfigError.at("model.freeze", config.model.freeze, "null with peft, which freezes all weights")
 
 
 def check_model(config: ModelConfig) -> None:

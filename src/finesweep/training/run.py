@@ -32,7 +32,7 @@ from finesweep.training.trainer import Trained, build_trainer, steps_per_epoch, 
 from finesweep.training.tryout import try_out
 
 # The parts of the config that determine the weights.
-TRAINED_FROM = ("model", "data", "optimizer", "trainer", "seed")
+TRAINED_FROM = ("model", "data", "optimizer", "trainer", "seed", "peft")
 log = logging.getLogger(__name__)
 
 
@@ -107,7 +107,7 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
 def _train(
     config: RunConfig, inputs: Inputs, output_dir: Path, tracked: TrackedRun, record: Provenance
 ) -> Trained:
-    model = load_model(config.model, inputs.tokenizer, inputs.task, inputs.names, config.seed)
+    model = load_model(config.model, inputs.tokenizer, inputs.task, inputs.names, config.seed, config.peft)
     hooks = current_hooks.get()
     scorer = Scorer(inputs.task, inputs.names, hooks.metrics if hooks else ())
     callback = TrainingCallback(config, scorer, steps_per_epoch(config, len(inputs.train)), tracked, hooks)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
@@ -19,6 +19,7 @@ from finesweep.io import checkpoint
 from finesweep.io.output import check_writable
 from finesweep.tasks import Task
 from finesweep.tasks.class_weights import class_weights
+from finesweep.training import adapters
 from finesweep.training.arguments import training_arguments
 from finesweep.training.batches import ReadyRows, is_ready
 from finesweep.training.callback import LossNotFinite, TrainingCallback
@@ -98,13 +99,25 @@ class WholeCheckpointTrainer(TokenBatchTrainer):
             for path in inner.iterdir():
                 path.rename(staging / path.name)
             inner.rmdir()
-            (staging / "training_args.bin").unlink()  # a pickle that nothing here reads
+            (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
             self.callback.carry(staging)
 
         try:
             checkpoint.save(write, Path(target), self.state.global_step)
         finally:
             self.args.output_dir = target
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if not adapters.is_adapted(self.model):
+            return super()._save(output_dir, state_dict)
+        adapters.save(self.model, self.callback.config.model, Path(str(output_dir)))
+        cast(PreTrainedTokenizerBase, self.processing_class).save_pretrained(str(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if adapters.is_adapted(self.model):
+            adapters.resume(self.model, Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         rows = cast(ReadyRows, self.train_dataset)
@@ -192,7 +205,8 @@ def _throughput(callback: TrainingCallback, rows: ReadyRows) -> dict[str, float]
 
 def _room_bytes(model: Any) -> int:
     """Estimates the bytes of all checkpoints on disk: each has the weights and two optimizer moments."""
-    weights: int = sum(p.numel() * p.element_size() for p in model.parameters())
+    saved = (p for p in model.parameters() if p.requires_grad or not adapters.is_adapted(model))
+    weights: int = sum(p.numel() * p.element_size() for p in saved)
     return weights * 3 * MAX_CHECKPOINTS
 
 

@@ -19,6 +19,7 @@ def marker(config: RunConfig, labels: list[str] | None) -> Path:
     """Returns the file that exists once the model has been tried out with this data and these label names."""
     model = replace(config.model, name="", dropout=0.0 if config.model.dropout is not None else None)
     parts = [_FORMAT, version("transformers"), version("torch"), repr((model, config.data)), labels]
+    parts += [version("peft"), repr(config.peft)] if config.peft else []
     text = json.dumps([*parts, _files(config), files_state(config.data)])
     return Path(config.cache_dir) / "tried" / hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -36,7 +36,7 @@ def try_out(config: RunConfig, inputs: Inputs) -> None:
     file = marker(config, inputs.splits.labels)
     if file.exists():
         return
-    model = load_model(config.model, inputs.tokenizer, inputs.task, inputs.names, config.seed)
+    model = load_model(config.model, inputs.tokenizer, inputs.task, inputs.names, config.seed, config.peft)
     try:
         loss = _train_once(config, model, inputs)
     except Exception as error:  # each architecture has errors of its own

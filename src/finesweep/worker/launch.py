@@ -29,7 +29,7 @@ from finesweep.study.lock import study_lock
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
-from finesweep.study.samplers import SAMPLERS, try_out
+from finesweep.study.samplers import sampler_entry, try_out
 from finesweep.study.signals import stop, this_command
 from finesweep.study.space import check_point, grid, named, stored_point
 from finesweep.study.tables import check_tables
@@ -157,7 +157,7 @@ def _points(sweep: SweepRequest) -> list[dict[str, Any]]:
     config, points = sweep.config.study, list(map(stored_point, sweep.config.enqueue))
     for point in points:
         check_point(point, sweep.space)
-    if SAMPLERS[config.sampler].enqueues_all_points:
+    if sampler_entry(config.sampler).enqueues_all_points:
         planned = list(grid(sweep.space))
         if config.n_trials >= len(points) + len(planned):
             # The longest first: a long one at the end would leave the other workers idle.
@@ -208,7 +208,7 @@ def _parent_params(sweep: SweepRequest) -> dict[str, Any]:
     study = sweep.config.study
     return {
         "study": sweep.name, "model.name": sweep.run.model.name, "data": sweep.run.data.name,
-        "sampler": study.sampler.value, "pruner": study.pruner.value, "study.seed": study.seed,
+        "sampler": study.sampler, "pruner": study.pruner.value, "study.seed": study.seed,
         "metric": ", ".join(sweep.objectives),
         **{
             f"space.{key}": "; ".join(str(dimension) for dimension in sweep.space if dimension.key == key)

@@ -10,7 +10,7 @@ from finesweep.config.run import RunConfig
 from finesweep.data import Splits
 from finesweep.errors import ModelError
 from finesweep.io.terminal import show
-from finesweep.training.preflight import check_model
+from finesweep.training.preflight import check_model, check_peft
 from finesweep.training.tried import marker
 from finesweep.worker.isolation import in_fresh_process
 
@@ -22,6 +22,7 @@ def check_models(configs: Sequence[RunConfig], splits: Splits) -> None:
     """
     for config in configs:
         check_model(config.model)
+        check_peft(config)
         if config.model.name_or_path is None:
             _check_vocabulary(config, splits)
     loaded = {

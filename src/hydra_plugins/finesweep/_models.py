@@ -10,19 +10,19 @@ from finesweep.config.run import RunConfig
 from finesweep.study.grammar import ends
 from finesweep.study.space import Dimension, Space
 
-GROUP, SIZES = "model", "model.architecture"
+GROUPS, SIZES = ("model", "peft"), "model.architecture"
 
 
 def model_configs(
     space: Space, fixed: list[str], compose: Callable[[list[str]], DictConfig]
 ) -> list[RunConfig]:
-    """Composes one config for each combination of the searched keys of the model.
+    """Composes one config for each combination of the searched keys of the model and its adapters.
 
     Of numbers, only the highest is taken: the longest rows, and the most layers that are frozen. Sizes must
     fit each other, so of them both ends of a range and all choices are.
     Raises: ConfigError for a combination that no run can have.
     """
-    of_model = [d for d in space if d.key == GROUP or d.key.startswith(f"{GROUP}.")]
+    of_model = [d for d in space if d.key.partition(".")[0] in GROUPS]
     points: list[dict[str, Any]] = [{}]
     for dimension in of_model:
         points = [longer for point in points for longer in _with_values(point, dimension)]

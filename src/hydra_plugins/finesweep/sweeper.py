@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from finesweep.config.parse import parse_config
 from finesweep.config.places import absolute_tracking, absolute_url
+from finesweep.config.shown import only_show
 from finesweep.config.study import SweepConfig, check_sweep
 from finesweep.errors import SweepFailed
 from finesweep.machine.imports import import_all
@@ -58,14 +59,28 @@ class FinesweepSweeper(Sweeper):
 
         Raises: FinesweepError.
         """
+        if only_show.get():
+            from finesweep.study.shown import describe
+
+            print(describe(self._request(arguments)))
+            return None
         if "FinesweepLauncher" in str(self.master.hydra.launcher._target_):
             from finesweep.worker.processes import start_server
 
             start_server()  # before anything else is imported here: its imports take the longest
         import_all("datasets", "finesweep.worker.launch")
+        from finesweep.worker.launch import conclude, prepare
+
+        sweep = self._request(arguments)
+        prepared = prepare(sweep, parallel="basic_launcher" not in str(self.master.hydra.launcher._target_))
+        self._launch(sweep, prepared)
+        conclude(sweep, prepared)
+        return sweep
+
+    def _request(self, arguments: list[str]) -> Any:
+        """Makes a `SweepRequest` of the arguments. Raises: ConfigError."""
         from finesweep.study.encode import encode
         from finesweep.study.request import SweepRequest
-        from finesweep.worker.launch import conclude, prepare
         from hydra_plugins.finesweep._arguments import split, stand_ins
         from hydra_plugins.finesweep._dimensions import Dimensions
         from hydra_plugins.finesweep._models import model_configs
@@ -88,11 +103,7 @@ class FinesweepSweeper(Sweeper):
         space = Dimensions(self.loader, base, fixed, self._compose).read(sweep_config, searched, named)
         models = model_configs(space, fixed, self._compose)
         folder = str(here / str(base.hydra.sweep.dir))
-        sweep = SweepRequest(config, sweep_config, space, fixed, folder, models)
-        prepared = prepare(sweep, parallel=self._is_parallel(base))
-        self._launch(sweep, prepared)
-        conclude(sweep, prepared)
-        return sweep
+        return SweepRequest(config, sweep_config, space, fixed, folder, models)
 
     def _name_study(self, fixed: list[str]) -> str:
         """Gives `study.name`, or the sweep's name with the config groups that the command line chose."""
@@ -107,10 +118,6 @@ class FinesweepSweeper(Sweeper):
         config = self.loader.load_sweep_config(self.master, overrides)
         OmegaConf.resolve(config.hydra.sweep)
         return config
-
-    @staticmethod
-    def _is_parallel(config: DictConfig) -> bool:
-        return "basic_launcher" not in str(config.hydra.launcher._target_)
 
     def _launch(self, sweep: Any, prepared: Any) -> None:
         from finesweep.monitor.progress import watching

@@ -1,0 +1,65 @@
+"""Every key of the config is explained, in `--help` as in docs/configuration.md."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from processes import ROOT, train
+
+from finesweep.config.reference import Key, keys, markdown
+from finesweep.config.run import RunConfig
+from finesweep.config.study import Branch, SweepConfig
+
+KEYS = {key.name: key for key in keys()}
+
+
+def unexplained(type_: Any, prefix: str) -> Iterator[str]:
+    for field in dataclasses.fields(type_):
+        name = f"{prefix}{field.name}"
+        group = field.default_factory
+        if isinstance(group, type) and dataclasses.is_dataclass(group):
+            yield from unexplained(group, f"{name}.")
+        elif name not in KEYS and not name.endswith("._target_"):
+            yield name
+
+
+def test_every_key_is_explained() -> None:
+    assert list(unexplained(RunConfig, "")) == []
+    assert list(unexplained(SweepConfig, "hydra.sweeper.")) == []
+    assert "model.architecture.vocab_size" in KEYS
+    assert all(key.meaning and key.legal for key in KEYS.values())
+    assert {field.name for field in dataclasses.fields(Branch)} == {
+        "when",
+        "params",
+    }  # told under `conditional`
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "legal"),
+    [
+        ("optimizer.learning_rate", "5e-05", "a number above 0"),
+        ("trainer.per_device_train_batch_size", "16", "a whole number, 1 or more"),
+        ("trainer.early_stopping_patience", "null", "null, or a whole number, 1 or more"),
+        ("hydra.sweeper.workers_per_gpu", "1", "a whole number, 1 or more"),
+        ("hydra.sweeper.study.retry_oom", "true", "true, false"),
+        ("model.init", "pretrained", "pretrained, random"),
+        ("data.text_columns", "???", "a list of texts"),
+    ],
+)
+def test_default_and_legal_values_come_from_the_dataclass(name: str, default: str, legal: str) -> None:
+    assert KEYS[name] == Key(name, default, legal, KEYS[name].meaning)
+
+
+def test_the_docs_page_is_the_generated_one() -> None:
+    page = ROOT / "docs/configuration.md"
+    assert page.read_text() == markdown(), "python -m finesweep.config.reference > docs/configuration.md"
+
+
+def test_help_explains_every_key(tmp_path: Any) -> None:
+    shown = train("--help", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    assert {f"{key.name}={key.default}" for key in KEYS.values()} <= set(lines)
+    assert max(map(len, lines)) <= 110
+    assert "model: bert-base" in shown.stdout
