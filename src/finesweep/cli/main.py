@@ -1,6 +1,7 @@
 """The `finesweep` command: reads the studies and runs that train.py made.
 
 finesweep status STUDY [--watch]      finesweep best STUDY [--yaml]      finesweep ui
+finesweep report STUDY [STUDY ...] [--out DIR]
 finesweep submit STUDY [STUDY ...] --out DIR [--zip] [--fill-missing]
 finesweep reproduce RUN_ID|FOLDER|--best STUDY [key=value ...] [--dry-run | --seeds N] [--tolerance T]
 finesweep export RUN_ID DIR           finesweep diff RUN_A RUN_B
@@ -19,7 +20,7 @@ from click.shell_completion import shell_complete
 from finesweep.cli.entry import guarded
 from finesweep.errors import FinesweepError
 
-VERBS = ("status", "best", "reproduce", "export", "diff", "submit", "ui")
+VERBS = ("status", "best", "report", "reproduce", "export", "diff", "submit", "ui")
 COMPLETION = "_FINESWEEP_COMPLETE"  # the variable by which click's shell scripts ask
 
 

@@ -7,12 +7,13 @@ one process would share.
 from finesweep.tracking.abandoned import close_trial_runs, kill_abandoned_runs
 from finesweep.tracking.deleted import changed_by_others, restore_deleted
 from finesweep.tracking.opening import open_run, open_study_run, record_run, start_run, state_of
-from finesweep.tracking.reading import find_run, read_history
-from finesweep.tracking.store import await_store, open_reader, open_store
+from finesweep.tracking.reading import find_run, open_existing, read_history, read_values
+from finesweep.tracking.store import PatientClient, await_store, open_reader, open_store
 from finesweep.tracking.tracked import STATUSES, TrackedRun, deliver_spooled
 
 __all__ = [
     "STATUSES",
+    "PatientClient",
     "TrackedRun",
     "await_store",
     "changed_by_others",
@@ -20,11 +21,13 @@ __all__ = [
     "deliver_spooled",
     "find_run",
     "kill_abandoned_runs",
+    "open_existing",
     "open_reader",
     "open_run",
     "open_store",
     "open_study_run",
     "read_history",
+    "read_values",
     "record_run",
     "restore_deleted",
     "start_run",

@@ -15,6 +15,7 @@ from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.machine import device
 from finesweep.monitor.publish import publish
+from finesweep.report.publish import publish_page
 from finesweep.study import storage as studies
 from finesweep.study.confirm import winner
 from finesweep.study.importance import importances
@@ -64,6 +65,7 @@ def _finish(
         predicted = _submit(queue, best, run_config, Path(str(composed.hydra.sweep.dir)), parent)
         conclusion = _conclusion(queue, best, run_config.predict, predicted)
         publish(queue.study, parent, conclusion)
+        publish_page(queue.study, parent, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
         parent.close(RunState.COMPLETE)
 

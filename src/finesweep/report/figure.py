@@ -1,0 +1,89 @@
+"""Draws a chart with matplotlib as inline SVG, whose colours are the page's CSS variables.
+
+Text stays text, ids are the same each time, and points are links to their trials' rows in the table.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from io import StringIO
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from finesweep.report.markup import text
+
+INK, MUTED, GRID = "#010101", "#020202", "#030303"
+BLUE, RED, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#e69f00", "#009e73", "#aa4a80", "#8b949e"
+PAPER = "#fefefe"
+VARIABLES = {
+    INK: "--ink", MUTED: "--muted", GRID: "--grid", BLUE: "--blue", RED: "--red", ORANGE: "--orange",
+    GREEN: "--green", PURPLE: "--purple", GREY: "--grey", PAPER: "--card",
+}  # fmt: skip
+WIDTH, HEIGHT = (
+    5.0,
+    3.0,
+)  # inches: 360 by 216 pixels, the width of a telephone, so that its text stays readable
+STYLE = {
+    "svg.fonttype": "none", "text.parse_math": False, "axes.formatter.useoffset": False,
+    "font.size": 10, "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9,
+    "text.color": INK, "axes.labelcolor": MUTED, "axes.edgecolor": MUTED, "xtick.color": MUTED,
+    "ytick.color": MUTED, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
+    "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.7, "legend.frameon": False,
+    "lines.linewidth": 1.8, "axes.facecolor": "none", "figure.facecolor": "none", "path.simplify": False,
+}  # fmt: skip
+
+Drawing = Callable[[Axes], object]
+
+
+def chart(
+    name: str, title: str, caption: str, drawing: Drawing,
+    *, tips: Mapping[str, str] | None = None, height: float = HEIGHT,
+) -> str:  # fmt: skip
+    """Returns a figure element. name: unique on the page. tips: what a pointer on a point shows, by its url.
+
+    `drawing` gets the axes, and may give their points urls: the ids of rows on the page.
+    """
+    svg = _svg(name, drawing, height)
+    for pattern, replacement in _CLEANING:
+        svg = pattern.sub(replacement, svg)
+    svg = _ids(svg)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    svg = re.sub(r'<a href="([\w-]+)"[^>]*>', lambda link: _link(link[1], tips or {}), svg)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{text(f"{title}. {caption}")}" ', 1)
+    return f"<figure><h4>{text(title)}</h4>{svg}<figcaption>{text(caption)}</figcaption></figure>\n"
+
+
+def _svg(name: str, drawing: Drawing, height: float) -> str:
+    page = StringIO()
+    with mpl.rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph that matplotlib's font lacks: the browser has it
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        drawing(figure.add_subplot())
+        figure.savefig(page, format="svg", metadata={"Date": None, "Creator": None})
+    return page.getvalue()
+
+
+# What is no use inside of a page: prolog, comments, metadata, a style for all of the page, a fixed size.
+_CLEANING = tuple(
+    (re.compile(pattern, re.DOTALL), replacement)
+    for pattern, replacement in (
+        (r"^.*?(?=<svg )", ""),
+        (r"<!--.*?-->|<metadata>.*?</metadata>|<style[^>]*>.*?</style>", ""),
+        (r' (?:width|height)="[\d.]+pt"| xmlns(?::xlink)?="[^"]*"| version="[^"]*"', ""),
+        ("xlink:href", "href"),
+        (r"\n\s*", "\n"),
+    )
+)
+
+
+def _ids(svg: str) -> str:
+    """Removes ids to which nothing refers: matplotlib calls the axes of each figure alike."""
+    used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', svg))
+    return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
+
+
+def _link(row: str, tips: Mapping[str, str]) -> str:
+    return f'<a href="#{row}"><title>{text(tips.get(row, row))}</title>'

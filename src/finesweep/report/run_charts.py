@@ -1,0 +1,128 @@
+"""Charts of how the study ran: which worker did what when, and the front of several objectives."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from matplotlib.axes import Axes
+from optuna.trial import FrozenTrial, TrialState
+
+from finesweep.machine.process import ProcessIdentity
+from finesweep.report.charts import ABOVE, points, row_id, tips
+from finesweep.report.facts import Facts
+from finesweep.report.figure import BLUE, GREEN, GREY, ORANGE, PAPER, RED, chart
+from finesweep.study import storage as studies
+from finesweep.study.budget import span
+from finesweep.study.records import TrialRecord
+
+MAX_LANES = 24  # workers with a lane each
+Span = tuple[float, float]
+
+
+def timeline(facts: Facts) -> Iterator[str]:
+    """Yields the timeline; time in which no trial ran is left out."""
+    ran = [trial for trial in facts.snapshot.trials if span(trial)]
+    if not ran:
+        return
+    lanes = _lanes(ran)
+    yield chart(
+        f"{facts.prefix}timeline", "Timeline of the workers",
+        f"Each bar is a trial, each line a {'place for one' if len(lanes) > MAX_LANES else 'worker'}; time in "
+        "which no trial ran is left out.",
+        partial(_timeline, facts, lanes), tips=tips(facts), height=1.3 + 0.24 * min(len(lanes), MAX_LANES),
+    )  # fmt: skip
+
+
+def _lanes(trials: Sequence[FrozenTrial]) -> dict[str, list[FrozenTrial]]:
+    """Sorts trials by the process that ran them, in the order of their starts."""
+    lanes: dict[str, list[FrozenTrial]] = {}
+    for trial in sorted(trials, key=lambda trial: (_span(trial), trial.number)):
+        lanes.setdefault(TrialRecord(trial).owner or "", []).append(trial)
+    return lanes
+
+
+def _packed(lanes: dict[str, list[FrozenTrial]]) -> dict[str, list[FrozenTrial]]:
+    """Puts each trial into the first lane that is free, for there are too many processes."""
+    free: list[float] = []
+    packed: dict[str, list[FrozenTrial]] = {}
+    for trial in sorted((t for lane in lanes.values() for t in lane), key=lambda t: (_span(t), t.number)):
+        start, end = _span(trial)
+        lane = next((index for index, until in enumerate(free) if until <= start), len(free))
+        free[lane : lane + 1] = [end]
+        packed.setdefault(str(lane + 1), []).append(trial)
+    return packed
+
+
+def _span(trial: FrozenTrial) -> Span:
+    return span(trial) or (0.0, 0.0)
+
+
+def _timeline(facts: Facts, lanes: dict[str, list[FrozenTrial]], axes: Axes) -> None:
+    names = [f"{one.host[-10:]} {one.pid}".strip() for one in map(ProcessIdentity.parse, lanes)]
+    if len(lanes) > MAX_LANES:
+        lanes = _packed(lanes)
+        names = list(lanes)
+    clock = _BusyClock([_span(trial) for lane in lanes.values() for trial in lane])
+    per, unit = (60.0, "minutes") if clock.total < 7200 else (3600.0, "hours")
+    many = sum(map(len, lanes.values())) > 300
+    for place, lane in enumerate(reversed(lanes.values())):
+        for trial in lane:
+            start, end = (clock.of(time) / per for time in _span(trial))
+            label, colour = _look(trial)
+            (bar,) = axes.barh(
+                place, max(end - start, clock.total / per / 400), left=start, height=0.7, color=colour,
+                label=label, edgecolor=PAPER, linewidth=0.6,
+            )  # fmt: skip
+            bar.set_url(None if many else row_id(facts, trial))
+    axes.set_yticks(range(len(names)), reversed(names) if len(names) <= MAX_LANES else [""] * len(names))
+    axes.set(xlabel=f"{unit} of work")
+    axes.grid(axis="y", visible=False)
+    handles = {label: bar for bar, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    axes.legend(handles.values(), handles.keys(), **ABOVE)
+
+
+def _look(trial: FrozenTrial) -> tuple[str, str]:
+    record = TrialRecord(trial)
+    if trial.state is TrialState.FAIL:
+        return ("failed", RED) if record.error else ("handed on", ORANGE)
+    if trial.state is TrialState.PRUNED:
+        return "pruned", GREY
+    if trial.state is TrialState.RUNNING:
+        return "running", ORANGE
+    return ("confirms", GREEN) if record.confirms is not None else ("complete", BLUE)
+
+
+class _BusyClock:
+    """Tells how many seconds of work had passed at a time."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self.busy: list[Span] = []
+        for start, end in sorted(spans):
+            if self.busy and start <= self.busy[-1][1]:
+                self.busy[-1] = (self.busy[-1][0], max(end, self.busy[-1][1]))
+            else:
+                self.busy.append((start, end))
+        self.total = sum(end - start for start, end in self.busy) or 1.0
+
+    def of(self, time: float) -> float:
+        return sum(max(0.0, min(time, end) - start) for start, end in self.busy)
+
+
+def pareto_fronts(facts: Facts) -> Iterator[str]:
+    """Yields one chart for each objective after the first, over the first."""
+    for index, name in enumerate(facts.objectives if facts.complete else []):
+        if index:
+            yield chart(
+                f"{facts.prefix}front{index}", f"{name} over {facts.objectives[0]}",
+                "On the line: trials that no other beats in every objective."
+                + (" One may be there for another objective." if len(facts.objectives) > 2 else ""),
+                partial(_front, facts, index), tips=tips(facts),
+            )  # fmt: skip
+
+
+def _front(facts: Facts, index: int, axes: Axes) -> None:
+    trials = facts.complete
+    points(axes, facts, trials, [t.values[0] for t in trials], [t.values[index] for t in trials])
+    front = sorted((trial.values[0], trial.values[index]) for trial in studies.pareto_front(facts.study))
+    axes.plot(*zip(*front, strict=True), color=RED, marker="D", markersize=5, label="front", zorder=4)
+    axes.set(xlabel=facts.objectives[0], ylabel=facts.objectives[index])
+    axes.legend(**ABOVE)
