@@ -10,11 +10,11 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.monitor.events import point, values
 from finesweep.report.best_of_n import INTERVAL, best_of_n
 from finesweep.report.facts import Facts
-from finesweep.report.figure import BLUE, GREEN, GREY, INK, PAPER, RED, chart
+from finesweep.report.figure import BLUE, GREEN, GREY, INK, PAPER, RED, chart, legend
+from finesweep.report.markup import clean
 
 MAX_LINKED = 300  # points of a chart: more would make the page heavy, and nobody finds one among them
 MAX_CURVES = 60  # learning curves with their points
-ABOVE = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3, "borderaxespad": 0.2, "handlelength": 1.2}
 
 
 def row_id(facts: Facts, trial: FrozenTrial) -> str:
@@ -62,21 +62,22 @@ def search_charts(facts: Facts) -> Iterator[str]:
         of = f" of {name}" if len(facts.objectives) > 1 else ""
         yield chart(
             f"{facts.prefix}history{index}", f"History{of}",
-            "Each trial's value in the order of the trials, and the best so far. A pruned trial has the value of "
-            "its last evaluation.",
+            "Each trial's value in the order of the trials, and the best so far. A pruned trial has the "
+            "value of its last evaluation.",
             partial(_history, facts, index), tips=shown,
         )  # fmt: skip
         yield chart(
             f"{facts.prefix}bestof{index}", f"Best of n trials{of}",
-            f"What a search of n trials would have given on average, with its {INTERVAL}% bootstrap interval "
-            "(Dodge et al., 2019). It takes trials for independent draws, which those of a sampler that learns "
-            "are not.",
+            f"What a search of n trials would have given on average, with its {INTERVAL}% bootstrap "
+            "interval (Dodge et al., 2019). It takes trials for independent draws, which those of a sampler "
+            "that learns are not.",
             partial(_best_of_n, facts, index),
         )  # fmt: skip
     if facts.importances:
         yield chart(
             f"{facts.prefix}importances", "Importance of the parameters",
-            "Each parameter's share in reaching the best trials (PED-ANOVA); which values are good, it does not say.",
+            "Each parameter's share in reaching the best trials (PED-ANOVA). It does not say which values "
+            "are good.",
             partial(_importances, facts), height=1.0 + 0.3 * len(facts.importances),
         )  # fmt: skip
 
@@ -94,7 +95,7 @@ def _history(facts: Facts, index: int, axes: Axes) -> None:
     axes.step(steps, [*best, best[-1]], where="post", color=RED, label="best so far")
     axes.set(xlabel="trial", ylabel=facts.objectives[index])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(**ABOVE)
+    legend(axes)
 
 
 def _best_of_n(facts: Facts, index: int, axes: Axes) -> None:
@@ -116,7 +117,7 @@ def _importances(facts: Facts, axes: Axes) -> None:
 
 def short(name: str) -> str:
     """Shortens a name for an axis: ``optimizer.learning_rate|optimizer=sgd`` in two lines."""
-    return "\n".join(part.rpartition(".")[2] for part in name.split("|"))
+    return "\n".join(clean(part.rpartition(".")[2]) for part in name.split("|"))
 
 
 def learning_curves(facts: Facts) -> Iterator[str]:
@@ -125,7 +126,7 @@ def learning_curves(facts: Facts) -> Iterator[str]:
     yield chart(
         f"{facts.prefix}curves", "Learning curves",
         "The measured evaluations of each trial over its own training"
-        + (f"; of {len(facts.curves)} trials" if len(facts.curves) < len(facts.trained) else "")
+        + (f"; of {len(facts.curves)} trials" if len(facts.curves) < len(facts.complete) else "")
         + ". Trials differ in epochs and batch size, so they are compared at equal shares.",
         partial(_learning_curves, facts), tips=tips(facts),
     )  # fmt: skip
@@ -147,16 +148,15 @@ def _learning_curves(facts: Facts, axes: Axes) -> None:
         )  # fmt: skip
         line.set_url(row_id(facts, by_number[number]) if few else None)
     axes.set(xlabel="per cent trained", ylabel=facts.snapshot.watched, xlim=(0, 102))
-    handles = {label: line for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    axes.legend(handles.values(), handles.keys(), **ABOVE)
+    legend(axes)
 
 
 def confirmation(facts: Facts) -> Iterator[str]:
     if facts.confirmed:
         yield chart(
             f"{facts.prefix}confirmed", "Confirmed with new seeds",
-            "Mean and standard deviation over new seeds, and each seed's value. Hollow: the value that the trial "
-            "was chosen for, which counts no more, because it was the best of many.",
+            "Mean and standard deviation over new seeds, and each seed's value. Hollow: the value that the "
+            "trial was chosen for, which counts no more, because it was the best of many.",
             partial(_confirmation, facts), height=1.2 + 0.4 * len(facts.confirmed),
         )  # fmt: skip
 
@@ -181,6 +181,5 @@ def _confirmation(facts: Facts, axes: Axes) -> None:
         f"trial {one.trial.number} (n={len(one.values)})" for one in reversed(facts.confirmed)
     ])  # fmt: skip
     axes.set(xlabel=facts.objectives[0], ylim=(-0.6, len(facts.confirmed) - 0.4))
-    handles = {label: line for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    axes.legend(handles.values(), handles.keys(), **ABOVE)
+    legend(axes)
     axes.grid(axis="y", visible=False)

@@ -3,6 +3,7 @@
 Text stays text, ids are the same each time, and points are links to their trials' rows in the table.
 """
 
+import logging
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -35,6 +36,8 @@ STYLE = {
 }  # fmt: skip
 
 Drawing = Callable[[Axes], object]
+log = logging.getLogger(__name__)
+logging.getLogger("matplotlib").setLevel(logging.WARNING)  # not that 8, 16, 32 look like numbers
 
 
 def chart(
@@ -43,17 +46,36 @@ def chart(
 ) -> str:  # fmt: skip
     """Returns a figure element. name: unique on the page. tips: what a pointer on a point shows, by its url.
 
-    `drawing` gets the axes, and may give their points urls: the ids of rows on the page.
+    `drawing` gets the axes, and may give their points urls: the ids of rows on the page. If it fails, the
+    figure and the log say so.
     """
-    svg = _svg(name, drawing, height)
+    try:
+        svg = _svg(name, drawing, height)
+    except Exception as error:
+        log.warning("chart %s left out: %s: %s", title, type(error).__name__, error)
+        svg, caption = "", f"This chart could not be drawn: {type(error).__name__}: {error}"
+    svg = re.sub(r'<a href="([\w-]+)"[^>]*>', lambda link: _link(link[1], tips or {}), _embedded(svg))
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{text(f"{title}. {caption}")}" ', 1)
+    return f"<figure><h4>{text(title)}</h4>{svg}<figcaption>{text(caption)}</figcaption></figure>\n"
+
+
+def _embedded(svg: str) -> str:
+    """Turns a file of matplotlib's into a part of the page."""
     for pattern, replacement in _CLEANING:
         svg = pattern.sub(replacement, svg)
     svg = _ids(svg)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
-    svg = re.sub(r'<a href="([\w-]+)"[^>]*>', lambda link: _link(link[1], tips or {}), svg)
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{text(f"{title}. {caption}")}" ', 1)
-    return f"<figure><h4>{text(title)}</h4>{svg}<figcaption>{text(caption)}</figcaption></figure>\n"
+    return svg
+
+
+def legend(axes: Axes) -> None:
+    """Puts the legend above the axes, with one entry for each label."""
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    axes.legend(
+        list(handles.values()), list(map(str, handles)), loc="lower left", bbox_to_anchor=(0, 1), ncols=3,
+        borderaxespad=0.2, handlelength=1.2,
+    )  # fmt: skip
 
 
 def _svg(name: str, drawing: Drawing, height: float) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from finesweep.provenance.record import is_result
 from finesweep.report.facts import Facts
 from finesweep.report.markup import number, param, seconds, text
 from finesweep.study.budget import busy_seconds
@@ -45,7 +46,7 @@ def _facts(facts: Facts) -> Iterator[Fact]:
             [f"{key.rpartition('.')[2]} = {param(value)}" for key, value in best.params.items()],
         )
     yield "state", *state(facts)
-    yield "cost", *_cost(facts)
+    yield "device time", *_cost(facts)
 
 
 def _about_best(facts: Facts) -> list[str]:
@@ -54,16 +55,14 @@ def _about_best(facts: Facts) -> list[str]:
     lines = [f"trial {best.trial}; {best.direction} {best.metric}"]
     if not facts.confirmed:
         lines.append(
-            "by one seed, and the best of many: another seed would give less; study.confirm trains the best few "
-            "with new seeds"
+            "by one seed and the best of many, so new seeds would give less: hydra.sweeper.study.confirm "
+            "trains the best few again"
         )
     final = [f"{key} {number(value)}" for key, value in best.final_metrics.items() if _is_score(key, value)]
     return [*lines, *final]
 
 
 def _is_score(key: str, value: object) -> bool:
-    from finesweep.provenance.fields import is_result
-
     return key.startswith("final_") and is_result(key) and isinstance(value, float)
 
 
@@ -95,15 +94,15 @@ def state(facts: Facts) -> tuple[str, list[str]]:
         lines.append(f"ended by {facts.status.ended_by}")
     if alive:
         return f"running, {alive} at work", lines
-    if facts.status.ended_by and snapshot.confirmed == snapshot.to_confirm:
+    if facts.status.ended_by and not snapshot.running and snapshot.confirmed == snapshot.to_confirm:
         return "finished", [*lines, *([] if facts.is_concluded else ["its last step was not taken"])]
     return "unfinished", [*lines, "the same command goes on from here"]
 
 
 def _cost(facts: Facts) -> tuple[str, list[str]]:
     shared = seconds(busy_seconds(facts.snapshot.trials))
-    lines = [f"{facts.status.train_steps:,} training steps", f"{shared} by the clock"]
-    return f"{seconds(facts.device_seconds)} of devices", lines
+    lines = [f"{facts.status.train_steps:,} training steps", f"in {shared} by the clock"]
+    return seconds(facts.device_seconds), lines
 
 
 def device_hours(facts: Facts) -> str:

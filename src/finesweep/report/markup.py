@@ -1,4 +1,4 @@
-"""Writes HTML. All text from outside passes `text`, which escapes it and takes out secrets."""
+"""Writes HTML. All text from outside passes `text`, which takes out secrets and escapes it."""
 
 import html
 import re
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from finesweep.io.redaction import redact
 from finesweep.io.terminal import printable
 
-_PLAIN = re.compile(r"[\w .,:%+-]{0,7}")  # shorter than any secret, and nothing to escape
+_PLAIN = re.compile(r"[\w .,:%+-]{0,7}")  # shorter than any secret, and nothing that controls
 
 
 class Cell(NamedTuple):
@@ -19,9 +19,14 @@ class Cell(NamedTuple):
 
 
 def text(value: object) -> str:
-    """Escapes a text for HTML; without secrets, and without characters that change its direction."""
-    plain = str(value)
-    return plain if _PLAIN.fullmatch(plain) else html.escape(printable(redact(plain)))
+    """Escapes a text for HTML, after `clean`."""
+    return html.escape(clean(value))
+
+
+def clean(value: object) -> str:
+    """Takes secrets, control characters and marks that change the direction out of a text."""
+    words = str(value)
+    return words if _PLAIN.fullmatch(words) else printable(redact(words))
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -63,9 +68,13 @@ def figure_cell(value: object) -> Cell:
     return Cell(text(value), is_number=True)
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], label: str, ids: Sequence[str] = ()) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], label: str, ids: Sequence[str] = ()) -> str:
     """Writes a table that scrolls in itself, so that the page never does. ids: of its rows."""
-    head = "".join(f'<th scope="col">{text(name)}</th>' for name in heads)
+    right = [one.is_number for one in rows[0]] if rows else [False] * len(heads)
+    head = "".join(
+        f'<th scope="col"{" class=n" if is_number else ""}>{text(name)}</th>'
+        for name, is_number in zip(heads, right, strict=True)
+    )
     body = "".join(
         f"<tr{f' id={ids[index]}' if ids else ''}>{''.join(map(_td, row))}</tr>\n"
         for index, row in enumerate(rows)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from finesweep.report.compare import comparison
+from finesweep.report.comparison import comparison
 from finesweep.report.facts import Facts
 from finesweep.report.markup import text
 from finesweep.report.sections import study_sections

@@ -1,15 +1,17 @@
 """Charts of how the study ran: which worker did what when, and the front of several objectives."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import accumulate
 
 from matplotlib.axes import Axes
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.machine.process import ProcessIdentity
-from finesweep.report.charts import ABOVE, points, row_id, tips
+from finesweep.report.charts import MAX_LINKED, points, row_id, tips
 from finesweep.report.facts import Facts
-from finesweep.report.figure import BLUE, GREEN, GREY, ORANGE, PAPER, RED, chart
+from finesweep.report.figure import BLUE, GREEN, GREY, ORANGE, PAPER, RED, chart, legend
 from finesweep.study import storage as studies
 from finesweep.study.budget import span
 from finesweep.study.records import TrialRecord
@@ -26,8 +28,8 @@ def timeline(facts: Facts) -> Iterator[str]:
     lanes = _lanes(ran)
     yield chart(
         f"{facts.prefix}timeline", "Timeline of the workers",
-        f"Each bar is a trial, each line a {'place for one' if len(lanes) > MAX_LANES else 'worker'}; time in "
-        "which no trial ran is left out.",
+        f"Each bar is a trial, each line a {'place for one' if len(lanes) > MAX_LANES else 'worker'}; time "
+        "in which no trial ran is left out.",
         partial(_timeline, facts, lanes), tips=tips(facts), height=1.3 + 0.24 * min(len(lanes), MAX_LANES),
     )  # fmt: skip
 
@@ -63,21 +65,22 @@ def _timeline(facts: Facts, lanes: dict[str, list[FrozenTrial]], axes: Axes) -> 
         names = list(lanes)
     clock = _BusyClock([_span(trial) for lane in lanes.values() for trial in lane])
     per, unit = (60.0, "minutes") if clock.total < 7200 else (3600.0, "hours")
-    many = sum(map(len, lanes.values())) > 300
+    many = sum(map(len, lanes.values())) > MAX_LINKED
     for place, lane in enumerate(reversed(lanes.values())):
+        looks: dict[tuple[str, str], list[FrozenTrial]] = {}
         for trial in lane:
-            start, end = (clock.of(time) / per for time in _span(trial))
-            label, colour = _look(trial)
-            (bar,) = axes.barh(
-                place, max(end - start, clock.total / per / 400), left=start, height=0.7, color=colour,
-                label=label, edgecolor=PAPER, linewidth=0.6,
-            )  # fmt: skip
-            bar.set_url(None if many else row_id(facts, trial))
+            looks.setdefault(_look(trial), []).append(trial)
+        for (label, colour), trials in looks.items():
+            times = [tuple(clock.of(time) / per for time in _span(trial)) for trial in trials]
+            bars = [(start, max(end - start, clock.total / per / 400)) for start, end in times]
+            drawn = axes.broken_barh(
+                bars, (place - 0.35, 0.7), color=colour, label=label, edgecolor=PAPER, linewidth=0.6
+            )
+            drawn.set_urls(None if many else [row_id(facts, trial) for trial in trials])
     axes.set_yticks(range(len(names)), reversed(names) if len(names) <= MAX_LANES else [""] * len(names))
     axes.set(xlabel=f"{unit} of work")
     axes.grid(axis="y", visible=False)
-    handles = {label: bar for bar, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    axes.legend(handles.values(), handles.keys(), **ABOVE)
+    legend(axes)
 
 
 def _look(trial: FrozenTrial) -> tuple[str, str]:
@@ -101,10 +104,13 @@ class _BusyClock:
                 self.busy[-1] = (self.busy[-1][0], max(end, self.busy[-1][1]))
             else:
                 self.busy.append((start, end))
-        self.total = sum(end - start for start, end in self.busy) or 1.0
+        self.before = [0.0, *accumulate(end - start for start, end in self.busy)]
+        self.total = self.before[-1] or 1.0
 
     def of(self, time: float) -> float:
-        return sum(max(0.0, min(time, end) - start) for start, end in self.busy)
+        """time: within one of the spans."""
+        index = bisect_right(self.busy, time, key=lambda one: one[0]) - 1
+        return self.before[index] + time - self.busy[index][0]
 
 
 def pareto_fronts(facts: Facts) -> Iterator[str]:
@@ -125,4 +131,4 @@ def _front(facts: Facts, index: int, axes: Axes) -> None:
     front = sorted((trial.values[0], trial.values[index]) for trial in studies.pareto_front(facts.study))
     axes.plot(*zip(*front, strict=True), color=RED, marker="D", markersize=5, label="front", zorder=4)
     axes.set(xlabel=facts.objectives[0], ylabel=facts.objectives[index])
-    axes.legend(**ABOVE)
+    legend(axes)

@@ -9,14 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize, to_rgb
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.tri import Triangulation
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
 from finesweep.report.charts import points, row_id, scored, short, tips
 from finesweep.report.facts import Facts
 from finesweep.report.figure import BLUE, INK, RED, chart
+from finesweep.report.markup import clean
 
 LEVELS = 8  # shades of a surface
 MIN_SHADED = 6  # points; fewer make no surface, but a few triangles
@@ -59,6 +60,8 @@ def _scale(axes: Axes, axis: str, name: str, trials: Sequence[FrozenTrial]) -> l
             axes.tick_params("x", rotation=30)
         getattr(axes, f"set_{axis}lim")(-0.5, len(choices) - 0.5)
         return [float(choices.index(value)) for value in found]
+    if isinstance(distribution, IntDistribution) and not distribution.log:
+        getattr(axes, f"{axis}axis").set_major_locator(MaxNLocator(integer=True))
     if getattr(distribution, "log", False):
         getattr(axes, f"set_{axis}scale")("log")
         _mark_decades(getattr(axes, f"{axis}axis"), found)
@@ -78,7 +81,7 @@ def _plain(value: float) -> str:
 
 
 def _label(choice: object) -> str:
-    words = str(choice)
+    words = clean(choice)
     return words if len(words) <= 18 else f"{words[:8]}…{words[-8:]}"
 
 

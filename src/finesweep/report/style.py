@@ -17,11 +17,11 @@ h1 { margin: 0; font-size: 1.6rem; line-height: 1.2 }
 h2 { margin: 2.5rem 0 0; font-size: 1.4rem } h3 { margin: 2rem 0 .5rem; font-size: 1.1rem }
 p { margin: .4rem 0; max-width: 75ch } ul { padding-left: 1.2rem; max-width: 100ch }
 a { color: var(--link) } .muted, figcaption { color: var(--muted) }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: .75rem;
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 14rem), 1fr)); gap: .75rem;
   margin: 1rem 0 }
 .facts div { background: var(--card); border-radius: .5rem; padding: .75rem 1rem }
 .facts dt { color: var(--muted); font-size: .85rem } .facts dd { margin: 0 }
-.facts dd b { display: block; font-size: 1.5rem; line-height: 1.3; font-weight: 600 }
+.facts dd b { display: block; font-size: 1.35rem; line-height: 1.3; font-weight: 600 }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); gap: 1rem }
 figure { margin: 0; background: var(--card); border-radius: .5rem; padding: .75rem }
 figure h4 { margin: 0 0 .25rem; font-size: .95rem }
@@ -30,12 +30,14 @@ svg { display: block; width: 100%; height: auto; max-width: 40rem }
 svg * { stroke-linejoin: round; stroke-linecap: butt }
 svg text { font-family: system-ui, sans-serif !important }
 svg a:hover *, svg a:focus * { stroke: var(--ink) !important; stroke-width: 2px !important }
+.charts + .scroll { margin-top: 1rem }
 .scroll { overflow-x: auto; max-height: 40rem; overflow-y: auto; border: 1px solid var(--grid);
   border-radius: .5rem; overflow-wrap: normal }
 table { border-collapse: collapse; font-size: .85rem; width: 100% }
 th, td { padding: .3rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--grid) }
 th { position: sticky; top: 0; background: var(--card); font-weight: 600 }
-td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.n { text-align: right }
+td.n { font-variant-numeric: tabular-nums; white-space: nowrap }
 tr:target td { background: var(--mark) }
 pre { margin: .2rem 0 .8rem; padding: .6rem .8rem; background: var(--card); border-radius: .5rem;
   white-space: pre-wrap; font: .85rem/1.45 ui-monospace, monospace }

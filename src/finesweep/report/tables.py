@@ -93,12 +93,12 @@ def lost(facts: Facts) -> list[str]:
     parts = [_shortened(facts.status.failures, "failed")]
     if pruned:
         pruner = (facts.snapshot.record.history or [{}])[-1].get("pruner", "none")
-        counts = Counter(at for trial in pruned if (at := stopped_at(trial)) is not None)
-        where = ", ".join(f"{at:.0f}% ({count})" for at, count in sorted(counts.items())[:MAX_LISTED])
+        counts = Counter(round(at) for trial in pruned if (at := stopped_at(trial)) is not None)
+        where = ", ".join(f"{at}% ({count})" for at, count in sorted(counts.items())[:MAX_LISTED])
         parts.append(
             paragraph(
-                f"{len(pruned)} trials were pruned: the pruner {pruner!r} judged their evaluations against those "
-                f"of other trials at the same share of training. They ended at: {where or 'unknown'}."
+                f"{len(pruned)} trials were pruned: the pruner {pruner!r} judged their evaluations against "
+                f"those of other trials at the same share of training. They ended at: {where or 'unknown'}."
             )
         )
     if handed_on:
@@ -123,6 +123,6 @@ def published_table(facts: Facts) -> str:
     rows = [[cell(f"{facts.name} (validation)"), figure_cell(own)]]
     rows += [[cell(f"{model} (test)"), figure_cell(number(score))] for model, score in scores.items()]
     return table(["model", facts.snapshot.record.metric], rows, "Beside published models") + paragraph(
-        f"The published scores are of GLUE's test split ({SOURCE}), each the best of 20 settings; this study's "
-        "are of the validation split, so a small difference says nothing."
+        f"The published scores are of GLUE's test split ({SOURCE}), each the best of 20 settings; this "
+        "study's are of the validation split, so a small difference says nothing."
     )

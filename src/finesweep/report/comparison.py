@@ -1,38 +1,16 @@
-"""Compares studies: best, mean over new seeds, cost, and which differences are beyond noise."""
+"""Compares studies: best, mean over new seeds, cost, and the differences between them."""
 
-import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
 
 from matplotlib.axes import Axes
 
-from finesweep.report.charts import ABOVE
+from finesweep.report.differences import METHOD, differences
 from finesweep.report.facts import Facts
-from finesweep.report.figure import BLUE, GREEN, PURPLE, RED, chart
+from finesweep.report.figure import BLUE, GREEN, PURPLE, RED, chart, legend
 from finesweep.report.headline import device_hours, spread, state
 from finesweep.report.markup import Cell, cell, figure_cell, grid, number, paragraph, section, table, text
 from finesweep.report.published import SOURCE, published
-from finesweep.study.confirm import NOISE
-
-METHOD = (
-    f"Beyond noise: Welch's t-test on the values of the winners' new seeds, two-sided, p below {NOISE:g} "
-    "after Holm's correction for the number of pairs. The values that the winners were chosen for do not "
-    "count, because they are the best of many. A winner has the best mean of its study's confirmed trials, so "
-    "this mean is a little high, too."
-)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The difference between two studies, and what is known of it."""
-
-    first: str
-    second: str
-    verdict: str
-    lead: float | None = None  # of the first's mean over the second's
-    p: float | None = None  # corrected
 
 
 def comparison(studies: Sequence[Facts]) -> str:
@@ -46,8 +24,8 @@ def comparison(studies: Sequence[Facts]) -> str:
 
 
 def _table(studies: Sequence[Facts]) -> str:
-    heads = ["study", "data", "model", "metric", "best", "mean over new seeds", "seeds", "trials", "device hours",
-             "training steps", "state"]  # fmt: skip
+    heads = ["study", "data", "model", "metric", "best", "mean over new seeds", "seeds", "trials",
+             "device hours", "training steps", "state"]  # fmt: skip
     rows = [_row(facts) for facts in studies]
     scores = _published(studies)
     for model, score in scores.items():
@@ -94,12 +72,9 @@ def _charts(studies: Sequence[Facts]) -> Iterator[str]:
                 height=1.3 + 0.36 * (len(of) + len(_published(studies))),
             )  # fmt: skip
     yield chart(
-        "compare-cost",
-        "Cost",
-        "Device hours of all trials.",
-        partial(_costs, studies),
+        "compare-cost", "Cost", "Device hours of all trials.", partial(_costs, studies),
         height=1 + 0.36 * len(studies),
-    )
+    )  # fmt: skip
 
 
 def _results(studies: Sequence[Facts], scores: dict[str, float], metric: str, axes: Axes) -> None:
@@ -112,23 +87,16 @@ def _results(studies: Sequence[Facts], scores: dict[str, float], metric: str, ax
         if facts.confirmed:
             first = facts.confirmed[0]
             axes.errorbar(
-                [first.mean],
-                [place],
-                xerr=[first.std or 0.0],
-                fmt="o",
-                color=GREEN,
-                capsize=4,
+                [first.mean], [place], xerr=[first.std or 0.0], fmt="o", color=GREEN, capsize=4,
                 label="mean, sd",
-            )
+            )  # fmt: skip
     if scores:
-        axes.scatter(
-            scores.values(), range(len(studies), len(names)), marker="s", color=PURPLE, label="published"
-        )
+        places = range(len(studies), len(names))
+        axes.scatter(list(scores.values()), places, marker="s", color=PURPLE, label="published")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel=metric, ylim=(len(names) - 0.4, -0.6))
     axes.grid(axis="y", visible=False)
-    handles = {label: line for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    axes.legend(handles.values(), handles.keys(), **ABOVE)
+    legend(axes)
 
 
 def _costs(studies: Sequence[Facts], axes: Axes) -> None:
@@ -151,54 +119,3 @@ def _differences_table(studies: Sequence[Facts]) -> str:
         for one in differences(studies)
     ]  # fmt: skip
     return table(["study", "against", "difference of means", "p", "verdict"], rows, "Differences")
-
-
-def differences(studies: Sequence[Facts]) -> list[Difference]:
-    """Compares every pair of studies."""
-    found = [_difference(*pair) for pair in combinations(studies, 2)]
-    corrected = iter(_holm([one.p for one in found if one.p is not None]))
-    return [one if one.p is None else _judged(one, next(corrected)) for one in found]
-
-
-def _difference(first: Facts, second: Facts) -> Difference:
-    names = first.name, second.name
-    if reason := _incomparable(first, second):
-        return Difference(*names, f"not comparable: {reason}")
-    one, other = (
-        list(facts.confirmed[0].values.values()) if facts.confirmed else [] for facts in (first, second)
-    )
-    lead = statistics.fmean(one) - statistics.fmean(other) if one and other else None
-    for name, values in zip(names, (one, other), strict=True):
-        if len(values) < 2:
-            few = "no seeds" if not values else "one seed"
-            return Difference(*names, f"unknown: {few} of {name} (study.confirm)", lead)
-    if len(set(one)) == len(set(other)) == 1:
-        return Difference(*names, "unknown: no spread over the seeds, which the test needs", lead)
-    from scipy import stats
-
-    return Difference(*names, "", lead, float(stats.ttest_ind(one, other, equal_var=False).pvalue))
-
-
-def _incomparable(first: Facts, second: Facts) -> str | None:
-    if first.objectives[0] != second.objectives[0]:
-        return f"{first.objectives[0]} against {second.objectives[0]}"
-    if first.maximizes() != second.maximizes():
-        return "one maximizes, the other minimizes"
-    if first.identity("data.eval content") != second.identity("data.eval content"):
-        return "other evaluation rows"
-    return None
-
-
-def _holm(p_values: Sequence[float]) -> list[float]:
-    """Corrects p-values for their number by Holm's method (1979)."""
-    order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    corrected, least = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = least
-    return corrected
-
-
-def _judged(one: Difference, p: float) -> Difference:
-    verdict = "beyond noise" if p < NOISE else "within noise"
-    return Difference(one.first, one.second, verdict, one.lead, p)
