@@ -18,8 +18,8 @@ CHROMIUM = shutil.which("chromium")
 # No word to anybody: without these flags the browser itself calls out.
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync")  # fmt: skip
-# A frame has the width of a telephone, which a window of the browser cannot have. It tells how wide its content is,
-# what reaches over its edge, and which colours it has.
+# A frame has the width of a telephone, which a window of the browser cannot have. It tells how wide its
+# content is, what reaches over its edge, and which colours it has.
 PROBE = """<body><iframe style="border:0;width:{width}px;height:900px" srcdoc="{page}"></iframe><script>
 document.querySelector("iframe").onload = event => {{
   const page = event.target.contentDocument, root = page.documentElement, window_ = page.defaultView

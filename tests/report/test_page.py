@@ -58,7 +58,8 @@ def test_a_finished_study_has_everything() -> None:
         "Search", "History", "Best of n trials", "Importance of the parameters", "Confirmation",
         "Confirmed with new seeds", "Parameters", "learning_rate × per_device_train_batch_size",
         "learning_rate × num_train_epochs", "num_train_epochs", *headings(markup)[10:14], "Training",
-        "Learning curves", "Failed and pruned", "Cost", "Timeline of the workers", "All trials", "Make it again",
+        "Learning curves", "Failed and pruned", "Cost", "Timeline of the workers", "All trials",
+        "Make it again",
     ]  # fmt: skip
     for words in (
         "<b>0.8600 ± 0.0100</b>", "24 of 24 trials finished", "trial 24: ArithmeticError: loss is nan",
