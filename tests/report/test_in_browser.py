@@ -56,7 +56,7 @@ def probed(markup: str, width: int, scheme: str, folder: Path) -> tuple[dict[str
     """What the page is like, and what the browser's console says: an error, or something to load."""
     file = folder / "probe.html"
     file.write_text(PROBE.format(width=width, page=html.escape(markup)))
-    options = [f"--window-size={max(width, 500) + 20},1000", f"--user-data-dir={folder}/browser",
+    options = [f"--window-size={width + 120},1000", "--hide-scrollbars", f"--user-data-dir={folder}/browser",
                f"--blink-settings=preferredColorScheme={int(scheme == 'light')}", "--enable-logging=stderr",
                "--virtual-time-budget=20000", "--dump-dom"]  # fmt: skip
     done = subprocess.run([str(CHROMIUM), *QUIET, *options, file.as_uri()], capture_output=True, text=True,

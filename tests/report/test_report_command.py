@@ -1,10 +1,10 @@
 """`finesweep report` as a person types it, and the page among the artifacts of the study's run."""
 
-import logging
 import os
 from pathlib import Path
 
 import pytest
+from searching import study_of
 from sweeping import STORAGE, evaluate, runs, sweep
 
 from finesweep.cli.main import finesweep as command
@@ -12,9 +12,11 @@ from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, OutputError, StudyError
 from finesweep.hooks import RunHooks
 from finesweep.report.curves import read_curves
+from finesweep.report.publish import publish_page
 from finesweep.study.reading import read_study
-from finesweep.study.records import TrialRecord
-from finesweep.tracking import open_store
+from finesweep.study.records import Conclusion, TrialRecord
+from finesweep.study.storage import open_storage
+from finesweep.tracking import TrackedRun, open_store
 
 pytestmark = [pytest.mark.usefixtures("no_finish"), pytest.mark.xdist_group("report")]
 GRID = ("optimizer.learning_rate=1e-3,2e-3", "trainer.num_train_epochs=1",
@@ -40,6 +42,7 @@ def test_the_page_of_a_finished_study_is_an_artifact_and_the_command_writes_the_
 ) -> None:
     sweep(training, *GRID)
     before = sorted(path.name for path in Path("mlruns").iterdir())
+    capsys.readouterr()
     reported("quickstart")
     file = tmp_path / "quickstart.html"
     assert capsys.readouterr().out == f"{file}\n"
@@ -58,18 +61,19 @@ def test_learning_curves_are_what_was_measured_over_the_share_that_was_trained()
     assert curves == {0: [(50.0, 0.4), (100.0, 0.3)], 1: [(50.0, 0.4), (100.0, 0.3)]} and missing is None
 
 
-def test_a_page_that_cannot_be_made_or_logged_never_fails_a_study(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("broken", ["gather", "page"])
+def test_a_page_that_cannot_be_made_never_fails_a_study(
+    broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("finesweep.report.publish.page", lambda _: 1 / 0)
-    with caplog.at_level(logging.WARNING):
-        sweep(training, *GRID)
+    study = study_of(3)
+    parent = TrackedRun(open_store(TrackingConfig()), "no such run")
+    monkeypatch.setattr(f"finesweep.report.publish.{broken}", lambda *_: 1 / 0)
+    publish_page(study, parent, Conclusion([3, 0], study.best_trial.number))
     assert "report.html left out: ZeroDivisionError" in caplog.text
-    assert runs()["quickstart"].info.status == "FINISHED"
 
 
 def test_the_page_goes_where_it_is_told_and_bad_input_is_one_clear_error(tmp_path: Path) -> None:
-    sweep(training, *GRID)
+    study_of(2, "quickstart", storage=open_storage(STORAGE))
     reported("quickstart", "--out", "new/folder")
     assert os.listdir("new/folder") == ["quickstart.html"]
     with pytest.raises(StudyError, match="there: quickstart"):

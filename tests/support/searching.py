@@ -1,6 +1,7 @@
 """Studies in memory, as a sweep would have left them: of any size, with trials that ended in every way."""
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
@@ -14,11 +15,16 @@ MOMENTUM = "optimizer.momentum|optimizer=sgd"
 
 
 def study_of(
-    n_trials: int, name: str = "a", objectives: tuple[str, ...] = ("accuracy",), choice: str = "adamw"
+    n_trials: int,
+    name: str = "a",
+    objectives: tuple[str, ...] = ("accuracy",),
+    choice: str = "adamw",
+    storage: BaseStorage | None = None,
 ) -> Study:
     """A search of complete trials in which every fourth is pruned: rate and epochs decide."""
     study = optuna.create_study(
         study_name=name,
+        storage=storage,
         directions=["maximize" if objective == "accuracy" else "minimize" for objective in objectives],
         sampler=optuna.samplers.RandomSampler(seed=0),
     )

@@ -12,7 +12,7 @@ METHOD = (
     f"Beyond noise: Welch's t-test on the values of the winners' new seeds, two-sided, p below {NOISE:g} "
     "after Holm's correction for the number of pairs. The values that the winners were chosen for do not "
     "count, because they are the best of many. A winner has the best mean of its study's confirmed trials, "
-    "so this mean is a little high, too."
+    "so this mean is a little high, too. Seeds come with hydra.sweeper.study.confirm."
 )
 
 
@@ -45,7 +45,7 @@ def _difference(first: Facts, second: Facts) -> Difference:
     for name, values in zip(names, (one, other), strict=True):
         if len(values) < 2:
             few = "no seeds" if not values else "one seed"
-            return Difference(*names, f"unknown: {few} of {name} (study.confirm)", lead)
+            return Difference(*names, f"unknown: {few} of {name}", lead)
     if len(set(one)) == len(set(other)) == 1:
         return Difference(*names, "unknown: no spread over the seeds, which the test needs", lead)
     from scipy import stats

@@ -23,4 +23,8 @@ SCORES: dict[str, dict[str, tuple[float, float, float, float]]] = {
 def published(task: str | None, metric: str) -> dict[str, float]:
     """Gives the published score of each model as a fraction; empty for another task or metric."""
     scores = SCORES.get(task or "", {}).get(metric)
-    return {} if scores is None else {model: score / 100 for model, score in zip(MODELS, scores, strict=True)}
+    return (
+        {}
+        if scores is None
+        else {model: round(score / 100, 4) for model, score in zip(MODELS, scores, strict=True)}
+    )
