@@ -57,13 +57,13 @@ def test_a_finished_study_has_everything() -> None:
     assert headings(markup) == [
         "Search", "History", "Best of n trials", "Importance of the parameters", "Confirmation",
         "Confirmed with new seeds", "Parameters", "learning_rate × per_device_train_batch_size",
-        "learning_rate × num_train_epochs", "num_train_epochs", *headings(markup)[10:14], "Training",
-        "Learning curves", "Failed and pruned", "Cost", "Timeline of the workers", "All trials",
+        "learning_rate × num_train_epochs", "num_train_epochs", *headings(markup)[10:14],
+        "Training", "Learning curves", "Failed and pruned", "Cost", "Timeline of the workers", "All trials",
         "Make it again",
     ]  # fmt: skip
     for words in (
         "<b>0.8600 ± 0.0100</b>", "24 of 24 trials finished", "trial 24: ArithmeticError: loss is nan",
-        "pruned: the pruner &#x27;median&#x27; judged", "50% (6)", "1 tries were interrupted",
+        "pruned: the pruner &#x27;median&#x27; judged", "50% (6)", "1 handed on: interrupted",
         "device hours", "2,400 training steps", "finesweep reproduce --best a",
     ):  # fmt: skip
         assert words in markup, words

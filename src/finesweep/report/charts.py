@@ -10,10 +10,11 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.monitor.events import point, values
 from finesweep.report.best_of_n import INTERVAL, best_of_n
 from finesweep.report.facts import Facts
-from finesweep.report.figure import BLUE, GREEN, GREY, INK, PAPER, RED, chart, legend
+from finesweep.report.figure import BLUE, GREEN, GREY, INK, PAPER, RED, chart, legend, mark_decades
 from finesweep.report.markup import clean
 
 MAX_LINKED = 300  # points of a chart: more would make the page heavy, and nobody finds one among them
+LOGARITHMIC = 50  # trials from which on the axis of their number is logarithmic
 MAX_CURVES = 60  # learning curves with their points
 
 
@@ -103,7 +104,11 @@ def _best_of_n(facts: Facts, index: int, axes: Axes) -> None:
     axes.fill_between(curve.n, curve.low, curve.high, color=BLUE, alpha=0.2, linewidth=0)
     axes.plot(curve.n, curve.mean, color=BLUE, marker="o" if len(curve.n) == 1 else "")
     axes.set(xlabel="trials", ylabel=f"expected best {facts.objectives[index]}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if curve.n[-1] > LOGARITHMIC:
+        axes.set_xscale("log")
+        mark_decades(axes.xaxis, [float(n) for n in curve.n])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _importances(facts: Facts, axes: Axes) -> None:
@@ -143,8 +148,8 @@ def _learning_curves(facts: Facts, axes: Axes) -> None:
             colour, label = RED, f"best (trial {number})"
         (line,) = axes.plot(
             *zip(*curve, strict=True), color=colour, label=label, zorder=3 if number == best else 2,
-            linestyle="--" if is_pruned else "-", linewidth=2.2 if number == best else 1.0,
-            marker="." if few else "", alpha=1.0 if number == best else 0.6,
+            linestyle="--" if is_pruned else "-", linewidth=2.2 if number == best else 1.0 if few else 0.6,
+            marker="." if few else "", alpha=1.0 if number == best else 0.6 if few else 0.3,
         )  # fmt: skip
         line.set_url(row_id(facts, by_number[number]) if few else None)
     axes.set(xlabel="per cent trained", ylabel=facts.snapshot.watched, xlim=(0, 102))

@@ -6,12 +6,14 @@ Text stays text, ids are the same each time, and points are links to their trial
 import logging
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from finesweep.report.markup import text
 
@@ -76,6 +78,18 @@ def legend(axes: Axes) -> None:
         list(handles.values()), list(map(str, handles)), loc="lower left", bbox_to_anchor=(0, 1), ncols=3,
         borderaxespad=0.2, handlelength=1.2,
     )  # fmt: skip
+
+
+def mark_decades(axis: Axis, found: Sequence[float]) -> None:
+    """Labels a logarithmic axis as 1e-4, 2e-4, 5e-4; over many decades only each decade."""
+    many = max(found) > 1000 * min(found)
+    axis.set_major_locator(LogLocator(subs=(1.0,) if many else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}" if 0.01 <= value < 10_000 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def _svg(name: str, drawing: Drawing, height: float) -> str:

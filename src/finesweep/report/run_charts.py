@@ -64,23 +64,29 @@ def _timeline(facts: Facts, lanes: dict[str, list[FrozenTrial]], axes: Axes) -> 
         lanes = _packed(lanes)
         names = list(lanes)
     clock = _BusyClock([_span(trial) for lane in lanes.values() for trial in lane])
-    per, unit = (60.0, "minutes") if clock.total < 7200 else (3600.0, "hours")
-    many = sum(map(len, lanes.values())) > MAX_LINKED
     for place, lane in enumerate(reversed(lanes.values())):
-        looks: dict[tuple[str, str], list[FrozenTrial]] = {}
-        for trial in lane:
-            looks.setdefault(_look(trial), []).append(trial)
-        for (label, colour), trials in looks.items():
-            times = [tuple(clock.of(time) / per for time in _span(trial)) for trial in trials]
-            bars = [(start, max(end - start, clock.total / per / 400)) for start, end in times]
-            drawn = axes.broken_barh(
-                bars, (place - 0.35, 0.7), color=colour, label=label, edgecolor=PAPER, linewidth=0.6
-            )
-            drawn.set_urls(None if many else [row_id(facts, trial) for trial in trials])
+        _draw_lane(facts, axes, place, lane, clock)
     axes.set_yticks(range(len(names)), reversed(names) if len(names) <= MAX_LANES else [""] * len(names))
-    axes.set(xlabel=f"{unit} of work")
+    axes.set(xlabel=f"{clock.unit} of work")
     axes.grid(axis="y", visible=False)
     legend(axes)
+
+
+def _draw_lane(
+    facts: Facts, axes: Axes, place: int, lane: Sequence[FrozenTrial], clock: "_BusyClock"
+) -> None:
+    looks: dict[tuple[str, str], list[FrozenTrial]] = {}
+    for trial in lane:
+        looks.setdefault(_look(trial), []).append(trial)
+    many = len(facts.snapshot.trials) > MAX_LINKED
+    for (label, colour), trials in looks.items():
+        times = [[clock.of(time) for time in _span(trial)] for trial in trials]
+        bars = [(start, max(end - start, clock.total / 400)) for start, end in times]
+        drawn = axes.broken_barh(
+            bars, (place - 0.35, 0.7), color=colour, label=label, edgecolor=PAPER,
+            linewidth=0.0 if many else 0.6,
+        )  # fmt: skip
+        drawn.set_urls(None if many else [row_id(facts, trial) for trial in trials])
 
 
 def _look(trial: FrozenTrial) -> tuple[str, str]:
@@ -95,7 +101,7 @@ def _look(trial: FrozenTrial) -> tuple[str, str]:
 
 
 class _BusyClock:
-    """Tells how many seconds of work had passed at a time."""
+    """Tells how many minutes, or hours, of work had passed at a time."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self.busy: list[Span] = []
@@ -105,12 +111,14 @@ class _BusyClock:
             else:
                 self.busy.append((start, end))
         self.before = [0.0, *accumulate(end - start for start, end in self.busy)]
-        self.total = self.before[-1] or 1.0
+        seconds = self.before[-1] or 1.0
+        self.unit, self.per = ("minutes", 60.0) if seconds < 7200 else ("hours", 3600.0)
+        self.total = seconds / self.per
 
     def of(self, time: float) -> float:
         """time: within one of the spans."""
         index = bisect_right(self.busy, time, key=lambda one: one[0]) - 1
-        return self.before[index] + time - self.busy[index][0]
+        return (self.before[index] + time - self.busy[index][0]) / self.per
 
 
 def pareto_fronts(facts: Facts) -> Iterator[str]:

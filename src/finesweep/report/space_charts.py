@@ -6,20 +6,20 @@ from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize, to_rgb
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 from matplotlib.tri import Triangulation
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
 from finesweep.report.charts import points, row_id, scored, short, tips
 from finesweep.report.facts import Facts
-from finesweep.report.figure import BLUE, INK, RED, chart
+from finesweep.report.figure import BLUE, INK, RED, chart, mark_decades
 from finesweep.report.markup import clean
 
 LEVELS = 8  # shades of a surface
+CELLS = 12  # along each axis, of many trials: the median of each cell is drawn, not their noise
 MIN_SHADED = 6  # points; fewer make no surface, but a few triangles
 RATE, BATCH, EPOCHS = (
     "optimizer.learning_rate", "trainer.per_device_train_batch_size", "trainer.num_train_epochs"
@@ -64,20 +64,8 @@ def _scale(axes: Axes, axis: str, name: str, trials: Sequence[FrozenTrial]) -> l
         getattr(axes, f"{axis}axis").set_major_locator(MaxNLocator(integer=True))
     if getattr(distribution, "log", False):
         getattr(axes, f"set_{axis}scale")("log")
-        _mark_decades(getattr(axes, f"{axis}axis"), found)
+        mark_decades(getattr(axes, f"{axis}axis"), found)
     return [float(value) for value in found]
-
-
-def _mark_decades(axis: Axis, found: Sequence[float]) -> None:
-    """Labels a logarithmic axis as 1e-4, 2e-4, 5e-4; over many decades only each decade."""
-    many = max(found) > 1000 * min(found)
-    axis.set_major_locator(LogLocator(subs=(1.0,) if many else (1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _plain(value: float) -> str:
-    return f"{value:g}" if 0.01 <= value < 10_000 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def _label(choice: object) -> str:
@@ -92,7 +80,8 @@ def surfaces(facts: Facts) -> Iterator[str]:
         yield chart(
             f"{facts.prefix}surface{place}", f"{short(first)} × {short(second)}".replace("\n", " | "),
             f"{facts.objectives[0]} over two parameters: the stronger the colour, the better; linear between "
-            "complete trials. Where the surface ends, nothing was tried. The diamond is the best.",
+            "complete trials, or between medians of many. Where the surface ends, nothing was tried. The "
+            "diamond is the best.",
             partial(_surface, facts, first, second), tips=shown,
         )  # fmt: skip
 
@@ -129,14 +118,14 @@ def _surface(facts: Facts, first: str, second: str, axes: Axes) -> None:
 def _shade(axes: Axes, x: list[float], y: list[float], values: list[float], maximize: bool) -> None:
     """Fills the area between the trials with shades of one colour; none where they lie in a line."""
     low, high = min(values), max(values)
-    flat = [_spread(axes.get_xscale(), x), _spread(axes.get_yscale(), y)]
-    best: dict[tuple[float, float, float, float], list[float]] = {}
-    for corner in zip(*flat, x, y, values, strict=True):
-        best.setdefault(corner[:4], []).append(corner[4])
-    if len(best) < MIN_SHADED or high <= low:
+    cells: dict[tuple[int, int], list[tuple[float, ...]]] = {}
+    fine = CELLS if len(values) > CELLS**2 / 2 else 10_000
+    flat = zip(_spread(axes.get_xscale(), x), _spread(axes.get_yscale(), y), strict=True)
+    for (u, v), *point in zip(flat, x, y, values, strict=True):
+        cells.setdefault((round(u * fine), round(v * fine)), []).append((u, v, *point))
+    if len(cells) < MIN_SHADED or high <= low:
         return
-    u, v, at_x, at_y = np.array(list(best)).T
-    heights = np.array([float(np.median(same)) for same in best.values()])
+    u, v, at_x, at_y, heights = np.array([np.median(cell, axis=0) for cell in cells.values()]).T
     try:
         triangles = Triangulation(u, v).triangles
     except (RuntimeError, ValueError):  # all on one line

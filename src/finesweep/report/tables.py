@@ -97,13 +97,13 @@ def lost(facts: Facts) -> list[str]:
         where = ", ".join(f"{at}% ({count})" for at, count in sorted(counts.items())[:MAX_LISTED])
         parts.append(
             paragraph(
-                f"{len(pruned)} trials were pruned: the pruner {pruner!r} judged their evaluations against "
+                f"{len(pruned)} pruned: the pruner {pruner!r} judged their evaluations against "
                 f"those of other trials at the same share of training. They ended at: {where or 'unknown'}."
             )
         )
     if handed_on:
         parts.append(
-            paragraph(f"{len(handed_on)} tries were interrupted or lost their worker, and were tried again.")
+            paragraph(f"{len(handed_on)} handed on: interrupted, or without their worker, and tried again.")
         )
     return parts
 
