@@ -7,10 +7,11 @@ from optuna.study import Study
 from scipy import stats
 from searching import confirm, study_of
 
+from finesweep.report.comparison import comparison
 from finesweep.report.differences import differences
 from finesweep.report.facts import Facts, gather
-from finesweep.report.page import page
 from finesweep.report.published import MODELS, SCORES, published
+from finesweep.report.tables import published_table
 
 
 def gathered(studies: Sequence[Study]) -> list[Facts]:
@@ -70,9 +71,9 @@ def test_what_cannot_be_compared_is_not(attributes: dict[str, object], reason: s
 
 def test_studies_of_a_glue_task_stand_beside_the_published_models() -> None:
     studies = [confirmed(name, A, glue_task="rte") for name in ("tiny", "mini")]
-    markup = page(gathered(studies))
-    assert "BERT-Medium, published" in markup and "0.6220" in markup
-    assert "<h2 id=s1-study>mini</h2>" in markup and "Beside published models" in markup
+    gathered_ = gathered(studies)
+    assert "BERT-Medium, published" in (compared := comparison(gathered_)) and "0.6220" in compared
+    assert "BERT-Medium (test)" in published_table(gathered_[0])
 
 
 def test_published_scores_are_those_of_their_source() -> None:

@@ -37,10 +37,10 @@ def artifact() -> Path:
     return Path(client.download_artifacts(runs()["quickstart"].info.run_id, "report.html"))
 
 
-def test_the_page_of_a_finished_study_is_an_artifact_and_the_command_writes_the_same(
+def test_a_finished_study_has_its_page_and_learning_curves_show_what_was_measured(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    sweep(training, *GRID)
+    study = sweep(training, *GRID)
     before = sorted(path.name for path in Path("mlruns").iterdir())
     capsys.readouterr()
     reported("quickstart")
@@ -49,10 +49,6 @@ def test_the_page_of_a_finished_study_is_an_artifact_and_the_command_writes_the_
     assert file.read_bytes() == artifact().read_bytes()
     assert "<b>finished</b>" in file.read_text()
     assert sorted(path.name for path in Path("mlruns").iterdir()) == before  # no lock, nothing written
-
-
-def test_learning_curves_are_what_was_measured_over_the_share_that_was_trained() -> None:
-    study = sweep(training, *GRID)
     client = open_store(TrackingConfig())
     for trial in study.trials:
         for step, value in ((10, 0.4), (20, 0.3)):
