@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -15,6 +16,10 @@ from finesweep.report.markup import clean
 
 MAX_LINKED = 300  # points of a chart: more would make the page heavy, and nobody finds one among them
 LOGARITHMIC = 50  # trials from which on the axis of their number is logarithmic
+LOOKS: dict[TrialState, dict[str, Any]] = {
+    TrialState.PRUNED: {"marker": "v", "facecolors": "none", "edgecolors": GREY, "label": "pruned"},
+    TrialState.COMPLETE: {"marker": "o", "color": BLUE, "edgecolors": PAPER, "label": "complete"},
+}
 MAX_CURVES = 60  # learning curves with their points
 
 
@@ -36,10 +41,7 @@ def points(
     axes: Axes, facts: Facts, trials: Sequence[FrozenTrial], x: Sequence[float], y: Sequence[float]
 ) -> None:
     """Draws trials as points: complete ones filled, pruned ones hollow triangles; each links to its row."""
-    for state, look in (
-        (TrialState.PRUNED, {"marker": "v", "facecolors": "none", "edgecolors": GREY, "label": "pruned"}),
-        (TrialState.COMPLETE, {"marker": "o", "color": BLUE, "edgecolors": PAPER, "label": "complete"}),
-    ):
+    for state, look in LOOKS.items():
         chosen = [index for index, trial in enumerate(trials) if trial.state is state]
         if chosen:
             drawn = axes.scatter(

@@ -86,7 +86,8 @@ def _draw_lane(
             bars, (place - 0.35, 0.7), color=colour, label=label, edgecolor=PAPER,
             linewidth=0.0 if many else 0.6,
         )  # fmt: skip
-        drawn.set_urls(None if many else [row_id(facts, trial) for trial in trials])
+        if not many:
+            drawn.set_urls([row_id(facts, trial) for trial in trials])
 
 
 def _look(trial: FrozenTrial) -> tuple[str, str]:
