@@ -79,11 +79,19 @@ def surfaces(facts: Facts) -> Iterator[str]:
     for place, (first, second) in enumerate(_pairs(facts)):
         yield chart(
             f"{facts.prefix}surface{place}", f"{short(first)} × {short(second)}".replace("\n", " | "),
-            f"{facts.objectives[0]} over two parameters: the stronger the colour, the better; linear between "
-            "complete trials, or between medians of many. Where the surface ends, nothing was tried. The "
-            "diamond is the best.",
+            f"{facts.objectives[0]} over two parameters"
+            f"{_explained(len(_holding(facts, first, second)))}. The diamond is the best.",
             partial(_surface, facts, first, second), tips=shown,
         )  # fmt: skip
+
+
+def _explained(trials: int) -> str:
+    if trials < MIN_SHADED:
+        return "; there are too few complete trials for a surface"
+    return (
+        ": the stronger the colour, the better; linear between complete trials, or between medians of many. "
+        "Where the surface ends, nothing was tried"
+    )
 
 
 def _pairs(facts: Facts) -> list[tuple[str, str]]:
