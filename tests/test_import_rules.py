@@ -55,7 +55,7 @@ def room_of(module: str) -> str:
     ("module", "allowed"),
     [
         ("mlflow", ("finesweep/tracking/",)),
-        ("optuna", ("finesweep/study/", "finesweep/worker/", "finesweep/monitor/")),
+        ("optuna", tuple(f"finesweep/{room}/" for room in ("study", "worker", "monitor", "report"))),
         ("omegaconf.DictConfig", ("finesweep/config/", "hydra_plugins/")),
     ],
 )
@@ -75,7 +75,8 @@ def test_training_knows_neither_optuna_nor_hydra() -> None:
 
 
 def test_nothing_that_trains_imports_what_only_looks() -> None:
-    looks = tuple(f"finesweep.{room}" for room in ("monitor", "reproduce", "inference", "cli", "api"))
+    rooms = ("monitor", "report", "reproduce", "inference", "cli", "api")
+    looks = tuple(f"finesweep.{room}" for room in rooms)
     for room in TRAINS:
         files = list((SRC / "finesweep" / room).glob("*.py"))
         assert files, f"there is no room {room}"

@@ -60,7 +60,7 @@ def test_a_tab_imports_nothing_that_trains() -> None:
 
 
 @pytest.mark.usefixtures("no_finish")
-def test_status_and_best_import_nothing_that_trains() -> None:
+def test_status_best_and_report_import_nothing_that_trains() -> None:
     sweep(lambda _, trial: evaluate(trial, [0.5]), "hydra.sweeper.study.n_trials=1")
     for verb in ("status", "best"):
         stdout, modules = imported_by(FINESWEEP, verb, "quickstart", "--storage", STORAGE)
@@ -70,3 +70,6 @@ def test_status_and_best_import_nothing_that_trains() -> None:
         stdout, modules = imported_by(FINESWEEP, *verb, "--storage", STORAGE)
         assert "0.5000" in stdout
         assert not modules & TRAINING
+    stdout, modules = imported_by(FINESWEEP, "report", "quickstart", "--storage", STORAGE)
+    assert stdout.endswith("quickstart.html\n")
+    assert not modules & {"torch", "transformers", "datasets"}

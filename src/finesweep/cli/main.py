@@ -4,6 +4,7 @@ finesweep init DIR                    finesweep train [-m] ...
 finesweep studies                     finesweep runs STUDY
 finesweep status STUDY [--watch]      finesweep best STUDY [--yaml]      finesweep ui [STUDY]
 finesweep predict CHECKPOINT|RUN_ID|STUDY FILE --out FILE [KEY=VALUE ...]
+finesweep report STUDY [STUDY ...] [--out DIR]
 finesweep submit STUDY [STUDY ...] --out DIR [--zip] [--fill-missing]
 finesweep reproduce RUN_ID|FOLDER|--best STUDY [key=value ...] [--dry-run | --seeds N] [--tolerance T]
 finesweep export RUN_ID DIR           finesweep diff RUN_A RUN_B         finesweep register STUDY NAME
@@ -24,8 +25,8 @@ from finesweep.cli.entry import guarded
 from finesweep.errors import FinesweepError, did_you_mean
 
 VERBS = (
-    "init", "train", "studies", "runs", "status", "best", "predict", "reproduce", "export", "diff", "submit",
-    "register", "ui",
+    "init", "train", "studies", "runs", "status", "best", "report", "predict", "reproduce", "export", "diff",
+    "submit", "register", "ui",
 )  # fmt: skip
 COMPLETION = "_FINESWEEP_COMPLETE"  # the variable by which click's shell scripts ask
 

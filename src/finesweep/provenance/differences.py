@@ -17,7 +17,7 @@ PLACES = ("tracking.", "cache_dir", "predict", "data.path", "data.submission.tem
 COMPUTING = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "datasets",
              "pyarrow", "evaluate", "scikit-learn", "scipy", "triton")  # fmt: skip
 # Packages of finesweep that only read runs; by tests/test_import_rules.py, nothing that trains imports them.
-OBSERVING = ("monitor/", "reproduce/", "inference/", "cli/", "api/")
+OBSERVING = ("monitor/", "report/", "reproduce/", "inference/", "cli/", "api/")
 FINESWEEP = ("finesweep/", "hydra_plugins/")  # its own files
 SHORT = 12  # characters of a hash, for people
 

@@ -10,9 +10,9 @@ from finesweep.tracking.deleted import changed_by_others, restore_deleted
 from finesweep.tracking.mlmodel import Pipeline
 from finesweep.tracking.opening import open_run, open_study_run, record_run, start_run, state_of
 from finesweep.tracking.pages import page_of
-from finesweep.tracking.reading import find_run, read_all, read_history
+from finesweep.tracking.reading import find_run, open_existing, read_all, read_history, read_values
 from finesweep.tracking.registry import ALIAS, register
-from finesweep.tracking.store import await_store, import_store, open_reader, open_store
+from finesweep.tracking.store import PatientClient, await_store, import_store, open_reader, open_store
 from finesweep.tracking.tracked import STATUSES, TrackedRun, deliver_spooled
 from finesweep.tracking.writes import EXPERIMENT, SIDE
 
@@ -22,6 +22,7 @@ __all__ = [
     "SIDE",
     "STATUSES",
     "DataInput",
+    "PatientClient",
     "Pipeline",
     "TrackedRun",
     "await_store",
@@ -31,6 +32,7 @@ __all__ = [
     "find_run",
     "import_store",
     "kill_abandoned_runs",
+    "open_existing",
     "open_reader",
     "open_run",
     "open_store",
@@ -38,6 +40,7 @@ __all__ = [
     "page_of",
     "read_all",
     "read_history",
+    "read_values",
     "record_run",
     "register",
     "restore_deleted",

@@ -1,14 +1,14 @@
 """Finds runs and reads their metrics."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import RunError
+from finesweep.errors import ConfigError, RunError
 from finesweep.io.redaction import redact_urls
 from finesweep.io.terminal import printable
 from finesweep.tracking.store import SQLITE, PatientClient, open_reader
@@ -79,3 +79,22 @@ def read_history(client: PatientClient, run_id: str, names: Iterable[str]) -> di
         for name in names
         for metric in client.get_metric_history(run_id, name)
     }  # fmt: skip
+
+
+def open_existing(config: TrackingConfig) -> PatientClient:
+    """Gives a client that only reads. Raises: ConfigError if the store is not there, or cannot be opened."""
+    if config.uri.startswith(SQLITE) and not Path(config.uri.removeprefix(SQLITE)).exists():
+        raise ConfigError(f"tracking.uri: there is no {config.uri} here; another store: --tracking-uri")
+    return open_reader(config)
+
+
+def read_values(client: PatientClient, run_ids: Sequence[str], name: str) -> list[dict[int, float]]:
+    """Reads a metric of each run: step -> value; empty for a run that has none, or is not there."""
+    return [_values(client, run_id, name) for run_id in run_ids]
+
+
+def _values(client: PatientClient, run_id: str, name: str) -> dict[int, float]:
+    try:
+        return {metric.step: float(metric.value) for metric in client.get_metric_history(run_id, name)}
+    except MlflowException:
+        return {}

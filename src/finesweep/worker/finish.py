@@ -16,6 +16,7 @@ from finesweep.io import checkpoint
 from finesweep.machine import device
 from finesweep.monitor.description import of_study
 from finesweep.monitor.publish import publish
+from finesweep.report.publish import publish_page
 from finesweep.study import storage as studies
 from finesweep.study.confirm import winner
 from finesweep.study.identity import refuse_other_rows
@@ -68,6 +69,7 @@ def _finish(
         predicted = _submit(queue, best, run_config, folder, parent)
         conclusion = _conclusion(queue, best, run_config.predict, predicted)
         publish(queue.study, parent, folder, conclusion)
+        publish_page(queue.study, parent, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
         parent.describe(of_study(queue.study, works=False))
         parent.close(RunState.COMPLETE)

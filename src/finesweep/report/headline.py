@@ -1,0 +1,109 @@
+"""The head of a study's page: what was found, how sure it is, where the study stands, what it cost."""
+
+from collections.abc import Iterator
+
+from finesweep.provenance.record import is_result
+from finesweep.report.facts import Facts
+from finesweep.report.markup import number, param, seconds, text
+from finesweep.study.budget import busy_seconds
+
+Fact = tuple[str, str, list[str]]  # what it is, the fact, and lines that explain it
+
+
+def headline(facts: Facts) -> str:
+    """Writes the headline result as a list of facts."""
+    shown = "".join(
+        f"<div><dt>{text(what)}</dt><dd><b>{text(fact)}</b>"
+        + "".join(f"{text(line)}<br>" for line in lines)
+        + "</dd></div>\n"
+        for what, fact, lines in _facts(facts)
+    )
+    return f'<p class="muted">{text(_made_of(facts))}</p>\n<dl class="facts">{shown}</dl>\n'
+
+
+def _made_of(facts: Facts) -> str:
+    """Says in a line what was trained on what."""
+    parts = [
+        f"{what} {facts.identity(key)}"
+        for what, key in (("data", "data.name"), ("model", "model.name"), ("optimizer", "optimizer.name"))
+        if facts.identity(key) is not None
+    ]
+    last = (facts.snapshot.record.history or [{}])[-1]
+    parts += [f"{what} {last[what]}" for what in ("sampler", "pruner") if last.get(what)]
+    return ", ".join(parts)
+
+
+def _facts(facts: Facts) -> Iterator[Fact]:
+    best = facts.best
+    if best is None:
+        yield "best", "none yet", ["no trial is complete"]
+    else:
+        yield f"best {best.score or best.metric}", number(best.value), _about_best(facts)
+        yield from _confirmed(facts)
+        yield (
+            "its parameters",
+            "",
+            [f"{key.rpartition('.')[2]} = {param(value)}" for key, value in best.params.items()],
+        )
+    yield "state", *state(facts)
+    yield "device time", *_cost(facts)
+
+
+def _about_best(facts: Facts) -> list[str]:
+    best = facts.best
+    assert best is not None
+    lines = [f"trial {best.trial}; {best.direction} {best.metric}"]
+    if not facts.confirmed:
+        lines.append(
+            "by one seed and the best of many, so new seeds would give less: hydra.sweeper.study.confirm "
+            "trains the best few again"
+        )
+    final = [f"{key} {number(value)}" for key, value in best.final_metrics.items() if _is_score(key, value)]
+    return [*lines, *final]
+
+
+def _is_score(key: str, value: object) -> bool:
+    return key.startswith("final_") and is_result(key) and isinstance(value, float)
+
+
+def _confirmed(facts: Facts) -> Iterator[Fact]:
+    if not facts.confirmed:
+        return
+    first = facts.confirmed[0]
+    lines = [f"trial {first.trial.number} with {len(first.values)} new seeds: mean, standard deviation"]
+    if facts.best and facts.best.within_noise is not None:
+        second = facts.confirmed[1]
+        verdict = "within noise: take either" if facts.best.within_noise else "beyond noise"
+        lead = number(abs(first.mean - second.mean))
+        lines.append(f"lead of {lead} over trial {second.trial.number}: {verdict} (paired t-test, 5%)")
+    yield "confirmed", spread(first.mean, first.std), lines
+
+
+def spread(mean: float, std: float | None) -> str:
+    return number(mean) if std is None else f"{number(mean)} ± {number(std)}"
+
+
+def state(facts: Facts) -> tuple[str, list[str]]:
+    """Says in a word where the study stands, and how many trials ended how."""
+    snapshot = facts.snapshot
+    alive = sum(not snapshot.is_gone(trial) for trial in snapshot.running)
+    lines = [f"{snapshot.finished} of {snapshot.n_trials} trials finished"]
+    if snapshot.to_confirm:
+        lines.append(f"{snapshot.confirmed} of {snapshot.to_confirm} confirming")
+    if facts.status.ended_by:
+        lines.append(f"ended by {facts.status.ended_by}")
+    if alive:
+        return f"running, {alive} at work", lines
+    if facts.status.ended_by and not snapshot.running and snapshot.confirmed == snapshot.to_confirm:
+        return "finished", [*lines, *([] if facts.is_concluded else ["its last step was not taken"])]
+    return "unfinished", [*lines, "the same command goes on from here"]
+
+
+def _cost(facts: Facts) -> tuple[str, list[str]]:
+    shared = seconds(busy_seconds(facts.snapshot.trials))
+    lines = [f"{facts.status.train_steps:,} training steps", f"in {shared} by the clock"]
+    return seconds(facts.device_seconds), lines
+
+
+def device_hours(facts: Facts) -> str:
+    return f"{facts.device_seconds / 3600:.3g}"
