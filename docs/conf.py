@@ -1,9 +1,11 @@
-"""Sphinx reads this: `make docs`. The source is the repository itself, so links are the same here and on GitHub."""
+"""Sphinx reads this: `make docs`. Its source is the repository, so a link is the same here and on GitHub."""
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[1]
 NAVIGATION = {
@@ -13,7 +15,7 @@ NAVIGATION = {
     "Judge it": ["comparison", "coming-from", "measured", "speed", "faults"],
 }
 
-# Pages of the navigation that are not written yet; without any, a link to a page that is not there is an error.
+# Pages of the navigation that are not written yet. While there are any, links to missing pages are no errors.
 MISSING = [name for pages in NAVIGATION.values() for name in pages if not (ROOT / f"docs/{name}.md").exists()]
 suppress_warnings = ["toc.not_readable", "myst.xref_missing"] if MISSING else []
 
@@ -31,7 +33,7 @@ html_copy_source = False
 pygments_style = "default"
 
 
-def add_navigation(app: Sphinx, docname: str, source: list[str]) -> None:
+def add_navigation(app: "Sphinx", docname: str, source: list[str]) -> None:
     """Appends the table of contents to the README, where GitHub would show its syntax."""
     if docname == root_doc:
         parts = NAVIGATION | {"Work on it": ["/ARCHITECTURE", "/CONTRIBUTING", "/CHANGELOG"]}
@@ -43,12 +45,12 @@ def toctree(caption: str, pages: list[str]) -> str:
     return "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *lines, "```", ""])
 
 
-def copy_to_index(app: Sphinx, exception: Exception | None) -> None:
+def copy_to_index(app: "Sphinx", exception: Exception | None) -> None:
     """Makes the front page the index, too."""
     if exception is None and app.builder.name == "html":
         shutil.copy(app.outdir / f"{root_doc}.html", app.outdir / "index.html")
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: "Sphinx") -> None:
     app.connect("source-read", add_navigation)
     app.connect("build-finished", copy_to_index)

@@ -24,7 +24,8 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs/pictures"
 STUDY, N_TRIALS = "quickstart", 12
-SHOWN_AT, TOO_LATE = (f"{N_TRIALS - left}/{N_TRIALS}" for left in (4, 3))  # as the display counts finished trials
+# The display counts finished trials; the picture is the last screen with the first of these two counts.
+SHOWN_AT, TOO_LATE = (f"{N_TRIALS - left}/{N_TRIALS}" for left in (4, 3))
 COLUMNS, ROWS = 100, 44
 PAGE = (1280, 1500)  # width and height of the report's picture, in pixels
 
@@ -45,7 +46,8 @@ def screens_of(command: list[str], folder: Path) -> Iterator[str]:
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    environ = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(ROOT / "src")}
+    colours = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    environ = os.environ | colours | {"PYTHONPATH": str(ROOT / "src")}
     process = subprocess.Popen(command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     screen = Screen()

@@ -1,6 +1,7 @@
 """README.md and docs/*.md as a reader of Markdown sees them: blocks of code, links and headings."""
 
 import re
+import runpy
 import shlex
 import shutil
 from collections import Counter
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from processes import ROOT
 
 TOP = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -62,8 +64,13 @@ def all_commands() -> list[Command]:
     return [command for page in pages() for block in blocks(page, "bash") for command in commands(block)]
 
 
+def unwritten() -> set[str]:
+    """Names the pages of the navigation that do not exist yet."""
+    return {f"{name}.md" for name in runpy.run_path(str(ROOT / "docs/conf.py"))["MISSING"]}
+
+
 def make_project(folder: Path) -> Path:
-    """Fills a folder with the repository's configs and sweeps, those of `finesweep init`, and those that pages show."""
+    """Fills a folder with the configs and sweeps of the repository, of `finesweep init`, and of the pages."""
     template = ROOT / "src/finesweep/cli/template"
     for source in (ROOT, template):
         for name in ("conf", "sweeps"):
@@ -100,5 +107,5 @@ def anchors(page: str) -> set[str]:
     return found
 
 
-def _tokens(page: str) -> list:  # of markdown_it.token.Token
+def _tokens(page: str) -> list[Token]:
     return MarkdownIt("commonmark").enable("table").parse((ROOT / page).read_text())
