@@ -1,6 +1,8 @@
 """Commands of all pages are composed or parsed by what would run them; test_readme.py runs the README's."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from finesweep.study.request import SweepRequest
 # What a shell or another program reads, and what tries it.
 OTHER = {
     "cd": "nothing to try",
-    "eval": "completion: nothing but a person's TAB",
+    "eval": "test_a_completion_script_is_printed",
     "git": "nothing: it needs a network",
     "make": "test_a_make_target_exists",
     "mlflow": "MLflow's own command",
@@ -91,6 +93,17 @@ def test_a_finesweep_command_has_a_verb_and_options_that_exist(command: Command)
 def test_a_make_target_exists(command: Command) -> None:
     arguments = ["make", "--dry-run", *command.arguments[1:]]
     subprocess.run(arguments, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("command", of(("eval",)), ids=str)
+def test_a_completion_script_is_printed(command: Command) -> None:
+    environ = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    line = command.arguments[1].removeprefix("$(").removesuffix(")")
+    printed = subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, env=environ, check=True, capture_output=True, text=True
+    )
+    assert "complete" in printed.stdout
+    subprocess.run(["bash", "-n"], input=printed.stdout, check=True, text=True)
 
 
 def test_every_command_is_of_a_kind_that_is_known_here() -> None:
