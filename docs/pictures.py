@@ -17,6 +17,7 @@ import termios
 from collections.abc import Iterator
 from pathlib import Path
 
+from PIL import Image
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
@@ -25,9 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs/pictures"
 STUDY, N_TRIALS = "quickstart", 12
 # The display counts finished trials; the picture is the last screen with the first of these two counts.
-SHOWN_AT, TOO_LATE = (f"{N_TRIALS - left}/{N_TRIALS}" for left in (4, 3))
+SHOWN_AT, TOO_LATE = (f"{N_TRIALS - left}/{N_TRIALS}" for left in (2, 1))
 COLUMNS, ROWS = 100, 44
-PAGE = (1280, 1500)  # width and height of the report's picture, in pixels
+PAGE = (1280, 1175)  # width and height of the report's picture, in pixels
 
 
 def main() -> None:
@@ -99,12 +100,17 @@ def draw_report(folder: Path) -> None:
     """Writes `finesweep report` of the study in a folder, and photographs its page."""
     finesweep = [sys.executable, "-m", "finesweep.cli.main"]
     subprocess.run([*finesweep, "report", STUDY, "--out", "report"], cwd=folder, check=True)
-    (page,) = Path(folder, "report").glob("*.html")
+    photograph(Path(folder, "report", f"{STUDY}.html"), PICTURES / "report.png")
+
+
+def photograph(page: Path, picture: Path) -> None:
+    """Writes what Chromium shows of a page, in few colours, which makes the file small."""
     subprocess.run(
         ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-         f"--window-size={PAGE[0]},{PAGE[1]}", f"--screenshot={PICTURES / 'report.png'}", page.as_uri()],
+         f"--window-size={PAGE[0]},{PAGE[1]}", f"--screenshot={picture}", page.as_uri()],
         check=True, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    Image.open(picture).quantize(colors=128).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
