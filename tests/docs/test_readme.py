@@ -13,7 +13,7 @@ from finesweep.cli.main import VERBS
 README = "README.md"
 # What makes a command cheap, behind its own arguments: few rows, one epoch, two trials.
 CHEAP = [*SMALL, "trainer.per_device_train_batch_size=32"]
-CHEAP_SWEEP = [*CHEAP, "hydra.sweeper.study.n_trials=2", "hydra.sweeper.workers=1"]
+CHEAP_SWEEP = [*CHEAP, "hydra.sweeper.study.n_trials=2", "hydra/launcher=basic"]
 # Not run here: what sets up and serves. `make` and `finesweep ui` have tests of their own.
 LEFT_OUT = ("make", "pip", "source", "finesweep ui")
 
