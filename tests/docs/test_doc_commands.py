@@ -20,14 +20,18 @@ from finesweep.study.request import SweepRequest
 # What a shell or another program reads, and what tries it.
 OTHER = {
     "cd": "nothing to try",
+    "curl": "nothing: it needs a server",
     "eval": "test_a_completion_script_is_printed",
+    "export": "nothing to try",
     "git": "nothing: it needs a network",
+    "jupyter": "Jupyter's own command",
     "make": "test_a_make_target_exists",
     "mlflow": "MLflow's own command",
+    "optuna-dashboard": "the dashboard's own command",
     "pip": "nothing: it needs a package index",
     "source": "nothing to try",
 }
-PENDING = {"init", "train", "studies", "runs", "predict", "report"}
+PENDING = {"init", "train", "studies", "runs", "predict", "report", "register"}
 TRAINS = (("python", "train.py"), ("finesweep", "train"))
 
 
