@@ -1,6 +1,7 @@
 """Commands of all pages are composed or parsed by what would run them; test_readme.py runs the README's."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -120,6 +121,15 @@ def test_every_command_is_of_a_kind_that_is_known_here() -> None:
 def test_every_block_of_commands_is_valid_bash(page: str) -> None:
     for block in blocks(page, "bash"):
         subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_commands_stand_in_blocks_of_bash_and_programs_in_blocks_of_python(page: str) -> None:
+    """So that they are found here; what a person saw, with `$` before a command, is neither."""
+    plain = "".join(block.text for block in blocks(page, ""))
+    assert not re.search(r"^(finesweep|python|make|pip|mlflow) ", plain, re.MULTILINE)
+    for block in blocks(page, "python"):
+        compile(block.text, page, "exec")
 
 
 @pytest.mark.usefixtures("conf")
