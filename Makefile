@@ -13,8 +13,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 ARGS ?=
+SPHINX = $(PY) -m sphinx --fail-on-warning --keep-going --quiet -c docs
 
-.PHONY: help install sweep reproduce test lint bench campaign faults clean FORCE
+.PHONY: help install sweep reproduce test lint bench campaign faults docs links pictures clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +42,18 @@ campaign: $(STAMP)  ## kill a sweep 40 times, and prove that nothing is lost: 15
 
 faults: $(STAMP)  ## cause each fault of tests/support/causes, and count what was lost, silent or wrong
 	$(PY) tests/support/faults.py $(ARGS)
+
+docs: $(STAMP)  ## build the pages into build/docs/index.html; a warning is an error
+	@$(PY) -c 'import furo, myst_parser, sphinx' 2>/dev/null || \
+		$(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[docs]'
+	$(SPHINX) -b html . build/docs
+	@echo "build/docs/index.html"
+
+links: docs  ## ask the servers of all addresses that the pages link to; needs a network
+	$(SPHINX) -b linkcheck . build/links
+
+pictures: $(STAMP)  ## draw the README's pictures again, from a quickstart sweep that runs for them: two minutes
+	$(PY) docs/pictures.py $(ARGS)
 
 clean:  ## remove .venv, caches and build products; mlruns/ and outputs/ stay, they hold your studies
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
