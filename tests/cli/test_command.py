@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,7 @@ def test_the_address_of_the_store_is_no_argument_of_the_server(monkeypatch: pyte
     store = TrackingConfig(f"sqlite:///{Path.cwd()}/mlflow.db")
     open_store(store)
     started: list[tuple[list[str], dict[str, str]]] = []
+    import_module("finesweep.cli.ui")
 
     def refuse(arguments: list[str], env: dict[str, str], **_: object) -> None:
         started.append((arguments, env))
