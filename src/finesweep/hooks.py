@@ -7,7 +7,7 @@ sets `current_watcher`. Neither side imports the other.
 from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, SupportsFloat
 
 
 class RunState(StrEnum):
@@ -92,9 +92,13 @@ class RunWatcher(Protocol):
     """Shows a training to a person. No result depends on it."""
 
     def stepped(
-        self, step: int, max_steps: int, epoch: float, loss: float, examples_per_s: float, seconds_left: float
-    ) -> None:
-        """Is called after every step, and must cost nothing. loss: the mean since the last evaluation."""
+        self, step: int, max_steps: int, epoch: float, loss: SupportsFloat, examples_per_s: float,
+        seconds_left: float,
+    ) -> None:  # fmt: skip
+        """Is called after every step, and must cost nothing.
+
+        loss: the mean since the last evaluation; on a GPU, reading it waits for the GPU.
+        """
 
     def evaluated(self, step: int, max_steps: int, scores: dict[str, float]) -> None:
         """Gets an evaluation's metric and loss by the Trainer's names: eval_accuracy, eval_loss."""

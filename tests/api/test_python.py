@@ -44,9 +44,10 @@ def test_a_wrong_override_is_a_config_error(overrides: list[str], words: str) ->
         finesweep.load_config(overrides, config_dir=CONF)
 
 
-def test_a_folder_without_configs_is_a_config_error() -> None:
-    with pytest.raises(ConfigError, match="config_dir: got 'conf'; legal: a folder with config.yaml"):
-        finesweep.load_config()
+def test_without_a_folder_of_configs_those_of_the_package_are_used(own_folder: Path) -> None:
+    assert finesweep.load_config(SMALL) == finesweep.load_config(SMALL, config_dir=CONF)
+    with pytest.raises(ConfigError, match="config_dir: got 'conf'; legal: a folder of configs"):
+        finesweep.load_config(config_dir="conf")
 
 
 def test_hydras_state_and_the_log_are_left_as_they_were_found() -> None:

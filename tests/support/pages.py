@@ -1,7 +1,6 @@
 """README.md and docs/*.md as a reader of Markdown sees them: blocks of code, links and headings."""
 
 import re
-import runpy
 import shlex
 import shutil
 from collections import Counter
@@ -62,11 +61,6 @@ def commands(block: Block) -> list[Command]:
 
 def all_commands() -> list[Command]:
     return [command for page in pages() for block in blocks(page, "bash") for command in commands(block)]
-
-
-def unwritten() -> set[str]:
-    """Names the pages of the navigation that do not exist yet."""
-    return {f"{name}.md" for name in runpy.run_path(str(ROOT / "docs/conf.py"))["MISSING"]}
 
 
 def make_project(folder: Path) -> Path:

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from finesweep.cli.entry import explain
+from finesweep.config.folders import conf_of
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
@@ -25,12 +26,12 @@ CONFIG, JOB = "config", "train"  # the name of the config, and of the job, as in
 Overrides = Sequence[str] | Mapping[str, Any]
 
 
-def load_config(overrides: Overrides = (), *, config_dir: str | Path = "conf") -> RunConfig:
+def load_config(overrides: Overrides = (), *, config_dir: str | Path | None = None) -> RunConfig:
     """Composes the config of one run, as `python train.py OVERRIDES` does.
 
     overrides: Hydra's, such as `["data=rte", "optimizer.learning_rate=1e-4"]`, or a dictionary of values:
     `{"data": "rte", "optimizer.learning_rate": 1e-4, "data.text_columns": ["title", "text"]}`.
-    config_dir: the folder of config.yaml and its groups.
+    config_dir: the main folder of configs; by default the working folder's `conf/`, else the package's.
     Raises: ConfigError for an unknown key or an illegal value.
     """
     with hydra_of(config_dir) as hydra, as_config_errors():
@@ -56,16 +57,14 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def hydra_of(config_dir: str | Path) -> Iterator[Hydra]:
+def hydra_of(config_dir: str | Path | None) -> Iterator[Hydra]:
     """Yields a Hydra that reads this folder. Side effect while the body runs: it is Hydra's global one.
 
-    Raises: ConfigError if the folder has no config.yaml.
+    Raises: ConfigError if there is no such folder.
     """
-    folder = Path(config_dir).expanduser().resolve()
-    if not (folder / f"{CONFIG}.yaml").is_file():
-        raise ConfigError.at(
-            "config_dir", str(config_dir), f"a folder with {CONFIG}.yaml, such as that of the project: conf"
-        )
+    folder = conf_of(Path.cwd()) if config_dir is None else Path(config_dir).expanduser().resolve()
+    if not folder.is_dir():
+        raise ConfigError.at("config_dir", str(config_dir), "a folder of configs, such as a project's conf")
     register_schema()
     hydra, job, base = GlobalHydra.instance().hydra, HydraConfig.instance().cfg, version.getbase()
     try:

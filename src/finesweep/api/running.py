@@ -38,7 +38,9 @@ def run(
     return train_and_track(config, folder.resolve(), overrides)
 
 
-def sweep(overrides: Overrides = (), sweep: str = "quickstart", *, config_dir: str | Path = "conf") -> Study:
+def sweep(
+    overrides: Overrides = (), sweep: str = "quickstart", *, config_dir: str | Path | None = None
+) -> Study:
     """Runs a sweep, as `python train.py -m sweep=SWEEP OVERRIDES` does, and returns its study.
 
     A study that was interrupted goes on, and one that is finished is returned at once.

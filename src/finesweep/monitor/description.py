@@ -6,9 +6,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.io.terminal import argument
-from finesweep.monitor.events import number
 from finesweep.monitor.markdown import code, duration, link, of_trial, plain, short, table, took
 from finesweep.monitor.report import Best, Confirmed, Status, best, describe
+from finesweep.monitor.wording import number
 from finesweep.provenance.record import is_result
 from finesweep.study import storage as studies
 from finesweep.study.budget import span

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import SupportsFloat, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -43,15 +43,16 @@ class TrainingLine:
         self._streams: dict[logging.StreamHandler[TextIO], TextIO] = {}  # of logs, as they were
 
     def stepped(
-        self, step: int, max_steps: int, epoch: float, loss: float, examples_per_s: float, seconds_left: float
-    ) -> None:
+        self, step: int, max_steps: int, epoch: float, loss: SupportsFloat, examples_per_s: float,
+        seconds_left: float,
+    ) -> None:  # fmt: skip
         now = time.monotonic()
         if self._next is None:
             self._next = now if self.console.is_interactive else now + PLAIN_S
         if now < self._next:
             return
         self._next = now + self.every_s
-        parts = [f"step {step}/{max_steps}", f"epoch {epoch:.2f}", f"loss {loss:.4f}"]
+        parts = [f"step {step}/{max_steps}", f"epoch {epoch:.2f}", f"loss {float(loss):.4f}"]
         text = "  ".join([*parts, f"{examples_per_s:.0f} examples/s", f"ETA {clock(seconds_left)}"])
         if not self.console.is_interactive:
             self._say(text)
