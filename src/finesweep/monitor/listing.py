@@ -9,7 +9,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.errors import StudyError
 from finesweep.io.terminal import aligned
-from finesweep.monitor.events import marks, number
+from finesweep.monitor.events import marks
+from finesweep.monitor.wording import number
 from finesweep.study import storage as studies
 from finesweep.study.budget import span
 from finesweep.study.records import StudyRecord, TrialRecord

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from finesweep.monitor.events import marks, number
+from finesweep.monitor.events import marks
+from finesweep.monitor.wording import number
 from finesweep.study.budget import span
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.tracking import EXPERIMENT, SIDE
