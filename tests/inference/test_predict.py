@@ -15,7 +15,15 @@ from processes import ROOT, SMALL
 import finesweep
 from finesweep.cli.main import finesweep as command
 from finesweep.config.trained import FILE
-from finesweep.errors import ConfigError, DataError, FinesweepError, ModelError, OutputError, StudyError
+from finesweep.errors import (
+    ConfigError,
+    DataError,
+    FinesweepError,
+    ModelError,
+    OutputError,
+    RunError,
+    StudyError,
+)
 from finesweep.io.checkpoint import MANIFEST
 from finesweep.study import storage as studies
 from finesweep.study.records import TrialRecord
@@ -69,10 +77,10 @@ def test_a_competitions_sample_is_followed_as_the_run_itself_does(here: Path, tm
 
 def test_a_study_its_winners_run_and_checkpoint_predict_the_same(here: Path, tmp_path: Path) -> None:
     run_id, checkpoint = finesweep.open_study(STUDY).winner.run_id, winner()
-    for number, name in enumerate((STUDY, run_id, checkpoint, checkpoint.parent)):
+    for number, name in enumerate((STUDY, run_id, run_id[:12], checkpoint, checkpoint.parent)):
         predict(name, COMPETITION / "test.csv", "--out", tmp_path / f"{number}.csv")
-    first, *others = [(tmp_path / f"{number}.csv").read_text() for number in range(4)]
-    assert others == [first] * 3
+    first, *others = [(tmp_path / f"{number}.csv").read_text() for number in range(5)]
+    assert others == [first] * 4
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
@@ -133,6 +141,7 @@ def test_a_file_that_is_there_is_replaced_only_on_request(here: Path, tmp_path: 
     ("arguments", "error", "words"),
     [
         (["nope", "F"], StudyError, "there: quickstart-table"),
+        (["abcdef", "F"], RunError, "legal: a run.s id, .* or its beginning"),
         (["./nope", "F"], ModelError, "nope: no such folder"),
         ([".", "F"], ModelError, "no checkpoint: it has no config.json"),
         ([STUDY, "nope.csv"], DataError, "nope.csv does not exist"),
@@ -141,7 +150,7 @@ def test_a_file_that_is_there_is_replaced_only_on_request(here: Path, tmp_path: 
         ([STUDY, "F", "data.labels=[a]"], ConfigError, r"data.labels: got \['a'\]; legal: 2 names"),
         ([STUDY, "F", "--keep", "x"], DataError, "no column 'x'; it has: id, comment"),
     ],
-    ids=["study", "folder", "no checkpoint", "file", "column", "key", "labels", "keep"],
+    ids=["study", "run", "folder", "no checkpoint", "file", "column", "key", "labels", "keep"],
 )
 def test_bad_input_is_one_error_and_writes_nothing(
     here: Path, tmp_path: Path, arguments: list[str], error: type[FinesweepError], words: str

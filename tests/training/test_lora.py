@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_models import save_model
 
+import finesweep
 from finesweep.config.parse import to_dict
 from finesweep.config.run import LoraConfig, RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, ModelError
@@ -50,6 +51,11 @@ def test_only_adapters_and_the_output_layer_are_trained_and_saved(config: Compos
     assert named["files"]["model.safetensors"] == checkpoint.sha256(Path("base/model.safetensors"))
     assert result.metrics["final_accuracy"] > 0  # scored, and predicted, by the checkpoint as loaded again
     assert Path(str(result.submission)).is_file()
+    rows = [{"question": "what is it?", "sentence": "it is a test."}]
+    assert finesweep.predict(folder, rows)["prediction"][0] in ("entailment", "not_entailment")
+    with pytest.raises(ModelError, match="adapters"):
+        save_model(Path("base"), "Bert", hidden_size=32)
+        finesweep.predict(folder, rows)
 
 
 @pytest.mark.usefixtures("base")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finesweep.api.composing import CONFIG, Overrides, as_config_errors, hydra_of, written
-from finesweep.api.job import train
 from finesweep.api.study import Study
+from finesweep.cli.train import job
 from finesweep.config.run import RunConfig
 from finesweep.machine import determinism
 
@@ -52,7 +52,7 @@ def sweep(
     determinism.fix_cublas_workspace()
     arguments = written([f"sweep={sweep}"]) + written(overrides)
     with hydra_of(config_dir) as hydra, _same_log(), as_config_errors():
-        request = hydra.multirun(CONFIG, train, arguments, with_log_configuration=False)
+        request = hydra.multirun(CONFIG, job, arguments, with_log_configuration=False)
     return Study(request.name, request.config.study.storage, request.run.tracking.uri)
 
 

@@ -1,5 +1,6 @@
 """Finds the checkpoint that a person names: a folder, a run's id, or a study, whose winner it is."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +8,13 @@ from typing import Any
 
 from finesweep.config.run import TrackingConfig
 from finesweep.config.trained import FILE, trained_with
-from finesweep.errors import FinesweepError, ModelError
+from finesweep.errors import FinesweepError, ModelError, StudyError
 from finesweep.io import checkpoint
 from finesweep.io.reading import Unreadable, read_object
 from finesweep.reproduce.recorded_run import RUN_FILE, RUN_ID, load_recorded_run
 from finesweep.tags import Tag
 
+BEGINNING = re.compile("[0-9a-f]{1,31}")  # of a run's id
 CHECKPOINT = "checkpoint"  # the folder in a run's folder and in an exported one; the name of the artifact
 
 
@@ -46,7 +48,12 @@ def find_origin(name: str, stores: Stores, scratch: Path) -> Origin:
         return _of_folder(Path(name).expanduser(), stores)
     if RUN_ID.fullmatch(name):
         return _of_run(name, stores, scratch)
-    return _of_study(name, stores, scratch)
+    try:
+        return _of_study(name, stores, scratch)
+    except StudyError:
+        if not BEGINNING.fullmatch(name):
+            raise
+    return _of_run(name, stores, scratch)  # by the beginning of its id
 
 
 def _of_folder(folder: Path, stores: Stores) -> Origin:
@@ -65,7 +72,8 @@ def _of_run(run_id: str, stores: Stores, scratch: Path) -> Origin:
     """Takes the checkpoint of a trial's folder; where it is gone or damaged, the artifact of the run."""
     from finesweep.tracking import find_run
 
-    folder = _of_trial(find_run(stores.tracking, run_id).data.tags, stores)
+    run = find_run(stores.tracking, run_id)
+    run_id, folder = run.info.run_id, _of_trial(run.data.tags, stores)
     if folder is None or checkpoint.find_damage(folder):
         folder = _artifact(run_id, stores, scratch) or folder
     if folder is None:

@@ -18,6 +18,7 @@ from finesweep.tracking.mlmodel import TOKENIZER_FOLDER, is_tokenizer_file, writ
 from finesweep.tracking.store import PatientClient
 
 NAME = "checkpoint"
+ADAPTERS = "adapter_config.json"  # the file by which a checkpoint has adapters alone
 TIMES = ("_runtime", "_per_second")  # ends of the metrics that are no scores
 
 
@@ -38,6 +39,15 @@ def log_model(client: PatientClient, run_id: str, path: str, pipeline: dict[str,
     _link_scores(client, run, model, scores)
     folder = Path(path)
     client.log_model_artifacts(model.model_id, path)
+    if not (folder / ADAPTERS).is_file():
+        _log_mlmodel(client, folder, pipeline, run_id, model)
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def _log_mlmodel(
+    client: PatientClient, folder: Path, pipeline: dict[str, Any], run_id: str, model: LoggedModel
+) -> None:
+    """Adds what MLflow needs to load and serve the checkpoint. It knows no adapters without their base."""
     with TemporaryDirectory() as scratch:
         (tokenizer := Path(scratch, TOKENIZER_FOLDER)).mkdir(parents=True)
         for file in filter(is_tokenizer_file, folder.iterdir()):
@@ -45,7 +55,6 @@ def log_model(client: PatientClient, run_id: str, path: str, pipeline: dict[str,
         size = sum(file.stat().st_size for file in folder.iterdir())
         write_mlmodel(Path(scratch), pipeline, run_id, model.model_id, size)
         client.log_model_artifacts(model.model_id, scratch)
-    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
 def find_model(client: PatientClient, run: Run) -> LoggedModel | None:
