@@ -30,7 +30,7 @@ def test_a_dictionary_and_hydras_own_texts_compose_the_same_config() -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["data=nope"], "data/nope"),
+        (["data=nope"], "data: got 'nope'; legal: ax, cola"),
         (["seed=-1"], "seed: got -1; legal: 0 to 4294967295"),
         (["optimizer.learnin_rate=1"], "did you mean optimizer.learning_rate"),
         (["seed=1,2"], "seed"),
