@@ -18,7 +18,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial
 
 from finesweep.config.run import Direction
-from finesweep.config.study import Sampler, StudyConfig
+from finesweep.config.study import StudyConfig
 from finesweep.hooks import RunState
 from finesweep.study import storage as studies
 from finesweep.study.queue import TrialQueue
@@ -56,7 +56,7 @@ def finished(index: int, rng: random.Random) -> FrozenTrial:
 
 def build(trials: int, folder: Path) -> StudyConfig:
     config = StudyConfig(
-        name="s", storage=f"sqlite:///{folder}/optuna.db", n_trials=trials + 1000, sampler=Sampler.tpe
+        name="s", storage=f"sqlite:///{folder}/optuna.db", n_trials=trials + 1000, sampler="tpe"
     )
     attrs = StudyRecord.attributes(
         n_trials=config.n_trials, metric="accuracy", objectives={"accuracy": "maximize"}

@@ -60,6 +60,9 @@ class RunHooks(Protocol):
     def loaded(self, rows: Mapping[str, str]) -> None:
         """The run has read its splits. rows: the SHA-256 of each, by name. Raises: DataChanged."""
 
+    def unreadable(self, error: Exception) -> None:
+        """The run cannot read its splits. Raises: DataChanged if they could be read before."""
+
     def check(self) -> None:
         """Is called after every step. Raises: TrialTimeout, TrialLost."""
 

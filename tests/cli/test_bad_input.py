@@ -136,8 +136,8 @@ def test_one_run(
         (["model.architecture={hidden:1},{hidden:2}"], ["model.architecture.hidden", "no such key"]),
         (["sweep=null"], ["sweep: got null; legal: sweep=NAME", "~sweep to leave it out"]),
         (["peft.r=2,4"], ["peft.r: peft is null, so nothing has this key; add peft=lora"]),
-        (["sweep=quickstrt"], ["sweep=quickstrt: no such file; did you mean quickstart?", "qnli"]),
-        (["model=bert_tiny"], ["model=bert_tiny: no such file; did you mean bert-tiny?"]),
+        (["sweep=quickstrt"], ["sweep: got 'quickstrt'; did you mean quickstart?", "qnli"]),
+        (["model=bert_tiny"], ["model: got 'bert_tiny'; did you mean bert-tiny?"]),
         (["--cfg", "hydra"], ["-m --cfg: got 'hydra'; legal: job"]),
         (["hydra.sweeper.study.sampler=no_such_module:Mine"], ["study.sampler", "cannot be imported"]),
         (["hydra.sweeper=null"], ["Hydra sweeper is not configured"]),
@@ -150,7 +150,10 @@ def test_one_run(
         (["+hydra.sweeper.study.sampler_options.seed=1"], ["sampler_options", "study.seed"]),
         (["hydra.sweeper.study.n_trials=0"], ["hydra.sweeper.study.n_trials: got 0"]),
         (["hydra.sweeper.study.n_trails=9"], ["n_trails", "n_trials"]),
-        (["hydra.sweeper.study.sampler=tpee"], ["Invalid value 'tpee'", "; did you mean tpe?"]),
+        (
+            ["hydra.sweeper.study.sampler=tpee"],
+            ["sampler: got 'tpee'; legal: tpe, random", "; did you mean tpe?"],
+        ),
         (["hydra.sweeper.study.sampler=bayes"], ["sampler", "bayes", "tpe"]),
         (
             ["hydra.sweeper.workers=2", "hydra/launcher=basic"],

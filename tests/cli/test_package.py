@@ -108,7 +108,7 @@ def test_an_installed_package_makes_a_project_and_sweeps_in_it(
     assert where.startswith(str(site))
     printed = run(python, "train.py", "-m", *TINY, cwd=project)
     assert "2 of 2 trials finished (COMPLETE 2)" in printed
-    assert "run it again: python train.py " in printed
+    assert "run it again:\n  python train.py " in printed
     assert "quickstart  2/2" in run(command, "studies", cwd=project)
     record = next((project / "mlruns").rglob("provenance.json")).read_text()
     assert '"installed": true' in record and '"commit": null' in record

@@ -159,7 +159,7 @@ def test_a_project_sweeps_reproduces_and_exports(project: Path) -> None:
         "data.metric=my_metrics:share", "data.direction=maximize", cwd=project,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "run it again: finesweep train sweep=mine " in done.stdout
+    assert "run it again:\n  finesweep train sweep=mine " in done.stdout
     listed = finesweep("studies", cwd=project)
     assert "mine   2/2" in listed.stdout, listed.stderr
     run_id = finesweep("runs", "mine", cwd=project).stdout.splitlines()[1].split()[1]

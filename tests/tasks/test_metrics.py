@@ -135,7 +135,7 @@ def test_a_split_that_cannot_be_scored_is_refused(
         (
             {"metric": "pearson"},
             2,
-            "got 'pearson', a metric of data.problem_type=regression; known for data",
+            "got 'pearson', a metric of data.problem_type=regression; did you mean precision. known for data",
         ),
         ({"metric": "f1"}, 3, "got 'f1', which is for 2 labels, but the data has 3; legal here: accuracy, "),
         ({"metric": "f1"}, 3, "legal here: accuracy, balanced_accuracy, f1_macro, .*top_2_accuracy$"),
@@ -301,7 +301,7 @@ def test_a_metric_of_ones_own_is_imported_and_named_with_its_module(own_folder: 
         (
             "no_such_module_here:f",
             Direction.maximize,
-            "cannot be imported .ModuleNotFoundError.*module:function",
+            "cannot be imported .ModuleNotFoundError.*module:name",
         ),
         ("numpy:no_such_function", Direction.maximize, "cannot be imported .AttributeError"),
         ("numpy:pi", Direction.maximize, "data.metric: got 'numpy:pi', which is no function"),

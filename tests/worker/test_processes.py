@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,9 @@ from threading import Timer
 import psutil
 import pytest
 from processes import ROOT, start
-from sweeping import evaluate, sweep
 
-from finesweep.config.run import RunConfig
-from finesweep.hooks import RunHooks
 from finesweep.machine.determinism import THREADS
+from finesweep.machine.imports import import_all
 from finesweep.worker import processes
 from finesweep.worker.isolation import where_torch_is
 from finesweep.worker.processes import run_each
@@ -149,15 +148,22 @@ def test_the_server_ends_while_it_imports_if_its_command_is_over(tmp_path: Path)
     assert done.returncode == 0 and " torch\n" not in done.stderr
 
 
-@pytest.mark.usefixtures("no_finish")
-def test_a_training_does_not_collect_what_was_imported() -> None:
-    """Each one begins with a full collection; nothing of a trial is exempt from it."""
+def test_what_is_imported_is_no_garbage_and_nothing_else_is_exempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "module_of_many.py").write_text("kept = [[] for _ in range(20_000)]")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "module_of_many", raising=False)
+    cycle: list[object] = []
+    cycle.append(cycle)
+    gone = weakref.finalize(made := type("Cyclic", (), {"own": cycle})(), lambda: None)
+    made.itself = made  # type: ignore[attr-defined]
+    del cycle, made
+    before = gc.get_freeze_count()
+    import_all("module_of_many")
+    assert gc.get_freeze_count() >= before + 20_000
+    assert not gone.alive and gc.isenabled()
+    frozen, later = gc.get_freeze_count(), [[] for _ in range(1000)]
+    import_all("module_of_many")
+    assert gc.get_freeze_count() == frozen and later
     gc.unfreeze()
-    frozen: list[int] = []
-
-    def training(config: RunConfig, trial: RunHooks) -> float:
-        frozen.append(gc.get_freeze_count())
-        return evaluate(trial, [0.5])
-
-    sweep(training, "hydra.sweeper.study.n_trials=2", "hydra.sweeper.study.sampler=random")
-    assert 100_000 < frozen[1] <= frozen[0]  # some that were frozen may have been freed

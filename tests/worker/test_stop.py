@@ -39,6 +39,7 @@ class Stopped:
     run_name: str = "trial-0000"
     tags: dict[str, str] = field(default_factory=dict)
     metrics: frozenset[str] = frozenset()
+    predicts: bool = False
 
     @property
     def stopping(self) -> bool:

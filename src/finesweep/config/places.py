@@ -73,7 +73,8 @@ def as_given(config: RunConfig) -> RunConfig:
 
 def within_project(config: RunConfig) -> RunConfig:
     """Makes the places inside of the project relative: they are the same after it has moved."""
-    base = project()
+    base, template = project(), config.data.submission.template
+    submission = replace(config.data.submission, template=template and _within(template, base))
     tracking, path, name = config.tracking, config.data.path, config.model.name_or_path
     file = tracking.uri.removeprefix(SQLITE)
     return replace(
@@ -85,7 +86,7 @@ def within_project(config: RunConfig) -> RunConfig:
             spool=_within(tracking.spool, base),
         ),
         cache_dir=_within(config.cache_dir, base),
-        data=replace(config.data, path=path and _within(path, base)),
+        data=replace(config.data, path=path and _within(path, base), submission=submission),
         model=replace(config.model, name_or_path=name and _within(name, base)),
     )
 

@@ -17,7 +17,7 @@ from finesweep.data.source import LABEL, Source
 from finesweep.data.split import Part, Parts, hold_out
 from finesweep.data.table import Tables
 from finesweep.data.template import check_submission, submission_of
-from finesweep.errors import ConfigError, DataError
+from finesweep.errors import ConfigError, DataError, first_line
 from finesweep.io.file_state import State, state_of
 from finesweep.tasks import Task, task_of
 from finesweep.tasks.template import Submission
@@ -117,9 +117,12 @@ def read_splits(config: DataConfig, *, test: bool = True) -> Splits:
 
 def files_state(config: DataConfig) -> State:
     """Returns the state of the files that a config's rows come from; equal states have equal rows."""
-    named = [Path(name).expanduser() for name in (config.path, config.submission.template) if name]
-    below = [file for place in named if place.is_dir() for file in (*place.glob("*"), *place.glob("*/*"))]
-    return state_of([*named, *(file for file in below if kind(file) in EXTENSIONS)])
+    try:
+        named = [Path(name).expanduser() for name in (config.path, config.submission.template) if name]
+        below = [file for place in named if place.is_dir() for file in (*place.glob("*"), *place.glob("*/*"))]
+        return state_of([*named, *(file for file in below if kind(file) in EXTENSIONS)])
+    except (OSError, RuntimeError) as error:  # ~nobody, a name that is too long, a folder without permission
+        raise DataError(f"data.path: {config.path}: {first_line(error)}") from error
 
 
 def _test_parts(config: DataConfig, parts: Parts) -> list[Part]:

@@ -2,11 +2,13 @@
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 # A change within so many nanoseconds may leave a file's times as they are: a kernel's clock ticks at 100 Hz.
 TICK_NS = 20_000_000
+ATTEMPTS = 25  # a file that is written for longer has another state afterwards
 
 State = tuple[tuple[str, int, int, int], ...]
 
@@ -17,13 +19,22 @@ def state_of(paths: Iterable[Path]) -> State:
     A later state that is equal says that none was edited, replaced, added or removed since. It waits for a
     moment, `TICK_NS`, if a file has just been written.
     """
-    files = sorted(path for path in paths if path.is_file())
-    found = [(path, os.stat(path)) for path in files]
-    age = time.time_ns() - max((status.st_mtime_ns for _, status in found), default=0)
-    if 0 <= age < TICK_NS:
+    files = sorted(paths)
+    for _ in range(ATTEMPTS):
+        found = list(_states(files))
+        newest = max((time_ns for _, _, time_ns, _ in found), default=0)
+        if not 0 <= time.time_ns() - newest < TICK_NS:
+            break
         time.sleep(TICK_NS / 1e9)
-        return state_of(files)
-    return tuple((str(path), status.st_size, status.st_mtime_ns, status.st_ino) for path, status in found)
+    return tuple(found)
+
+
+def _states(files: Iterable[Path]) -> Iterator[tuple[str, int, int, int]]:
+    for path in files:
+        with suppress(FileNotFoundError):  # removed meanwhile
+            if path.is_file():
+                status = os.stat(path)
+                yield str(path), status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def folder_state(folder: str | Path | None) -> State:

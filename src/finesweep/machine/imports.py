@@ -12,11 +12,14 @@ def import_all(*names: str) -> None:
     torch, transformers and MLflow are imported, and a third of a second in each later full collection, with
     which every training begins. Side effect: switches garbage collection on.
     """
+    missing = [name for name in names if name not in sys.modules]
+    if not missing:
+        return
+    gc.collect()  # what is garbage now would stay
+    gc.disable()
     try:
-        for name in names:
-            if name not in sys.modules:
-                gc.disable()
-                import_module(name)
-                gc.freeze()
+        for name in missing:
+            import_module(name)
+        gc.freeze()
     finally:
         gc.enable()

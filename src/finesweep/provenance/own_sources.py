@@ -34,7 +34,8 @@ def _imported(source: bytes, key: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             folders = key.split("/")[: -node.level] if node.level else []
             module = ".".join([*folders, *([node.module] if node.module else [])])
-            yield module
+            if module:
+                yield module
             yield from (f"{module}.{alias.name}".lstrip(".") for alias in node.names)
 
 

@@ -15,12 +15,11 @@ from finesweep.io.redaction import redact_urls, redact_values
 from finesweep.io.terminal import trainer
 from finesweep.provenance.conversion import dump, load
 from finesweep.provenance.fields import Change, Code, Machine, Model, Results, Section, Split
-from finesweep.tags import Tag
+from finesweep.tags import TIMES, Tag
 
 FILE = "provenance.json"
 SCHEMA_VERSION = 1  # raised when a field changes its meaning; fields may be added
 # The names of metrics that are times end so. Equal runs do not take equally long.
-TIMES = ("_runtime", "_per_second", "_preparation_time")
 PROGRESS = "progress"  # per cent of the training: an axis to draw metrics over, which older runs do not have
 # Keys that finesweep reads in untyped parts of a record: dotted path -> type; a dictionary before its keys.
 REQUIRED: dict[str, type] = {

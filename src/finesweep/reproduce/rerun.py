@@ -51,6 +51,8 @@ class Reproduction:
 
     def loaded(self, rows: Mapping[str, str]) -> None: ...
 
+    def unreadable(self, error: Exception) -> None: ...
+
     def check(self) -> None: ...
 
     def started(self, run_id: str) -> None:
@@ -132,4 +134,5 @@ def record_verdict(verdict: Verdict, tracking: TrackingConfig) -> None:
     if verdict.cause:
         tags[Tag.CAUSE] = verdict.cause
         note += f". Likely cause: {verdict.cause}"
-    tracked.set_tags(tags | {Tag.NOTE: note})
+    tracked.set_tags(tags)
+    tracked.describe(note)

@@ -144,10 +144,10 @@ def try_out(config: StudyConfig, space: Space) -> None:
         suggest(trial, space)
         trial.report(0.5, 100)
         trial.should_prune()
-    except (TypeError, ValueError, ArithmeticError) as error:
+    except Exception as error:  # a person's own sampler may raise anything
         options = {"sampler_options": config.sampler_options, "pruner_options": config.pruner_options}
         raise ConfigError(
-            f"hydra.sweeper.study: {options}: {error}; legal: what the {config.sampler} "
+            f"hydra.sweeper.study: {options}: {_told(error)}; legal: what the {config.sampler} "
             f"sampler and the {config.pruner.value} pruner take"
         ) from error
 
@@ -158,8 +158,14 @@ def _made(
     try:
         with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):  # chosen by name
             return function(**(own | given))
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # a person's own sampler may raise anything
         raise ConfigError(
-            f"hydra.sweeper.study.{kind}_options: {given}: {error}; legal: the keyword arguments of "
+            f"hydra.sweeper.study.{kind}_options: {given}: {_told(error)}; legal: the keyword arguments of "
             f"the {name} {kind}"
         ) from error
+
+
+def _told(error: Exception) -> str:
+    """Names the type of an error that says little by itself, such as KeyError('x')."""
+    plain = isinstance(error, (TypeError, ValueError, ArithmeticError))
+    return str(error) if plain else f"{type(error).__name__}: {error}"

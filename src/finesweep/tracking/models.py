@@ -5,7 +5,10 @@ runs lies. So weights are stored once. Its files are those of the checkpoint, an
 wants: `MLmodel`, the tokenizer once more, and the packages.
 """
 
+import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,13 +16,13 @@ from typing import Any
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from finesweep.tags import Tag
+from finesweep.tags import TIMES, Tag
 from finesweep.tracking.mlmodel import TOKENIZER_FOLDER, is_tokenizer_file, write_mlmodel
 from finesweep.tracking.store import PatientClient
 
+log = logging.getLogger(__name__)
 NAME = "checkpoint"
 ADAPTERS = "adapter_config.json"  # the file by which a checkpoint has adapters alone
-TIMES = ("_runtime", "_per_second")  # ends of the metrics that are no scores
 
 
 def log_model(client: PatientClient, run_id: str, path: str, pipeline: dict[str, Any]) -> None:
@@ -53,8 +56,20 @@ def _log_mlmodel(
         for file in filter(is_tokenizer_file, folder.iterdir()):
             shutil.copy(file, tokenizer)
         size = sum(file.stat().st_size for file in folder.iterdir())
-        write_mlmodel(Path(scratch), pipeline, run_id, model.model_id, size)
+        with _kept_without_mlmodel(run_id):
+            write_mlmodel(Path(scratch), pipeline, run_id, model.model_id, size)
         client.log_model_artifacts(model.model_id, scratch)
+
+
+@contextmanager
+def _kept_without_mlmodel(run_id: str) -> Iterator[None]:
+    """Keeps a checkpoint whose MLmodel cannot be written, because of a part of MLflow's own."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        log.warning("run %s: its checkpoint has no MLmodel: %s: %s", run_id, type(error).__name__, error)
 
 
 def find_model(client: PatientClient, run: Run) -> LoggedModel | None:

@@ -1,12 +1,13 @@
 """MLflow's model registry: names and versions of models, and the alias of the one to use."""
 
-from mlflow.entities import LoggedModel
+from mlflow.entities import LoggedModel, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError, ModelError
 from finesweep.tracking.models import find_model
 from finesweep.tracking.store import PatientClient, await_store
+from finesweep.tracking.tracked import deliver_spooled
 
 ALIAS = "champion"
 
@@ -17,8 +18,9 @@ def register(config: TrackingConfig, run_id: str, name: str) -> tuple[str, bool]
     Raises: ModelError if the run has no model; ConfigError for a name that MLflow does not take.
     """
     client = await_store(config)
+    deliver_spooled(client)  # the model may wait there
     model = find_model(client, client.get_run(run_id))
-    if model is None:
+    if model is None or model.status != LoggedModelStatus.READY:
         raise ModelError(
             f"run {run_id}: no model of it is in MLflow: its study is not finished, or an earlier finesweep "
             "made it; start the study's command again, or train it again: "

@@ -27,7 +27,7 @@ from finesweep.tracking.deleted import Found, restore
 from finesweep.tracking.mlmodel import Pipeline
 from finesweep.tracking.spool import Spool, Undeliverable, spooled_runs
 from finesweep.tracking.store import PatientClient, is_internal_error, quick_answers
-from finesweep.tracking.writes import UPLOADS, WRITES
+from finesweep.tracking.writes import MAX_TAG, UPLOADS, WRITES
 
 log = logging.getLogger(__name__)
 RUNNING = "RUNNING"  # MLflow's status of an open run
@@ -39,7 +39,6 @@ STATUSES = {
     RunState.FAIL: "FAILED",
 }
 TRIES = 3  # of a write that the server answers with an error of its own, while it answers others
-MAX_TAG = 8000  # characters
 MAX_PARAM = 6000  # characters; MLflow cuts longer values without a word
 
 
@@ -127,8 +126,9 @@ class TrackedRun:
 
     def delete_checkpoint(self) -> None:
         """Deletes the run's checkpoint where the store can; keeps one that is registered as a model."""
+        model = self._model()  # of a store that is away: the finish step is taken again
         try:
-            if model := self._model():
+            if model:
                 models.delete(self.client, model)
             else:
                 root = self.client.get_run(self.run_id).info.artifact_uri

@@ -11,6 +11,7 @@ from finesweep.tracking.models import log_model
 from finesweep.tracking.store import PatientClient
 
 SIDE = "workflowType=machine_learning"  # of MLflow's UI, which opens a page without it on its GenAI side
+MAX_TAG = 8000  # characters; MLflow cuts longer values without a word
 EXPERIMENT = "{experiment_id}"  # stands in a description for the id of the run's experiment
 
 
@@ -42,12 +43,12 @@ def _describe(client: PatientClient, run_id: str, text: str) -> None:
     tags = run.data.tags
     if (note := tags.get(Tag.NOTE)) and _sha256(note) != tags.get(Tag.NOTED):
         return
-    text = text.replace(EXPERIMENT, run.info.experiment_id)
+    text = text.replace(EXPERIMENT, run.info.experiment_id)[:MAX_TAG]
     _set_tags(client, run_id, {Tag.NOTE: text, Tag.NOTED: _sha256(text)})
 
 
 def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def _log_text(client: PatientClient, run_id: str, text: str, artifact_file: str) -> None:

@@ -16,7 +16,8 @@ from finesweep.data import Splits, encode
 from finesweep.data.load import files_state
 from finesweep.data.overview import overview, suspicions
 from finesweep.data.source import LABEL
-from finesweep.errors import DataError
+from finesweep.errors import ConfigError, DataError
+from finesweep.hooks import current_hooks
 from finesweep.io.file_state import folder_state
 from finesweep.io.locks import file_lock
 from finesweep.provenance.content import all_splits
@@ -96,7 +97,7 @@ def quieten() -> None:
 def _load(config: RunConfig) -> Inputs:
     quieten()
     check_model(config.model)
-    splits = check_data(config)
+    splits = _checked_splits(config)
     task = task_of(config.data).fitted(splits.train[LABEL][:])
     cache_dir = Path(config.cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
@@ -108,6 +109,15 @@ def _load(config: RunConfig) -> Inputs:
     check_known(config.model, tokenizer, train, pair=len(columns) == 2)
     _describe(config, task, splits, train)
     return Inputs(splits, task, tokenizer, train, evaluation)
+
+
+def _checked_splits(config: RunConfig) -> Splits:
+    try:
+        return check_data(config)
+    except (ConfigError, DataError) as error:
+        if hooks := current_hooks.get():
+            hooks.unreadable(error)
+        raise
 
 
 def _describe(config: RunConfig, task: Task, splits: Splits, train: Dataset) -> None:

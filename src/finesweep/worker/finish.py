@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from finesweep.training import recording
 from finesweep.training.inputs import load_inputs
 from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.served import pipeline_of
+from finesweep.worker.describing import describe_run
 from finesweep.worker.retention import checkpoint_of
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ def _finish(
         publish(queue.study, parent, folder, conclusion)
         publish_page(queue.study, parent, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
-        parent.describe(of_study(queue.study, works=False))
+        describe_run(lambda: parent, partial(of_study, queue.study, works=False))
         parent.close(RunState.COMPLETE)
 
 

@@ -24,7 +24,7 @@ from finesweep.machine.gpus import needs_torch
 from finesweep.machine.placement import Placement
 from finesweep.monitor.description import of_study
 from finesweep.study import storage as studies
-from finesweep.study.identity import identity, record, refuse_other_study, without_shortcuts
+from finesweep.study.identity import CONTENT, identity, record, refuse_other_study, without_shortcuts
 from finesweep.study.lock import study_lock
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
@@ -37,6 +37,7 @@ from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run
 from finesweep.training.data_inputs import data_inputs
 from finesweep.training.preflight import check_data, check_folders
+from finesweep.worker.describing import describe_run
 from finesweep.worker.isolation import where_torch_is
 from finesweep.worker.models import check_models
 from finesweep.worker.recovery import recover
@@ -98,7 +99,7 @@ class PreparedStudy:
             with suppress(StoreError):
                 tracking.restore_deleted(self.sweep.run.tracking, [self.parent_run_id])
             self.parent.close(state)
-        self.parent.describe(of_study(self.study, works))
+        describe_run(lambda: self.parent, partial(of_study, self.study, works))
         deliver_spooled(self.parent.client)
         self._tell_what_was_deleted()
 
@@ -143,7 +144,7 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
     if not queue.is_over():
         show(sweep.run.data, splits)
-    parent.describe(of_study(study, works=not queue.is_over()))
+    describe_run(lambda: parent, lambda: of_study(study, works=not queue.is_over()))
     overrides = [*shared, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
     return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep)
 
@@ -185,7 +186,7 @@ def _create(
         check_candidates(study, config.confirm.top_k)
         parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
         record(sweep, workers, study, parent)
-        hashes = {name: requested[f"data.{name} content"] for name in ("train", "eval")}
+        hashes = {split: str(requested[key]) for split, key in CONTENT.items()}
         parent.log_inputs(data_inputs(as_given(sweep.run).data, splits, hashes))
     return study, parent
 

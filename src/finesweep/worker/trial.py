@@ -97,6 +97,15 @@ class RunningTrial:
     def loaded(self, rows: Mapping[str, str]) -> None:
         refuse_other_rows(self.trial.study, rows)
 
+    def unreadable(self, error: Exception) -> None:
+        """Raises DataChanged: the command that started the sweep has read them."""
+        if isinstance(error, DataChanged):
+            raise error
+        raise DataChanged(
+            f"{error}; the rows could be read when the sweep began: put them back, and start the same "
+            "command again"
+        ) from error
+
     def check(self) -> None:
         if self._lost:
             raise TrialLost(f"trial {self.trial.number} was taken over while its worker was out of sight")

@@ -40,6 +40,7 @@ from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, overrides_of
 from finesweep.tags import Tag
+from finesweep.worker.describing import describe_run
 from finesweep.worker.isolation import ending_if_orphaned, in_fresh_process
 from finesweep.worker.recovery import adopt_checkpoints, recover
 from finesweep.worker.retention import drop_losers
@@ -197,11 +198,15 @@ class Worker:
 
     def _describe(self, queue: TrialQueue, number: int) -> None:
         """Describes the trial on its run and, from time to time, the study on the parent run."""
-        client, trial = tracking.open_store(self.tracking), queue.trials()[number]
+
+        def run_of(run_id: str) -> tracking.TrackedRun:
+            return tracking.TrackedRun(tracking.open_store(self.tracking), run_id)
+
+        trial = queue.trials()[number]
         if run_id := TrialRecord(trial).run_id:
-            tracking.TrackedRun(client, run_id).describe(of_trial(queue.study, trial))
-        if time.monotonic() - self._described_at > DESCRIBE_EVERY_S:
-            tracking.TrackedRun(client, self.parent_run_id).describe(of_study(queue.study, works=True))
+            describe_run(partial(run_of, run_id), partial(of_trial, queue.study, trial))
+        if time.monotonic() - self._described_at > DESCRIBE_EVERY_S and not queue.is_over():
+            describe_run(partial(run_of, self.parent_run_id), partial(of_study, queue.study, works=True))
             self._described_at = time.monotonic()
 
     def _run(self, queue: TrialQueue, running: RunningTrial) -> None:
