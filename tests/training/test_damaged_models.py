@@ -46,7 +46,7 @@ def test_no_content_of_a_file_is_a_traceback(name: str, folder: Path, config: Co
     run_config, good = of(folder, config), json.loads((folder / name).read_text())
     try_out(run_config)
 
-    @settings(max_examples=40)
+    @settings(max_examples=25)
     @given(content=st.one_of([one_thing_wrong(good)] * 4 + [files]))
     def tried(content: bytes) -> None:
         (folder / name).write_bytes(content)
