@@ -164,6 +164,12 @@ def test_a_file_that_is_there_is_replaced_only_on_request(here: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
+        (["", "F"], ModelError, "CHECKPOINT.RUN_ID.STUDY: got ''; legal: a checkpoint's folder"),
+        (
+            [STUDY, "F", "--template", "sample"],
+            ConfigError,
+            "--template: got 'sample'; legal: a file with a s",
+        ),
         (["nope", "F"], StudyError, "there: quickstart-table"),
         (["abcdef", "F"], RunError, "legal: a run.s id, .* or its beginning"),
         (["./nope", "F"], ModelError, "nope: no such folder"),
@@ -179,7 +185,20 @@ def test_a_file_that_is_there_is_replaced_only_on_request(here: Path, tmp_path: 
             "got 'regression'; legal: classification f",
         ),
     ],
-    ids=["study", "run", "folder", "no checkpoint", "file", "column", "key", "labels", "keep", "type"],
+    ids=[
+        "no name",
+        "no suffix",
+        "study",
+        "run",
+        "folder",
+        "no checkpoint",
+        "file",
+        "column",
+        "key",
+        "labels",
+        "keep",
+        "type",
+    ],
 )
 def test_bad_input_is_one_error_and_writes_nothing(
     here: Path, tmp_path: Path, arguments: list[str], error: type[FinesweepError], words: str

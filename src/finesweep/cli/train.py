@@ -65,7 +65,7 @@ def run_hydra(project: Path, command: str) -> None:
     """Does what `sys.argv` says, with the configs of a project; `command` is how a person starts it."""
     sys.argv[1:] = take_request(sys.argv[1:])
     started_as(command)
-    register_schema()
+    register_schema(command)
     config_path = get_args_parser().parse_args().config_path
     if config_path and "://" not in config_path:  # Hydra would look for it in this package
         sys.argv += ["--config-path", str(project / config_path)]
