@@ -44,8 +44,6 @@ faults: $(STAMP)  ## cause each fault of tests/support/causes, and count what wa
 	$(PY) tests/support/faults.py $(ARGS)
 
 docs: $(STAMP)  ## build the pages into build/docs/index.html; a warning is an error
-	@$(PY) -c 'import furo, myst_parser, sphinx' 2>/dev/null || \
-		$(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[docs]'
 	$(SPHINX) -b html . build/docs
 	@echo "build/docs/index.html"
 

@@ -34,10 +34,12 @@ def test_a_dictionary_and_hydras_own_texts_compose_the_same_config() -> None:
         (["seed=-1"], "seed: got -1; legal: 0 to 4294967295"),
         (["optimizer.learnin_rate=1"], "did you mean optimizer.learning_rate"),
         (["seed=1,2"], "seed"),
+        (["peft.r=4"], "peft.r: peft is null, so nothing has this key; add peft=lora"),
+        (["sweep=null"], "sweep: got null; legal: sweep=NAME"),
         (["data.text_columns=["], "not in Hydra's grammar"),
         ("seed=1", r"a list of texts, such as \['seed=1'\]"),
     ],
-    ids=["group", "value", "key", "range", "grammar", "one text"],
+    ids=["group", "value", "key", "range", "no group", "null", "grammar", "one text"],
 )
 def test_a_wrong_override_is_a_config_error(overrides: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):

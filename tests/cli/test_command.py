@@ -73,6 +73,18 @@ def test_a_taken_port_is_refused() -> None:
                 main._invoke(["ui", "--port", wrong])
 
 
+@pytest.mark.parametrize("name", ["a'b", "a/b", "models:a", " "])
+def test_a_name_that_the_registry_cannot_take_is_refused_first(name: str) -> None:
+    with pytest.raises(ConfigError, match="NAME: got .*; legal: a text without / : and quotes"):
+        main._invoke(["register", "quickstart", name])
+
+
+def test_the_help_of_all_verbs_has_one_whole_sentence_each(capsys: pytest.CaptureFixture[str]) -> None:
+    main._invoke(["--help"])
+    lines = capsys.readouterr().out.partition("Commands:")[2].strip().splitlines()
+    assert len(lines) == len(main.VERBS) and all(line[-1] == "." and line[-3:] != "..." for line in lines)
+
+
 def test_the_address_of_the_store_is_no_argument_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     store = TrackingConfig(f"sqlite:///{Path.cwd()}/mlflow.db")
     open_store(store)

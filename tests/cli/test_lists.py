@@ -48,7 +48,7 @@ def test_studies_and_runs_are_listed(capfd: pytest.CaptureFixture[str]) -> None:
     assert "optimizer.learning_rate" in rows[0]["params"] and "no luck" in rows[1]["note"]
     lines = printed(capfd, "runs", "quickstart").splitlines()
     assert lines[1].split()[:4] == ["0", ids["trial-0000"][:8], "COMPLETE", "0.7500"]
-    assert "learning_rate=" in lines[1] and "no luck" in lines[2]
+    assert " lr=" in lines[1] and "no luck" in lines[2]
 
     with pytest.raises(
         StudyError, match=r"study 'quikstart': .*did you mean quickstart\? there: quickstart;"

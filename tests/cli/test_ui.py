@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import FINESWEEP, SMALL, start, train
+from processes import FINESWEEP, SMALL, finesweep, start, train
 from serving import await_health, free_port
 
 from finesweep.config.run import TrackingConfig
@@ -49,7 +49,13 @@ def test_the_study_is_listed_and_its_trials_compare_in_parallel_coordinates(
     experiment = client.get_experiment_by_name("demo").experiment_id
     children = client.search_runs([experiment], "tags.`finesweep.kind` = 'trial'")
     (study,) = client.search_runs([experiment], "tags.`finesweep.kind` = 'study'")
-    page = seen(f"{address}/#/experiments/{experiment}/runs/{study.info.run_id}?{SIDE}", tmp_path)
+    url = f"{address}/#/experiments/{experiment}/runs/{study.info.run_id}?{SIDE}"
+    given = ("--tracking-uri", address, "--no-browser")  # the page is on that server, and none is started
+    named = finesweep("ui", "quickstart", *given, cwd=tmp_path)
+    assert (named.returncode, named.stderr) == (0, f"{url}\n")
+    unknown = finesweep("ui", "quikstart", *given, cwd=tmp_path)
+    assert unknown.returncode == 2 and "did you mean quickstart? there: quickstart" in unknown.stderr
+    page = seen(url, tmp_path)
     best = study.data.tags["finesweep.best_trial"]
     for text in ("quickstart", f"(trial {best})", "Leaderboard", "finesweep reproduce"):
         assert text in page

@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ROOT, train
+from processes import ROOT, finesweep, train
 
 from finesweep.config.reference import Key, keys, markdown
 from finesweep.config.run import RunConfig
@@ -54,6 +55,12 @@ def test_default_and_legal_values_come_from_the_dataclass(name: str, default: st
 def test_the_docs_page_is_the_generated_one() -> None:
     page = ROOT / "docs/configuration.md"
     assert page.read_text() == markdown(), "python -m finesweep.config.reference > docs/configuration.md"
+
+
+def test_help_names_the_command_that_was_typed(tmp_path: Path) -> None:
+    shown = finesweep("train", "--help", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "\nfinesweep train -m sweep=qnli " in shown.stdout and "python train.py" not in shown.stdout
 
 
 def test_help_explains_every_key(tmp_path: Any) -> None:

@@ -3,16 +3,11 @@
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
 from pages import ROOT
 
-HAS_SPHINX = all(find_spec(name) for name in ("furo", "myst_parser", "sphinx"))
 
-
-@pytest.mark.skipif(not HAS_SPHINX, reason="`make docs` installs Sphinx")
 def test_the_pages_are_built_without_a_warning_and_fetch_nothing(tmp_path: Path) -> None:
     options = ["--fail-on-warning", "--quiet", "-c", "docs", "-b", "html"]
     folders = ["-d", str(tmp_path / "trees"), ".", str(tmp_path / "html")]

@@ -127,6 +127,30 @@ def test_rows_in_memory_are_predicted_as_those_of_a_file(here: Path, tmp_path: P
     )
 
 
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ({"comment": "good"}, "column 'comment' is one str; legal: a list of cells"),
+        ({"comment": 1}, "column 'comment' is one int"),
+        (
+            pd.DataFrame([["good", "bad"]], columns=["comment", "comment"]),
+            "'comment' is there more than once",
+        ),
+    ],
+    ids=["text", "number", "doubled"],
+)
+def test_rows_in_memory_that_are_no_table_are_refused(here: Path, rows: object, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        finesweep.predict(STUDY, rows)
+
+
+def test_overrides_are_a_dictionary_or_a_list_but_no_text(here: Path) -> None:
+    given = finesweep.predict(STUDY, ["good"], {"data.labels": ["not so", "it's so"]})
+    assert list(given.columns)[-2:] == ["probability_not so", "probability_it's so"]
+    with pytest.raises(ConfigError, match="overrides: got 'data.labels=.*; legal: a list of texts"):
+        finesweep.predict(STUDY, ["good"], "data.labels=[a,b]")
+
+
 def test_a_file_that_is_there_is_replaced_only_on_request(here: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     out.write_text("mine")
@@ -140,6 +164,12 @@ def test_a_file_that_is_there_is_replaced_only_on_request(here: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
+        (["", "F"], ModelError, "CHECKPOINT.RUN_ID.STUDY: got ''; legal: a checkpoint's folder"),
+        (
+            [STUDY, "F", "--template", "sample"],
+            ConfigError,
+            "--template: got 'sample'; legal: a file with a s",
+        ),
         (["nope", "F"], StudyError, "there: quickstart-table"),
         (["abcdef", "F"], RunError, "legal: a run.s id, .* or its beginning"),
         (["./nope", "F"], ModelError, "nope: no such folder"),
@@ -149,8 +179,26 @@ def test_a_file_that_is_there_is_replaced_only_on_request(here: Path, tmp_path: 
         ([STUDY, "F", "optimizer.learning_rate=1"], ConfigError, "changes no prediction; legal: KEY=VALUE"),
         ([STUDY, "F", "data.labels=[a]"], ConfigError, r"data.labels: got \['a'\]; legal: 2 names"),
         ([STUDY, "F", "--keep", "x"], DataError, "no column 'x'; it has: id, comment"),
+        (
+            [STUDY, "F", "data.problem_type=regression"],
+            ConfigError,
+            "got 'regression'; legal: classification f",
+        ),
     ],
-    ids=["study", "run", "folder", "no checkpoint", "file", "column", "key", "labels", "keep"],
+    ids=[
+        "no name",
+        "no suffix",
+        "study",
+        "run",
+        "folder",
+        "no checkpoint",
+        "file",
+        "column",
+        "key",
+        "labels",
+        "keep",
+        "type",
+    ],
 )
 def test_bad_input_is_one_error_and_writes_nothing(
     here: Path, tmp_path: Path, arguments: list[str], error: type[FinesweepError], words: str

@@ -39,7 +39,7 @@ def test_a_studys_run_reads_as_its_result_and_each_trial_has_a_line() -> None:
         f"- [trial 1]({page}/{pruned.run_id}?workflowType=machine_learning): pruned at 50 per cent of its "
         "training with accuracy 0.0500",
         "failed: `ValueError: no | such 'thing' <b>here</b>`",
-        "finesweep predict quickstart FILE --out FILE",
+        "finesweep predict quickstart FILE --out predictions.csv",
         f"finesweep reproduce {best.run_id}",
     ):
         assert text in notes["quickstart"]

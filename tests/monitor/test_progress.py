@@ -166,6 +166,15 @@ def test_a_line_says_how_a_trial_came_about(tmp_path: Path) -> None:
     assert lines[6] == "trial 6 handed back after 20 s: interrupted; it will be tried again"
 
 
+def test_a_trial_without_memory_is_told_in_one_line(tmp_path: Path) -> None:
+    known = study(tmp_path)
+    add(known, "FAIL")
+    add(known, "WAITING", retry_of=0, extra=["trainer.per_device_train_batch_size=4"])
+    snapshot = take_snapshot(known)
+    told = ending(snapshot, snapshot.trials[0])
+    assert told == "trial 0 handed back after 20 s: a GPU's memory ran out; again with half the batch"
+
+
 def test_several_objectives_are_shown_by_name(tmp_path: Path) -> None:
     known = study(tmp_path, {"train_runtime": Direction.minimize, "accuracy": Direction.maximize})
     add(known, "COMPLETE", [1234.56, 0.9])

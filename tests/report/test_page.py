@@ -3,15 +3,20 @@
 import logging
 import re
 import time
+from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 from searching import RATE, add, confirm, study_of
 
+from finesweep.monitor import description, summary
+from finesweep.monitor.report import best
 from finesweep.report.facts import Curves, gather
 from finesweep.report.page import page
-from finesweep.study.records import Conclusion
+from finesweep.study.records import Conclusion, TrialRecord
+from finesweep.study.storage import open_storage
 
 EVIL = "</text><script>alert(1)</script>"
 CURVES: Curves = {0: [(50.0, 0.5), (100.0, 0.7)], 3: [(50.0, 0.6)]}
@@ -67,7 +72,7 @@ def test_a_finished_study_has_everything(markup: str) -> None:
         "Confirmed with new seeds", "Parameters", "learning_rate × per_device_train_batch_size",
         "learning_rate × num_train_epochs", "num_train_epochs", *headings(markup)[10:14],
         "Training", "Learning curves", "Failed and pruned", "Cost", "Timeline of the workers", "All trials",
-        "Make it again",
+        "Commands",
     ]  # fmt: skip
     for words in (
         "<b>0.8600 ± 0.0100</b>", "24 of 24 trials finished", "trial 24: ArithmeticError: loss is nan",
@@ -144,11 +149,27 @@ def test_a_thousand_trials_are_a_page_in_a_moment() -> None:
 
 def test_a_conclusion_that_the_study_does_not_hold_yet_counts() -> None:
     study = study_of(3)
-    best = max(study.trials, key=lambda trial: trial.value)
-    concluded = Conclusion([3, 0], best.number, True, ["a.tsv"], {"final_accuracy": 0.9}, {RATE: 1.0})
+    winner = max(study.trials, key=lambda trial: trial.value)
+    concluded = Conclusion([3, 0], winner.number, True, ["a.tsv"], {"final_accuracy": 0.9}, {RATE: 1.0})
+    assert "finesweep submit" not in page([gather(study, conclusion=concluded)])  # it takes GLUE's tasks only
+    study.set_user_attr("glue_task", "rte")
     markup = page([gather(study, conclusion=concluded)])
     assert "final_accuracy 0.9000" in markup and "<b>finished</b>" in markup
     assert "last step was not taken" not in markup and "finesweep submit a" in markup
+
+
+def test_commands_name_the_stores_that_are_not_the_usual_ones(tmp_path: Path) -> None:
+    study = study_of(3, storage=open_storage(f"sqlite:///{tmp_path / 'a b.db'}"))
+    TrialRecord(study.ask()).overrides = ["tracking.uri='http://127.0.0.1:5000'"]
+    storage, runs = "--storage 'sqlite:///a b.db'", "--tracking-uri http://127.0.0.1:5000"
+    markup = unescape(page([gather(study)]))
+    assert f"finesweep predict {storage} {runs} a FILE --out predictions.csv" in markup
+    assert f"finesweep reproduce {storage} {runs} --best a" in markup and f"finesweep ui {runs} a" in markup
+    described = description.of_study(study, works=False)
+    for command in (f"best {storage} a", f"predict {storage} {runs} a FILE"):
+        assert f"finesweep {command}" in described
+    shown = "\n".join(summary.lines(best(study)))
+    assert f"{runs}\n" in shown and f" {storage} {runs} FILE --out predictions.csv" in shown
 
 
 def test_a_broken_picture_does_not_cost_the_page(

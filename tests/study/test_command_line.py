@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
-from processes import ROOT, train
+from processes import ROOT, finesweep, train
 
 from finesweep.cli.entry import explain
 from finesweep.config.parse import parse_config, register_schema, type_of
@@ -216,6 +216,13 @@ def test_a_dictionary_that_is_quoted_wrongly_is_told_how(command: CommandLine, v
     with pytest.raises(HydraException) as refused:
         compose("config", [f"{OBJECTIVES}={value}"], return_hydra_config=True)
     assert f"'{OBJECTIVES}={{name: value, name: value}}'" in explain(refused.value)
+
+
+def test_the_command_shows_a_sweeps_config_too(own_folder: Path) -> None:
+    shown = finesweep("train", "-m", "sweep=qnli", "--cfg", "job", cwd=own_folder)
+    assert shown.returncode == 0, shown.stderr
+    assert "#   optimizer.learning_rate: " in shown.stdout
+    assert list(own_folder.iterdir()) == []
 
 
 def test_a_sweep_shows_its_config_and_starts_nothing(own_folder: Path) -> None:

@@ -145,7 +145,7 @@ def test_unknown_targets_name_the_legal_ones(config: Compose) -> None:
 @pytest.mark.usefixtures("base")
 def test_a_missing_package_is_named(config: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r'pip install "finesweep\[lora\]"'):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[lora\]' in a checkout"):
         preflight.check(config(*LORA))
 
 

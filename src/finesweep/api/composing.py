@@ -10,11 +10,9 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf.errors import OmegaConfBaseException
 
-from finesweep.cli.entry import explain
+from finesweep.cli.entry import refused_config
 from finesweep.config.folders import conf_of
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.run import RunConfig
@@ -34,9 +32,10 @@ def load_config(overrides: Overrides = (), *, config_dir: str | Path | None = No
     config_dir: the main folder of configs; by default the working folder's `conf/`, else the package's.
     Raises: ConfigError for an unknown key or an illegal value.
     """
-    with hydra_of(config_dir) as hydra, as_config_errors():
+    arguments = written(overrides)
+    with hydra_of(config_dir) as hydra, as_config_errors(arguments):
         composed = hydra.compose_config(
-            CONFIG, written(overrides), run_mode=RunMode.RUN, from_shell=False, with_log_configuration=False
+            CONFIG, arguments, run_mode=RunMode.RUN, from_shell=False, with_log_configuration=False
         )
         return parse_config(composed)
 
@@ -77,9 +76,11 @@ def hydra_of(config_dir: str | Path | None) -> Iterator[Hydra]:
 
 
 @contextmanager
-def as_config_errors() -> Iterator[None]:
-    """Raises ConfigError in place of Hydra's and OmegaConf's own errors, with the legal keys or values."""
+def as_config_errors(arguments: Sequence[str]) -> Iterator[None]:
+    """Raises ConfigError in place of Hydra's and OmegaConf's own errors, as the commands word them."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error)) from error
+    except Exception as error:
+        if (refused := refused_config(error, arguments)) is None:
+            raise
+        raise ConfigError(refused) from error

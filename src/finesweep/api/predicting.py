@@ -1,7 +1,8 @@
 """Predicts new rows from a program or a notebook."""
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -17,13 +18,14 @@ log = logging.getLogger(__name__)
 if TYPE_CHECKING:
     import pandas as pd
 
+    from finesweep.api.composing import Overrides
     from finesweep.training.run import RunResult
 
 
 def predict(
     model: "str | PathLike[str] | Study | RunResult",
     rows: Any,
-    overrides: Sequence[str] = (),
+    overrides: "Overrides" = (),
     *,
     storage: str = StudyConfig().storage,
     tracking_uri: str = TrackingConfig().uri,
@@ -32,7 +34,8 @@ def predict(
 
     model: a checkpoint's folder, a run's id, a study or its name, or what `run` returned. rows: a table file,
     a DataFrame, a Dataset, a dictionary of columns, a list of dictionaries, or a list of texts.
-    overrides: how a checkpoint of another program was trained: `["data.text_columns=[text]", ...]`.
+    overrides: how a checkpoint of another program was trained: `["data.text_columns=[text]", ...]`, or
+    a dictionary of values.
     Raises: FinesweepError.
     """
     from finesweep.api.composing import as_config_errors
@@ -45,11 +48,23 @@ def predict(
     is_file = isinstance(rows, (str, PathLike))
     read = partial(table_of_file, Path(rows)) if is_file else partial(table_of_memory, rows)
     stores = Stores(storage, TrackingConfig(uri=tracking_uri))
-    with as_config_errors():
-        predictions, _, notes = judge_rows(_name_of(model), read, stores, overrides)
+    arguments = _arguments(overrides)
+    with as_config_errors(arguments):
+        predictions, _, notes = judge_rows(_name_of(model), read, stores, arguments)
     for note in notes:
         log.warning("%s", note)
     return predictions.to_frame()
+
+
+def _arguments(overrides: "Overrides") -> list[str]:
+    """Writes overrides as the command takes them: their values are YAML, which has JSON as a part."""
+    from finesweep.api.composing import written
+
+    if isinstance(overrides, Mapping):
+        return [
+            f"{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in overrides.items()
+        ]
+    return written(overrides)
 
 
 def _name_of(model: "str | PathLike[str] | Study | RunResult") -> str:

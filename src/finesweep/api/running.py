@@ -51,7 +51,7 @@ def sweep(
     """
     determinism.fix_cublas_workspace()
     arguments = written([f"sweep={sweep}"]) + written(overrides)
-    with hydra_of(config_dir) as hydra, _same_log(), as_config_errors():
+    with hydra_of(config_dir) as hydra, _same_log(), as_config_errors(arguments):
         request = hydra.multirun(CONFIG, job, arguments, with_log_configuration=False)
     return Study(request.name, request.config.study.storage, request.run.tracking.uri)
 

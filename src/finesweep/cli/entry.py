@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,6 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from finesweep.config.shown import take_request
 from finesweep.errors import (
     EXIT_DONE,
     EXIT_NO,
@@ -52,7 +51,7 @@ def guarded(main: Callable[[], object]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     logging.captureWarnings(True)
     try:
-        sys.argv[1:] = take_request(hide(sys.argv[1:]))
+        sys.argv[1:] = hide(sys.argv[1:])
         main()
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,28 +100,34 @@ def _message(error: Exception) -> str | None:
     """Returns the message for an error that a person can do something about; None for any other."""
     if isinstance(error, FinesweepError):
         return redact(str(error))
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return explain(error)
-    if isinstance(error, OverflowError) and (key := re.search(r"full_key: (\S+)", str(error))):  # OmegaConf's
-        return f"{key.group(1)}: {first_line(error)}"
-    if isinstance(error, ValueError) and "integer string conversion" in str(error):
-        return "a number on the command line has more digits than Python converts (4300)"
+    if refused := refused_config(error, sys.argv[1:]):
+        return refused
     if isinstance(error, OSError):  # from Hydra's own folders, or from a disk that filled up
         where = error.filename or "a file"
         refused = f"{where}: user {user()} cannot write here ({error.strerror}); {REMEDY}"
         return refused if error.errno in ENVIRONMENT else None
-    if isinstance(error, AssertionError) and "Unexpected type for root: NoneType" in str(
-        error
-    ):  # OmegaConf's
-        return _inside_null()
-    if _is_of_hydra(error):
-        return _null_group() if "Config group override must be" in str(error) else str(error)
     if is_output_error(error):
         first = str(error).strip().partition("\n")[0]
         return f"{first}; make room on the disk, and start the same command again"
     from finesweep.io.patience import store_error  # imports SQLAlchemy
 
     return redact(f"{cause}; then start the same command again") if (cause := store_error(error)) else None
+
+
+def refused_config(error: Exception, arguments: Sequence[str]) -> str | None:
+    """Returns the message for what Hydra and OmegaConf refuse in these arguments; None for another error."""
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return explain(error)
+    if isinstance(error, OverflowError) and (key := re.search(r"full_key: (\S+)", str(error))):  # OmegaConf's
+        return f"{key.group(1)}: {first_line(error)}"
+    if isinstance(error, ValueError) and "integer string conversion" in str(error):
+        return "a number on the command line has more digits than Python converts (4300)"
+    root = "Unexpected type for root: NoneType"  # OmegaConf's
+    if isinstance(error, AssertionError) and root in str(error):
+        return _inside_null(arguments)
+    if not _is_of_hydra(error):
+        return None
+    return _null_group(arguments) if "Config group override must be" in str(error) else str(error)
 
 
 def _is_of_hydra(error: Exception) -> bool:
@@ -133,17 +138,17 @@ def _is_of_hydra(error: Exception) -> bool:
     return str(frame.f_globals.get("__name__")).startswith("hydra.")
 
 
-def _null_group() -> str:
+def _null_group(arguments: Sequence[str]) -> str:
     """Explains `sweep=null`; Hydra's message does not name the group."""
-    given = [text.partition("=")[0] for text in sys.argv if re.fullmatch(r"[\w/]+=null", text)]
+    given = [text.partition("=")[0] for text in arguments if re.fullmatch(r"[\w/]+=null", text)]
     group = next(iter(given), "GROUP")
     return f"{group}: got null; legal: {group}=NAME, one that --help lists, or ~{group} to leave it out"
 
 
-def _inside_null() -> str:
+def _inside_null(arguments: Sequence[str]) -> str:
     """Explains `peft.r=4` without `peft=lora`; OmegaConf's message names no key."""
     inner = re.compile(r"[+]{0,2}((peft|model[.]architecture)[.]\w+)=.*")
-    keys = [match for text in sys.argv if (match := inner.fullmatch(text))]
+    keys = [match for text in arguments if (match := inner.fullmatch(text))]
     key, group = keys[0].groups() if keys else ("a key", "its group")
     add = "add peft=lora" if group == "peft" else "give a model that has sizes, such as model=demo"
     return f"{key}: {group} is null, so nothing has this key; {add}"

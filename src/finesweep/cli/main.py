@@ -4,9 +4,9 @@ finesweep init DIR                    finesweep train [-m] ...
 finesweep studies                     finesweep runs STUDY
 finesweep status STUDY [--watch]      finesweep best STUDY [--yaml]      finesweep ui [STUDY]
 finesweep predict CHECKPOINT|RUN_ID|STUDY FILE --out FILE [KEY=VALUE ...]
-finesweep report STUDY [STUDY ...] [--out DIR]
-finesweep submit STUDY [STUDY ...] --out DIR [--zip] [--fill-missing]
-finesweep reproduce RUN_ID|FOLDER|--best STUDY [key=value ...] [--dry-run | --seeds N] [--tolerance T]
+finesweep report STUDY ... [--out DIR]
+finesweep submit STUDY ... --out DIR [--zip] [--fill-missing]
+finesweep reproduce RUN_ID|FOLDER|--best STUDY [KEY=VALUE ...] [--dry-run | --seeds N] [--tolerance T]
 finesweep export RUN_ID DIR           finesweep diff RUN_A RUN_B         finesweep register STUDY NAME
 """
 

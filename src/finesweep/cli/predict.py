@@ -31,14 +31,15 @@ def predict(
     model: str, file: Path, overrides: tuple[str, ...], out: Path, overwrite: bool, keep: tuple[str, ...],
     template: str | None, storage: str, tracking: TrackingConfig,
 ) -> None:  # fmt: skip
-    """Predict new rows: labels and probabilities, in the order of FILE, which needs no labels.
+    """Predict new rows with a trained model.
 
+    It writes labels and probabilities, in the order of FILE, which needs no labels.
     The model is a checkpoint's folder, a run, or the winner of a study. KEY=VALUE says how a checkpoint of
     another program was trained, as data.text_columns=[text] model.max_length=128, or changes it.
     """
-    from finesweep.inference.writing import SUFFIXES, check_target
+    from finesweep.inference.writing import SUFFIXES, check_target, suffix_of
 
-    suffixes = (Path(template).suffix.lower(),) if template else SUFFIXES
+    suffixes = (suffix_of(template),) if template else SUFFIXES
     check_target(out, overwrite, suffixes)
     from finesweep.inference.judging import judge_rows
     from finesweep.inference.origin import Stores

@@ -4,6 +4,7 @@ import click
 
 from finesweep.cli import options
 from finesweep.config.run import TrackingConfig
+from finesweep.errors import ConfigError
 from finesweep.io.terminal import show
 
 
@@ -18,6 +19,8 @@ def register(study: str, name: str, storage: str, tracking: TrackingConfig) -> N
     It becomes a new version of the model, with the alias `champion`. A winner that is a version already gets
     the alias alone.
     """
+    if not name.strip() or set("/:'\"") & set(name):
+        raise ConfigError.at("NAME", name, "a text without / : and quotes")
     from finesweep import tracking as runs
     from finesweep.monitor.report import best
     from finesweep.study.reading import read_study

@@ -10,14 +10,15 @@ from finesweep.errors import ConfigError, OutputError
 
 
 @click.command()
-@click.argument("studies", nargs=-1, required=True, metavar="STUDY [STUDY ...]")
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY ...")
 @click.option("--out", metavar="DIR", default=".", show_default=True, help="Folder to write the page into.")
 @options.storage
 @options.tracking
 def report(studies: tuple[str, ...], out: str, storage: str, tracking: TrackingConfig) -> None:
-    """Write the page of a study: one HTML file with charts, tables and commands, STUDY.html.
+    """Write the page of a study, or of several.
 
-    Several studies become one page that compares them, comparison.html. An older page is replaced.
+    It is one HTML file with charts, tables and commands, STUDY.html. Several studies become one page that
+    compares them, comparison.html. An older page is replaced.
     """
     if twice := sorted({name for name in studies if studies.count(name) > 1}):
         raise ConfigError(f"STUDY: got {twice[0]!r} twice; legal: different studies")

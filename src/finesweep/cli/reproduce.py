@@ -37,7 +37,7 @@ def _tolerance(text: str | float) -> float:
 
 
 @click.command()
-@click.argument("arguments", nargs=-1, metavar="[RUN_ID] [key=value ...]")
+@click.argument("arguments", nargs=-1, metavar="[RUN_ID] [KEY=VALUE ...]")
 @click.option("--best", metavar="STUDY", help="Reproduce the best trial of STUDY, instead of RUN_ID.")
 @click.option("--dry-run", is_flag=True, help="Only show what differs from the record; train nothing.")
 @click.option("--seeds", type=_count, metavar="N", help="Train N new seeds, to see how the result spreads.")
@@ -83,7 +83,7 @@ def _resolve(arguments: tuple[str, ...], best: str | None, storage: str) -> tupl
     Raises: ConfigError if both a run and `best` are given, or none; StudyError.
     """
     if arguments and is_override(arguments[0]) == (best is None):
-        raise ConfigError(f"{arguments[0]}: legal: RUN_ID [key=value ...], or --best STUDY [key=value ...]")
+        raise ConfigError(f"{arguments[0]}: legal: RUN_ID [KEY=VALUE ...], or --best STUDY [KEY=VALUE ...]")
     if best:
         from finesweep.monitor import report
         from finesweep.study.reading import read_study

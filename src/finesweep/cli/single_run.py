@@ -1,6 +1,5 @@
 """A run as a person starts it: it is shown while it trains, and ends with a summary."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,12 +25,11 @@ def run_shown(config: RunConfig, output_dir: Path, overrides: Sequence[str]) -> 
 
 
 def _summary(result: RunResult, tracking: TrackingConfig) -> list[str]:
-    from finesweep.monitor.wording import command_lines, number, row_lines
+    from finesweep.monitor.wording import command_lines, number, row_lines, store_options
 
     scores = result.metrics.items()
     final = {key: value for key, value in scores if key.startswith("final_") and is_result(key)}
-    is_usual = tracking.uri == TrackingConfig().uri
-    store = "" if is_usual else f" --tracking-uri {shlex.quote(redact(tracking.uri))}"
+    store = store_options(tracking_uri=redact(tracking.uri))
     rows = [
         ("score", f"{result.metric} {number(result.value)}" if result.value is not None else ""),
         ("final score", "  ".join(f"{key}={number(value)}" for key, value in final.items())),
@@ -41,7 +39,7 @@ def _summary(result: RunResult, tracking: TrackingConfig) -> list[str]:
     ]
     commands = {
         "make it again, and compare": f"finesweep reproduce {result.run_id}{store}",
-        "predict other rows": f"finesweep predict {result.run_id}{store} FILE --out PREDICTIONS",
+        "predict other rows": f"finesweep predict {result.run_id}{store} FILE --out predictions.csv",
         "compare the runs": f"finesweep ui{store}",
     }
     return [*row_lines(rows), *command_lines(commands)]

@@ -18,6 +18,7 @@ from finesweep.cli.entry import exit_on_error, guarded
 from finesweep.config.folders import conf_of
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.places import in_project, reachable
+from finesweep.config.shown import take_request
 from finesweep.io.job_secrets import hide, protect
 from finesweep.io.terminal import WITHOUT_SCRIPT, started_as
 from finesweep.machine.imports import import_all
@@ -62,8 +63,9 @@ def main(script: str) -> NoReturn:
 
 def run_hydra(project: Path, command: str) -> None:
     """Does what `sys.argv` says, with the configs of a project; `command` is how a person starts it."""
+    sys.argv[1:] = take_request(sys.argv[1:])
     started_as(command)
-    register_schema()
+    register_schema(command)
     config_path = get_args_parser().parse_args().config_path
     if config_path and "://" not in config_path:  # Hydra would look for it in this package
         sys.argv += ["--config-path", str(project / config_path)]

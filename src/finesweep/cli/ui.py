@@ -15,6 +15,7 @@ import click
 from finesweep.cli import options
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError, StoreError, StudyError
+from finesweep.io.redaction import redact_urls
 
 HOST = "127.0.0.1"
 POLL_S = 0.2
@@ -29,7 +30,7 @@ def ui(study: str | None, tracking: TrackingConfig, port: int, browser: bool) ->
     """Serve MLflow's user interface.
 
     It opens the page of STUDY, or the newest runs, and ends with Ctrl-C. It has no authentication, so it
-    listens on 127.0.0.1 alone.
+    listens on 127.0.0.1 alone. A store on a server, http://..., has its page there, and nothing is started.
     """
     from finesweep.tracking import page_of
 
@@ -37,14 +38,14 @@ def ui(study: str | None, tracking: TrackingConfig, port: int, browser: bool) ->
     if tracking.uri.startswith("sqlite:///") and not path.exists():
         raise StudyError(f"{path}: not there; go to where the runs were made, or name it: --tracking-uri")
     page = page_of(tracking, study)  # an unusable store is refused here, rather than in the UI
+    if tracking.uri.startswith(("http://", "https://")):  # its server has the page
+        _open(f"{tracking.uri.rstrip('/')}/{page}", browser)
+        return
     _check_free(port)
     server = _start(tracking.uri, port)
     try:
         _await(server, f"http://{HOST}:{port}/health")
-        url = f"http://{HOST}:{port}/{page}"
-        print(f"{url}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
-        if browser and _has_screen():
-            webbrowser.open(url)
+        _open(f"http://{HOST}:{port}/{page}", browser, "   (Ctrl-C ends it)")
         if code := server.wait():
             raise StoreError(f"MLflow's server has ended with exit code {code}")
     except KeyboardInterrupt:
@@ -52,6 +53,12 @@ def ui(study: str | None, tracking: TrackingConfig, port: int, browser: bool) ->
     finally:
         server.terminate()
         server.wait()
+
+
+def _open(url: str, browser: bool, note: str = "") -> None:
+    print(f"{redact_urls(url)}{note}", file=sys.stderr, flush=True)
+    if browser and _has_screen():
+        webbrowser.open(url)
 
 
 def _start(uri: str, port: int) -> subprocess.Popen[bytes]:

@@ -21,16 +21,16 @@ from finesweep.errors import ConfigError, did_you_mean
 SCHEMA = "run_config"  # its name in `conf/config.yaml`
 
 
-def register_schema() -> None:
+def register_schema(command: str = "python train.py") -> None:
     """Registers `RunConfig` with Hydra as `run_config`, the schema that `conf/config.yaml` starts from.
 
-    Its `--help` is `${finesweep.help:}`.
+    Its `--help` is `${finesweep.help:}`, with `command` as what a person starts.
 
     Side effect: Hydra no more copies its store of schemas each time that it composes a config or lists a
     config group, which took half of `--help` and of composing a trial. It never changes a copy.
     """
     ConfigStore.instance().store(name=SCHEMA, node=RunConfig)
-    OmegaConf.register_new_resolver("finesweep.help", help_template, replace=True)
+    OmegaConf.register_new_resolver("finesweep.help", lambda: help_template(command), replace=True)
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 

@@ -76,12 +76,11 @@ def within_project(config: RunConfig) -> RunConfig:
     base, template = project(), config.data.submission.template
     submission = replace(config.data.submission, template=template and _within(template, base))
     tracking, path, name = config.tracking, config.data.path, config.model.name_or_path
-    file = tracking.uri.removeprefix(SQLITE)
     return replace(
         config,
         tracking=replace(
             tracking,
-            uri=f"{SQLITE}{_within(file, base)}" if tracking.uri.startswith(SQLITE) else tracking.uri,
+            uri=url_within(tracking.uri, base),
             artifacts=_within(tracking.artifacts, base),
             spool=_within(tracking.spool, base),
         ),
@@ -89,6 +88,11 @@ def within_project(config: RunConfig) -> RunConfig:
         data=replace(config.data, path=path and _within(path, base), submission=submission),
         model=replace(config.model, name_or_path=name and _within(name, base)),
     )
+
+
+def url_within(url: str, base: Path) -> str:
+    """Takes back what `absolute_url` did, for a database inside of `base`."""
+    return f"{SQLITE}{_within(url.removeprefix(SQLITE), base)}" if url.startswith(SQLITE) else url
 
 
 def _within(place: str, base: Path) -> str:

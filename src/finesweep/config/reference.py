@@ -89,23 +89,27 @@ def _legal_of_type(type_: Any) -> str:
     return words.get(type_, "a list" if str(type_).startswith("list") else "a dictionary")
 
 
-def help_template() -> str:
-    """Returns the template of `--help`, in which Hydra fills in the config groups."""
+def help_template(command: str) -> str:
+    """Returns the template of `--help`, in which Hydra fills in the config groups.
+
+    command: how a person starts it, such as `python train.py`.
+    """
+    command = command.replace("$", "$$")
     run = [key for key in keys() if not key.name.startswith(SWEEP)]
     sweep = [key for key in keys() if key.name.startswith(SWEEP)]
     return "\n".join(
         [
             *("Fine-tune once, or sweep (-m).", ""),
-            "python train.py data=qnli model=bert-tiny optimizer.learning_rate=1e-4",
-            "python train.py -m sweep=qnli hydra.sweeper.study.n_trials=40",
-            "python train.py -m data=rte 'optimizer.learning_rate=tag(log,interval(1e-5,1e-3))'",
-            "python train.py [-m] ... --cfg job      shows the config that these arguments make",
+            f"{command} data=qnli model=bert-tiny optimizer.learning_rate=1e-4",
+            f"{command} -m sweep=qnli hydra.sweeper.study.n_trials=40",
+            f"{command} -m data=rte 'optimizer.learning_rate=tag(log,interval(1e-5,1e-3))'",
+            f"{command} [-m] ... --cfg job      shows the config that these arguments make",
             *("", "== Parts of the config: group=option ==", "", "$APP_CONFIG_GROUPS"),
             "== Keys of a run: key=value. ??? has no default: the file of its group sets it ==",
             *(_help(key) for key in run),
             *("", "== Keys of a sweep, with -m =="),
             *(_help(key) for key in sweep),
-            *("", "Hydra's own options: python train.py --hydra-help"),
+            *("", f"Hydra's own options: {command} --hydra-help"),
         ]
     )
 

@@ -44,6 +44,8 @@ def find_origin(name: str, stores: Stores, scratch: Path) -> Origin:
 
     Raises: ModelError if it is missing or damaged; RunError, StudyError, ConfigError.
     """
+    if not name:
+        raise ModelError("CHECKPOINT|RUN_ID|STUDY: got ''; legal: a checkpoint's folder, a run's id, a study")
     if Path(name).expanduser().exists() or name.startswith((".", "/", "~")):
         return _of_folder(Path(name).expanduser(), stores)
     if RUN_ID.fullmatch(name):

@@ -82,20 +82,32 @@ def table_of_memory(rows: Any, config: DataConfig) -> TableFile:
 
 def _columns(rows: Any, texts: Sequence[str]) -> dict[str, list[Any]]:
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # a DataFrame
+        names = [str(name) for name in rows.columns]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise DataError(f"rows: the column {twice[0]!r} is there more than once; rename one")
         return {str(name): rows[name].tolist() for name in rows.columns}
     if isinstance(rows, Dataset):
         return {name: list(rows[name][:]) for name in rows.column_names}
     if isinstance(rows, Mapping):
-        columns = {str(name): list(cells) for name, cells in rows.items()}
-        if len(set(map(len, columns.values()))) > 1:
-            raise DataError("rows: its columns are not equally long")
-        return columns
+        return _of_mapping(rows)
     if isinstance(rows, Iterable) and not isinstance(rows, (str, bytes)):
         return _of_list(list(rows), texts)
     raise DataError(
         f"rows: got {type(rows).__name__}; legal: a file, a DataFrame, a Dataset, a dictionary of columns, a "
         "list of dictionaries, a list of texts"
     )
+
+
+def _of_mapping(rows: Mapping[Any, Any]) -> dict[str, list[Any]]:
+    for name, cells in rows.items():
+        if isinstance(cells, (str, bytes, Mapping)) or not isinstance(cells, Iterable):
+            raise DataError(
+                f"rows: column {str(name)!r} is one {type(cells).__name__}; legal: a list of cells"
+            )
+    columns = {str(name): list(cells) for name, cells in rows.items()}
+    if len(set(map(len, columns.values()))) > 1:
+        raise DataError("rows: its columns are not equally long")
+    return columns
 
 
 def _of_list(rows: list[Any], texts: Sequence[str]) -> dict[str, list[Any]]:

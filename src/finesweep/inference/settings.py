@@ -33,9 +33,12 @@ def settle(origin: Origin, overrides: Sequence[str], template: str | None = None
     """
     config_file = _read_config(origin.folder)
     known = {f"{group}.{key}": value for group, keys in origin.known.items() for key, value in keys.items()}
-    known.setdefault("data.problem_type", _problem_type(origin.folder, config_file).name)
     given = _given(overrides)
-    problem_type = given.get("data.problem_type", known["data.problem_type"])
+    legal = _problem_types(origin, config_file)
+    problem_type = given.get("data.problem_type", legal[0]).strip("'\"")
+    if problem_type not in legal:
+        raise ConfigError.at("data.problem_type", problem_type, f"{' or '.join(legal)} for {origin.shown}")
+    known.setdefault("data.problem_type", problem_type)
     is_multi = problem_type == ProblemType.multi_label_classification.name
     needed = NEEDED | ({"data.threshold": "0.5"} if is_multi else {})
     if missing := [key for key in needed if key not in {*known, *given}]:
@@ -81,6 +84,16 @@ def _read_config(folder: Path) -> dict[str, Any]:
         return read_object(folder / "config.json")
     except Unreadable as error:
         raise ModelError(f"{folder}: {error}; legal: a folder that `from_pretrained` loads") from error
+
+
+def _problem_types(origin: Origin, config_file: dict[str, Any]) -> list[str]:
+    """Names the types of task that a checkpoint can predict: first its own, alone if its record tells it."""
+    found = _problem_type(origin.folder, config_file)
+    recorded = origin.known.get("data", {}).get("problem_type")
+    if recorded or found is ProblemType.token_classification:
+        return [recorded or found.name]
+    single = ProblemType.regression if _count(config_file) == 1 else ProblemType.classification
+    return list(dict.fromkeys(one.name for one in (found, single, ProblemType.multi_label_classification)))
 
 
 def _problem_type(folder: Path, config_file: dict[str, Any]) -> ProblemType:

@@ -8,12 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from finesweep.errors import DataError, OutputError
+from finesweep.errors import ConfigError, DataError, OutputError
 from finesweep.inference.predictions import Predictions
 from finesweep.io.atomic import staged
 from finesweep.io.output import can_write, user
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+def suffix_of(template: str) -> str:
+    """Returns the suffix of a sample, which the output has too. Raises: ConfigError for one without it."""
+    if not (suffix := Path(template).suffix.lower()):
+        raise ConfigError.at("--template", template, "a file with a suffix, such as sample_submission.csv")
+    return suffix
 
 
 def check_target(path: Path, overwrite: bool, legal: tuple[str, ...] = SUFFIXES) -> None:

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.io.terminal import argument
 from finesweep.monitor.markdown import code, duration, link, of_trial, plain, short, table, took
 from finesweep.monitor.report import Best, Confirmed, Status, best, describe
-from finesweep.monitor.wording import number
+from finesweep.monitor.wording import number, store_options
 from finesweep.provenance.record import is_result
 from finesweep.study import storage as studies
 from finesweep.study.budget import span
@@ -141,13 +141,14 @@ def _cost(status: Status, trials: Sequence[FrozenTrial]) -> str:
 
 
 def _commands(status: Status, first: Best | None) -> str:
-    name = argument(status.study)
-    lines = [f"finesweep status {name}"]
+    name, runs = argument(status.study), store_options(tracking_uri=status.tracking_uri)
+    storage = store_options(storage=status.storage)
+    lines = [f"finesweep status{storage} {name}"]
     if first:
         lines = [
-            f"finesweep predict {name} FILE --out FILE   # new rows",
-            f"finesweep reproduce {first.run_id}   # the winner once more, compared",
+            f"finesweep predict{storage}{runs} {name} FILE --out predictions.csv   # new rows",
+            f"finesweep reproduce{runs} {first.run_id}   # the winner once more, compared",
             f"{first.command}   # the winner without the sweep",
-            f"finesweep best {name}",
+            f"finesweep best{storage} {name}",
         ]
     return "```\n" + "\n".join(lines) + "\n```"

@@ -23,9 +23,8 @@ def ending(snapshot: Snapshot, trial: FrozenTrial) -> str:
     start, end = span(trial) or (0.0, 0.0)
     seconds = f"{end - start:.0f} s"
     if trial.state is TrialState.FAIL and record.error is None:
-        return (
-            f"{head}{how} handed back after {seconds}: {_why_again(snapshot, trial)}; it will be tried again"
-        )
+        why = _why_again(snapshot, trial)
+        return _cut(f"{head}{how} handed back after {seconds}: {why}")
     head += f" {trial.state.name}{how}" + ("" if record.reused_of is not None else f" in {seconds}")
     if trial.state is TrialState.FAIL:
         return f"{head}: {record.error}"
@@ -64,11 +63,11 @@ def _why_again(snapshot: Snapshot, trial: FrozenTrial) -> str:
     retries = (t for t in map(TrialRecord, snapshot.trials) if t.retry_of == trial.number)
     retry = next(retries, None)
     if retry and retry.retry_overrides is not None and own.retry_overrides is None:
-        return "a GPU's memory ran out, and the next batch is smaller"
+        return "a GPU's memory ran out; again with half the batch"
     deaths_before = (own.worker_deaths or 0) if retry else 0
     if ((retry or own).worker_deaths or 0) > deaths_before:
-        return "its worker died"
-    return "interrupted"
+        return "its worker died; it will be tried again"
+    return "interrupted; it will be tried again"
 
 
 def marks(trial: FrozenTrial, noun: str = "trial ") -> str:

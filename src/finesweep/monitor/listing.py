@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.errors import StudyError
 from finesweep.io.terminal import aligned
 from finesweep.monitor.events import marks
-from finesweep.monitor.wording import number
+from finesweep.monitor.wording import number, short
 from finesweep.study import storage as studies
 from finesweep.study.budget import span
 from finesweep.study.records import StudyRecord, TrialRecord
@@ -121,15 +121,8 @@ def runs_table(rows: Sequence[RunRow], objectives: Sequence[str]) -> str:
             row.state,
             *(map(number, row.values) if row.values else ["-"] * len(objectives)),
             "-" if row.seconds is None else f"{row.seconds:.0f}",
-            "  ".join(filter(None, [_point(row.params), row.note])),
+            "  ".join(filter(None, [short(row.params), row.note])),
         )
         for row in rows
     ]
     return aligned([("trial", "run", "state", *objectives, "s", "parameters"), *cells])
-
-
-def _point(params: dict[str, Any]) -> str:
-    return " ".join(
-        f"{key.rpartition('.')[2]}={f'{value:.3g}' if isinstance(value, float) else value}"
-        for key, value in params.items()
-    )

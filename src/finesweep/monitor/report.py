@@ -10,6 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.study import ConfirmConfig
 from finesweep.errors import StudyError
 from finesweep.io.terminal import argument
+from finesweep.monitor.stores import storage_of, tracking_of
+from finesweep.monitor.wording import STORAGE, TRACKING
 from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, winner
@@ -52,6 +54,8 @@ class Best:
     pareto: list[dict[str, Any]] = field(
         default_factory=list
     )  # with several objectives, by the first of them
+    storage: str = STORAGE  # its Optuna database
+    tracking_uri: str = TRACKING  # the MLflow store of its runs
 
 
 @dataclass
@@ -72,6 +76,8 @@ class Status:
     confirming: int = 0  # finished trials that confirm another one
     importances: dict[str, float] = field(default_factory=dict)  # of the finish step; shares that sum to 1
     commands: list[dict[str, Any]] = field(default_factory=list)  # what the study was worked on with
+    storage: str = STORAGE  # its Optuna database
+    tracking_uri: str = TRACKING  # the MLflow store of its runs
 
 
 def describe(study: Study) -> Status:
@@ -96,6 +102,8 @@ def describe(study: Study) -> Status:
         confirming=studies.count_finished(trials) - studies.count_finished(search),
         importances=record.conclusion.importances if record.conclusion else {},
         commands=record.history or [],
+        storage=storage_of(study),
+        tracking_uri=tracking_of(study),
     )
 
 
@@ -131,6 +139,8 @@ def best(study: Study) -> Best:
         confirmed=[Confirmed(s.trial.number, s.mean, s.std, len(s.values)) for s in confirmed],
         within_noise=is_within_noise(*confirmed[:2]) if len(confirmed) > 1 else None,
         pareto=pareto(study) if len(study.directions) > 1 else [],
+        storage=storage_of(study),
+        tracking_uri=tracking_of(study),
     )
 
 

@@ -1,16 +1,14 @@
 """Writes a study's status and its best trial as text for a person."""
 
-import shlex
 from typing import Any
 
 from optuna.trial import TrialState
 
 from finesweep.io.job_secrets import VARIABLE_PREFIX
-from finesweep.io.terminal import show
+from finesweep.io.terminal import argument, show
 from finesweep.monitor.report import Best, Confirmed, Status
-from finesweep.monitor.wording import command_lines, row_lines
+from finesweep.monitor.wording import command_lines, row_lines, store_options
 from finesweep.provenance.record import is_result
-from finesweep.tags import Tag
 
 
 def lines(best: Best) -> list[str]:
@@ -34,22 +32,16 @@ def lines(best: Best) -> list[str]:
 
 def _commands(best: Best) -> list[str]:
     """Writes the commands that a person wants next, each alone in its line, to be copied whole."""
-    run = f"{best.run_id}{_store_option(best.command)}"
+    runs = store_options(tracking_uri=best.tracking_uri)
+    both = store_options(storage=best.storage, tracking_uri=best.tracking_uri)
     with_secrets = f", with {VARIABLE_PREFIX}... set to what was given then"
     return command_lines(
         {
             f"run it again{with_secrets if VARIABLE_PREFIX in best.command else ''}": best.command,
-            "prove it": f"finesweep reproduce {run}",
-            "predict other rows": f"finesweep predict {run} FILE --out PREDICTIONS",
+            "prove it": f"finesweep reproduce {best.run_id}{runs}",
+            "predict other rows": f"finesweep predict {best.run_id}{both} FILE --out predictions.csv",
         }
     )
-
-
-def _store_option(command: str) -> str:
-    """Returns the option that names the MLflow store of a trial, if its command names one."""
-    given = [text for text in shlex.split(command) if text.startswith("tracking.uri=")]
-    uri = given[-1].partition("=")[2].strip("'\"") if given else ""
-    return f" --tracking-uri {shlex.quote(uri)}" if uri else ""
 
 
 def _confirmed(best: Best) -> list[str]:
@@ -99,8 +91,8 @@ def print_summary(status: Status) -> None:
         )
     if status.best:
         show("\n".join(lines(_best(status.best))))
-    look = f"compare the runs, by the filter tags.`{Tag.STUDY}` = '{status.study}'"
-    show("\n".join(command_lines({look: "finesweep ui"})))
+    store = store_options(tracking_uri=status.tracking_uri)
+    show("\n".join(command_lines({"compare the runs": f"finesweep ui{store} {argument(status.study)}"})))
 
 
 def _best(plain: dict[str, Any]) -> Best:

@@ -1,7 +1,13 @@
 """Writes points, numbers, durations and commands for a person, in lines and tables."""
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+
+from finesweep.config.run import TrackingConfig
+from finesweep.config.study import StudyConfig
+
+STORAGE, TRACKING = StudyConfig().storage, TrackingConfig().uri  # the usual stores
 
 NAMES = {
     "optimizer.learning_rate": "lr",
@@ -62,3 +68,9 @@ def row_lines(rows: Iterable[tuple[str, str]]) -> list[str]:
 def command_lines(commands: Mapping[str, str]) -> list[str]:
     """Writes what each command is for, and the command in a line of its own, to be copied whole."""
     return [line for purpose, command in commands.items() for line in (f"{purpose}:", f"  {command}")]
+
+
+def store_options(*, storage: str = STORAGE, tracking_uri: str = TRACKING) -> str:
+    """Returns the options for a command, a space before each; an empty text for the usual stores."""
+    given = [("--storage", storage, STORAGE), ("--tracking-uri", tracking_uri, TRACKING)]
+    return "".join(f" {option} {shlex.quote(uri)}" for option, uri, usual in given if uri != usual)

@@ -1,8 +1,9 @@
-"""The sections of a study's page, from its headline to the commands that make it again."""
+"""The sections of a study's page, from its headline to the commands for its results."""
 
 from collections.abc import Iterator
 
 from finesweep.io.terminal import argument
+from finesweep.monitor.wording import store_options
 from finesweep.report.charts import confirmation, learning_curves, search_charts
 from finesweep.report.facts import Facts
 from finesweep.report.headline import device_hours, headline
@@ -27,7 +28,7 @@ def study_sections(facts: Facts) -> str:
             section("Failed and pruned", *lost(facts)),
             section("Cost", listed(_cost(facts)), grid(list(timeline(facts)))),
             section("All trials", trials_table(facts)),
-            section("Make it again", commands(_commands(facts))),
+            section("Commands", commands(_commands(facts))),
         ]
     )
 
@@ -52,15 +53,17 @@ def _cost(facts: Facts) -> list[str]:
 
 
 def _commands(facts: Facts) -> Iterator[tuple[str, str]]:
-    name = argument(facts.name)
+    name, status = argument(facts.name), facts.status
+    storage, runs = store_options(storage=status.storage), store_options(tracking_uri=status.tracking_uri)
     if facts.best:
+        yield "Predict new rows:", f"finesweep predict{storage}{runs} {name} FILE --out predictions.csv"
         yield (
             "Train the best trial again, and compare it with the record:",
-            f"finesweep reproduce --best {name}",
+            f"finesweep reproduce{storage}{runs} --best {name}",
         )
-        yield "The same by its run:", f"finesweep reproduce {facts.best.run_id}"
+        yield "The same by its run:", f"finesweep reproduce{runs} {facts.best.run_id}"
         yield "Run it without the study:", facts.best.command
-        yield "See whether other seeds agree:", f"finesweep reproduce --best {name} --seeds 5"
-        if facts.best.submissions:
-            yield "Hand its predictions in:", f"finesweep submit {name} --out submission --zip"
-    yield "Compare the trials in MLflow's UI:", "finesweep ui"
+        yield "See whether other seeds agree:", f"finesweep reproduce{storage}{runs} --best {name} --seeds 5"
+        if facts.best.submissions and facts.snapshot.record.glue_task:
+            yield "Hand its predictions in:", f"finesweep submit{storage} {name} --out submission --zip"
+    yield "Compare the trials in MLflow's UI:", f"finesweep ui{runs} {name}"

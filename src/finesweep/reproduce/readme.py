@@ -62,7 +62,7 @@ def readme(recorded: RecordedRun, missing: list[str]) -> str:
         version=version,
         checkout="project" if installed else "code",
         restore=_restore(record.code, "git.diff" not in missing),
-        package=shlex.quote(f"finesweep=={version}") if installed else "-e .",
+        package=f"WHEEL  # of finesweep {version}, or the folder of its checkout" if installed else "-e .",
         arguments=shlex.join(["DIR", *map(printable, _needed_overrides(recorded))]),
         config=CONFIG,
         missing="".join(f"- `{part}`: the run has not kept it\n" for part in missing),

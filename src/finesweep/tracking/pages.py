@@ -3,7 +3,7 @@
 from mlflow.entities import Run
 
 from finesweep.config.run import TrackingConfig
-from finesweep.errors import StudyError
+from finesweep.errors import StudyError, did_you_mean
 from finesweep.tags import Kind, Tag
 from finesweep.tracking.store import PatientClient, open_store
 from finesweep.tracking.writes import SIDE
@@ -31,5 +31,8 @@ def _study_run(client: PatientClient, study: str) -> Run:
     for run in runs:
         if run.data.tags.get(Tag.STUDY) == study:
             return run
-    names = ", ".join(sorted({run.data.tags.get(Tag.STUDY, "") for run in runs})) or "none"
-    raise StudyError(f"study {study!r}: no run of it is in the MLflow store; there: {names}")
+    names = sorted({run.data.tags.get(Tag.STUDY, "") for run in runs})
+    raise StudyError(
+        f"study {study!r}: no run of it is in the MLflow store; {did_you_mean(study, names)}"
+        f"there: {', '.join(names) or 'none'}"
+    )

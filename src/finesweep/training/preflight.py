@@ -50,7 +50,8 @@ def check_peft(config: RunConfig) -> None:
         return
     if find_spec("peft") is None:
         raise ConfigError(
-            'peft: its package is not installed; legal: peft=none, or pip install "finesweep[lora]"'
+            "peft: its package is not installed; legal: peft=none, or finesweep with this extra: "
+            "pip install '.[lora]' in a checkout, or the wheel's name with [lora] behind it"
         )
     if config.model.name_or_path is None or config.model.init is Init.random:
         raise ConfigError("peft: adapters need a base model with trained weights; legal: peft=none here")
