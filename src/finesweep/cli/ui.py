@@ -42,6 +42,8 @@ def ui(study: str | None, tracking: TrackingConfig, port: int, browser: bool) ->
         _open(f"{tracking.uri.rstrip('/')}/{page}", browser)
         return
     _check_free(port)
+    if hangup := getattr(signal, "SIGHUP", None):  # a terminal that is closed ends the server, too
+        signal.signal(hangup, signal.default_int_handler)
     server = _start(tracking.uri, port)
     try:
         _await(server, f"http://{HOST}:{port}/health")
@@ -51,7 +53,7 @@ def ui(study: str | None, tracking: TrackingConfig, port: int, browser: bool) ->
     except KeyboardInterrupt:
         pass  # this is how it ends
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGKILL)  # a gentler end prints tracebacks for pages that are open
         server.wait()
 
 
@@ -72,11 +74,7 @@ def _start(uri: str, port: int) -> subprocess.Popen[bytes]:
     server = ["mlflow", "server", "--workers", "1", "--uvicorn-opts", "--log-level=warning"]
     address = ["--host", HOST, "--port", str(port)]
     command, quiet = [sys.executable, "-m", *server, *address], subprocess.DEVNULL  # errors go to stderr
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # MLflow's command would say that it was aborted
-    try:
-        return subprocess.Popen(command, env=environ, stdout=quiet)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return subprocess.Popen(command, env=environ, stdout=quiet, process_group=0)  # Ctrl-C reaches it by us
 
 
 def _await(server: subprocess.Popen[bytes], url: str) -> None:
