@@ -38,7 +38,7 @@ def _summary(result: RunResult, tracking: TrackingConfig) -> list[str]:
         ("run", str(result.run_id)),
     ]
     commands = {
-        "make it again, and compare": f"finesweep reproduce {result.run_id}{store}",
+        "prove it": f"finesweep reproduce {result.run_id}{store}",
         "predict other rows": f"finesweep predict {result.run_id}{store} FILE --out predictions.csv",
         "compare the runs": f"finesweep ui{store}",
     }
