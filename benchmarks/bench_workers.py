@@ -37,14 +37,14 @@ def sweep(trials: int, folder: Path) -> list[Any]:
 
 
 def spans(trials: Sequence[Any]) -> dict[str, list[Span]]:
-    """Returns the spans of each worker's trials, by the worker's owner attribute."""
-    from finesweep.study.storage import OWNER
+    """Returns the spans of each worker's trials, by the worker."""
+    from finesweep.study.records import TrialRecord
 
     by_worker: dict[str, list[Span]] = defaultdict(list)
     for trial in trials:
         if trial.datetime_start and trial.datetime_complete:
             span = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
-            by_worker[trial.user_attrs[OWNER]].append(span)
+            by_worker[str(TrialRecord(trial).owner)].append(span)
     return by_worker
 
 
