@@ -34,7 +34,7 @@ test: $(STAMP)  ## run the tests on two cores: pytest $(ARGS); the slowest ten a
 lint: $(STAMP)  ## ruff check, ruff format --check and mypy, all even when the first fails
 	@failed=0; $(PY) -m ruff check . || failed=1; $(PY) -m ruff format --check . || failed=1; $(PY) -m mypy || failed=1; exit $$failed
 
-bench: $(STAMP)  ## measure beside baselines, in turn: an hour and a half; ARGS=--quick: 3 minutes, ARGS=SECTION: one part
+bench: $(STAMP)  ## measure beside baselines, in turn: hours; ARGS=--quick: less of it, ARGS=SECTION: one part
 	$(PY) benchmarks/bench.py --json benchmarks/results.json $(ARGS)
 
 campaign: $(STAMP)  ## kill a sweep 40 times, and prove that nothing is lost: 15 minutes
@@ -50,7 +50,7 @@ docs: $(STAMP)  ## build the pages into build/docs/index.html; a warning is an e
 links: docs  ## ask the servers of all addresses that the pages link to; needs a network
 	$(SPHINX) -b linkcheck . build/links
 
-pictures: $(STAMP)  ## draw the README's pictures again, from a quickstart sweep that runs for them: two minutes
+pictures: $(STAMP)  ## draw the README's pictures again, from a quickstart sweep that runs for them: a minute
 	$(PY) docs/pictures.py $(ARGS)
 
 clean:  ## remove .venv, caches and build products; mlruns/ and outputs/ stay, they hold your studies

@@ -76,7 +76,7 @@ def variants(folder: Path, quick: bool) -> dict[str, Work]:
 SECTIONS = [Section("memory", "MB, two trials on RTE's sizes", variants, "imports")]
 
 if __name__ == "__main__":
-    import bench
     import bench_memory
+    import runner
 
-    bench.main(bench_memory.SECTIONS)
+    runner.main(bench_memory.SECTIONS)

@@ -119,7 +119,7 @@ def variants(folder: Path, quick: bool) -> dict[str, Work]:
 SECTIONS = [Section("prediction", "rows/s, BERT-tiny, QNLI's lengths", variants, "pipeline, row by row")]
 
 if __name__ == "__main__":
-    import bench
     import bench_prediction
+    import runner
 
-    bench.main(bench_prediction.SECTIONS)
+    runner.main(bench_prediction.SECTIONS)

@@ -66,7 +66,7 @@ def variants(_: Path, quick: bool) -> dict[str, Work]:
 SECTIONS = [Section("provenance", "seconds to record a run", variants, "a whole run")]
 
 if __name__ == "__main__":
-    import bench
     import bench_provenance
+    import runner
 
-    bench.main(bench_provenance.SECTIONS)
+    runner.main(bench_provenance.SECTIONS)

@@ -1,6 +1,6 @@
 """Measures what pruning saves and costs: each sweep runs twice, without a pruner and with one.
 
-    python benchmarks/bench_pruning.py [--rounds 3]      about three minutes a round
+    python benchmarks/bench_pruning.py [--rounds 3]
 
 The quickstart's space on its demo data. Space, sampler and seed are the same in both; each round has a study
 seed of its own. Figures are training steps, and the study's best accuracy.
@@ -59,6 +59,6 @@ SECTIONS = [
 ]
 
 if __name__ == "__main__":
-    import bench
+    import runner
 
-    bench.main(SECTIONS)
+    runner.main(SECTIONS)

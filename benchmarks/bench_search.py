@@ -111,7 +111,7 @@ SECTIONS = [
 ]
 
 if __name__ == "__main__":
-    import bench
     import bench_search
+    import runner
 
-    bench.main(bench_search.SECTIONS)
+    runner.main(bench_search.SECTIONS)

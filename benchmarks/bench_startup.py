@@ -64,6 +64,6 @@ SECTIONS = [
 ]
 
 if __name__ == "__main__":
-    import bench
+    import runner
 
-    bench.main(SECTIONS)
+    runner.main(SECTIONS)

@@ -103,6 +103,6 @@ SECTIONS = [
 ]  # fmt: skip
 
 if __name__ == "__main__":
-    import bench
+    import runner
 
-    bench.main(SECTIONS)
+    runner.main(SECTIONS)

@@ -153,7 +153,7 @@ SECTIONS = [
 ]
 
 if __name__ == "__main__":
-    import bench
     import bench_training  # by its name, under which other processes find it, too
+    import runner
 
-    bench.main(bench_training.SECTIONS)
+    runner.main(bench_training.SECTIONS)

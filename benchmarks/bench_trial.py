@@ -41,6 +41,6 @@ def variants(_: Path, quick: bool) -> dict[str, Work]:
 SECTIONS = [Section("trial", "seconds of a warm trial, by part", variants, "wall")]
 
 if __name__ == "__main__":
-    import bench
+    import runner
 
-    bench.main(SECTIONS)
+    runner.main(SECTIONS)

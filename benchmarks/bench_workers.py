@@ -1,6 +1,6 @@
 """Measures how long two workers are idle, compared with a loop that runs its trials in batches.
 
-    python benchmarks/bench_workers.py [--rounds 5]      about two minutes a round
+    python benchmarks/bench_workers.py [--rounds 5]
 
 The sweep is `python train.py -m`, with real trainings of one to ten epochs. Then a batch-synchronous loop
 over joblib sleeps for the same durations, as hydra-optuna-sweeper would run them: two trials at a time, the
@@ -92,6 +92,6 @@ def variants(_: Path, quick: bool) -> dict[str, Work]:
 SECTIONS = [Section("workers", "share of two workers' time without a trial", variants, "in batches", False)]
 
 if __name__ == "__main__":
-    import bench
+    import runner
 
-    bench.main(SECTIONS)
+    runner.main(SECTIONS)

@@ -1,4 +1,4 @@
-"""Draws the README's pictures from the real program: `make pictures`, two minutes.
+"""Draws the README's pictures from the real program: `make pictures`, a minute.
 
 A quickstart sweep runs in a folder of its own, on a terminal of its own. docs/pictures/terminal.svg is that
 terminal near the end of the sweep; docs/pictures/report.png is the page of `finesweep report`, in Chromium.

@@ -6,9 +6,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.io.terminal import argument
-from finesweep.monitor.markdown import code, duration, link, of_trial, plain, short, table, took
+from finesweep.monitor.markdown import code, link, of_trial, plain, table, took
 from finesweep.monitor.report import Best, Confirmed, Status, best, describe
-from finesweep.monitor.wording import number, store_options
+from finesweep.monitor.wording import duration, number, scalar, store_options
 from finesweep.provenance.record import is_result
 from finesweep.study import storage as studies
 from finesweep.study.budget import span
@@ -37,7 +37,7 @@ def _parts(study: Study, status: Status, first: Best | None, works: bool, rows: 
     if first:
         yield _spread(status, first)
         yield "#### Winning parameters\n\n" + table(
-            ["parameter", "value"], [[key, plain(short(value))] for key, value in first.params.items()]
+            ["parameter", "value"], [[key, plain(scalar(value))] for key, value in first.params.items()]
         )
         if rows:
             yield f"#### Leaderboard\n\n{_leaderboard(study, rows)}"
@@ -71,7 +71,7 @@ def _head(status: Status, first: Best | None, works: bool) -> str:
     title = f"### {plain(first.score or first.metric)} {number(first.value)} (trial {first.trial})"
     if first.confirmed:
         title += f"; with new seeds {_mean(first.confirmed[0])}"
-    point = " ".join(f"{key.rpartition('.')[2]}={short(value)}" for key, value in first.params.items())
+    point = " ".join(f"{key.rpartition('.')[2]}={scalar(value)}" for key, value in first.params.items())
     return f"{title}\n\n{code(point)}\n\n{state}"
 
 
@@ -114,7 +114,7 @@ def _leaderboard(study: Study, rows: int) -> str:
     keys = list(dict.fromkeys(key for trial in ranked for key in params_of(trial)))
     lines = [
         [str(place), link(trial), *(number(value) for value in trial.values),
-         *(plain(short(params_of(trial).get(key, ""))) for key in keys), took(trial)]
+         *(plain(scalar(params_of(trial).get(key, ""))) for key in keys), took(trial)]
         for place, trial in enumerate(ranked[:rows], start=1)
     ]  # fmt: skip
     heads = ["", "trial", *names, *(key.rpartition(".")[2] for key in keys), "time"]

@@ -6,7 +6,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.monitor.events import marks
-from finesweep.monitor.wording import number
+from finesweep.monitor.wording import duration, number
 from finesweep.study.budget import span
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.tracking import EXPERIMENT, SIDE
@@ -46,19 +46,9 @@ def took(trial: FrozenTrial) -> str:
     return duration(end - start)
 
 
-def duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def code(text: str) -> str:

@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 from finesweep.io.job_secrets import VARIABLE_PREFIX
 from finesweep.io.terminal import argument, show
 from finesweep.monitor.report import Best, Confirmed, Status
-from finesweep.monitor.wording import command_lines, row_lines, store_options
+from finesweep.monitor.wording import command_lines, row_lines, scalar, store_options
 from finesweep.provenance.record import is_result
 
 
@@ -64,11 +64,7 @@ def _point(point: dict[str, Any]) -> str:
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    return "  ".join(f"{key}={_short(value)}" for key, value in values.items())
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "  ".join(f"{key}={scalar(value)}" for key, value in values.items())
 
 
 def print_summary(status: Status) -> None:

@@ -40,9 +40,14 @@ def _value(value: Any) -> str:
     if value == 0 or 0.01 <= abs(value) < 1000:
         return f"{value:.3g}"
     digits, _, exponent = f"{value:.2e}".partition("e")
-    return (
-        f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}" if exponent else digits
-    )  # inf and nan have none
+    if not exponent:  # inf and nan have none
+        return digits
+    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def scalar(value: Any) -> str:
+    """Writes the value of a parameter by itself: numbers with four significant digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def number(value: float) -> str:
@@ -58,6 +63,15 @@ def clock(seconds: float | None) -> str:
     if hours >= 24:
         return f"{hours // 24}d {hours % 24:02}:{minute:02}"
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def duration(seconds: float) -> str:
+    """Writes a duration as 12 s, 3 min 20 s or 2 h 5 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def row_lines(rows: Iterable[tuple[str, str]]) -> list[str]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from finesweep.monitor.wording import duration, scalar
 from finesweep.provenance.record import is_result
 from finesweep.report.facts import Facts
-from finesweep.report.markup import number, param, seconds, text
+from finesweep.report.markup import number, text
 from finesweep.study.budget import busy_seconds
 
 Fact = tuple[str, str, list[str]]  # what it is, the fact, and lines that explain it
@@ -43,7 +44,7 @@ def _facts(facts: Facts) -> Iterator[Fact]:
         yield (
             "its parameters",
             "",
-            [f"{key.rpartition('.')[2]} = {param(value)}" for key, value in best.params.items()],
+            [f"{key.rpartition('.')[2]} = {scalar(value)}" for key, value in best.params.items()],
         )
     yield "state", *state(facts)
     yield "device time", *_cost(facts)
@@ -100,9 +101,9 @@ def state(facts: Facts) -> tuple[str, list[str]]:
 
 
 def _cost(facts: Facts) -> tuple[str, list[str]]:
-    shared = seconds(busy_seconds(facts.snapshot.trials))
+    shared = duration(busy_seconds(facts.snapshot.trials))
     lines = [f"{facts.status.train_steps:,} training steps", f"in {shared} by the clock"]
-    return seconds(facts.device_seconds), lines
+    return duration(facts.device_seconds), lines
 
 
 def device_hours(facts: Facts) -> str:

@@ -3,7 +3,7 @@
 import html
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from finesweep.io.redaction import redact
 from finesweep.io.terminal import printable
@@ -35,20 +35,6 @@ def number(value: float | None, digits: int = 4) -> str:
         return "–"
     fixed = 1e-3 <= abs(value) < 100 or value == 0
     return f"{value:.{digits}f}" if fixed else f"{value:.{digits}g}"
-
-
-def param(value: Any) -> str:
-    """Writes the value of a parameter: numbers with five significant digits."""
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def seconds(value: float) -> str:
-    """Writes a duration as 12 s, 3 min 20 s or 2 h 5 min."""
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def size(n_bytes: float) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from finesweep.io.terminal import argument
-from finesweep.monitor.wording import store_options
+from finesweep.monitor.wording import duration, store_options
 from finesweep.report.charts import confirmation, learning_curves, search_charts
 from finesweep.report.facts import Facts
 from finesweep.report.headline import device_hours, headline
-from finesweep.report.markup import commands, grid, listed, paragraph, seconds, section, size
+from finesweep.report.markup import commands, grid, listed, paragraph, section, size
 from finesweep.report.run_charts import pareto_fronts, timeline
 from finesweep.report.space_charts import slices, surfaces
 from finesweep.report.tables import confirmed_table, front_table, lost, published_table, trials_table
@@ -36,8 +36,8 @@ def study_sections(facts: Facts) -> str:
 def _cost(facts: Facts) -> list[str]:
     disk, busy = facts.disk, busy_seconds(facts.snapshot.trials)
     lines = [
-        f"{device_hours(facts)} device hours: {seconds(facts.device_seconds)} of trials, interrupted ones "
-        f"included, in {seconds(busy)} by the clock",
+        f"{device_hours(facts)} device hours: {duration(facts.device_seconds)} of trials, interrupted ones "
+        f"included, in {duration(busy)} by the clock",
         f"{facts.status.train_steps:,} training steps",
         f"disk: {disk.kept} checkpoints kept here, {size(disk.n_bytes)}",
     ]

@@ -5,10 +5,11 @@ from collections import Counter
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.monitor.events import marks
+from finesweep.monitor.wording import scalar
 from finesweep.report.charts import row_id, short
 from finesweep.report.facts import Facts, stopped_at
 from finesweep.report.headline import spread
-from finesweep.report.markup import Cell, cell, figure_cell, listed, number, paragraph, param, table
+from finesweep.report.markup import Cell, cell, figure_cell, listed, number, paragraph, table
 from finesweep.report.published import SOURCE, published
 from finesweep.study import storage as studies
 from finesweep.study.budget import span
@@ -40,7 +41,7 @@ def _row(facts: Facts, trial: FrozenTrial) -> list[Cell]:
         cell(_state(trial)),
         *map(figure_cell, values),
         *(
-            figure_cell(param(trial.params[name]) if name in trial.params else "–")
+            figure_cell(scalar(trial.params[name]) if name in trial.params else "–")
             for name in facts.dimensions
         ),
         figure_cell("–" if at is None else f"{at:.0f}"),
@@ -78,7 +79,7 @@ def front_table(facts: Facts) -> str:
         [
             figure_cell(trial.number),
             *(figure_cell(number(value)) for value in trial.values),
-            *(figure_cell(param(trial.params.get(name, "–"))) for name in facts.dimensions),
+            *(figure_cell(scalar(trial.params.get(name, "–"))) for name in facts.dimensions),
         ]
         for trial in front
     ]
