@@ -1,6 +1,7 @@
 """Names of the tags on MLflow runs, and the kinds of runs; no other file spells them. Imports nothing."""
 
-TIMES = ("_runtime", "_per_second", "_preparation_time")  # ends of the names of metrics that are times
+# The ends of the names of metrics that are times. Equal runs do not take equally long.
+TIMES = ("_runtime", "_per_second", "_preparation_time")
 
 
 class Kind:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from sweeping import evaluate, sweep
 
-from finesweep.config.study import StudyConfig, SweepConfig, check_sweep
+from finesweep.config.study import SAMPLERS, StudyConfig, SweepConfig, check_sweep
 from finesweep.errors import ConfigError
+from finesweep.study import samplers
 from finesweep.study.samplers import make_sampler
 
 MODULE = """
@@ -69,3 +70,7 @@ def test_one_that_cannot_be_used_is_one_clear_error(
 def test_a_name_that_is_neither_is_refused_with_the_legal_ones() -> None:
     with pytest.raises(ConfigError, match="got 'bayes'; legal: tpe, .*qmc, or module:class"):
         check_sweep(SweepConfig(study=StudyConfig(sampler="bayes")))
+
+
+def test_each_sampler_that_has_a_name_can_be_made_and_no_other() -> None:
+    assert set(samplers.SAMPLERS) == set(SAMPLERS)

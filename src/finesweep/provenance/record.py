@@ -19,7 +19,6 @@ from finesweep.tags import TIMES, Tag
 
 FILE = "provenance.json"
 SCHEMA_VERSION = 1  # raised when a field changes its meaning; fields may be added
-# The names of metrics that are times end so. Equal runs do not take equally long.
 PROGRESS = "progress"  # per cent of the training: an axis to draw metrics over, which older runs do not have
 # Keys that finesweep reads in untyped parts of a record: dotted path -> type; a dictionary before its keys.
 REQUIRED: dict[str, type] = {

@@ -114,7 +114,7 @@ class TrialRecord(Record):
     folder = Attribute[str]("folder")  # path of its outputs
     overrides = Attribute[list[str]]("overrides")  # that run it alone; passwords are replaced
     progress = Attribute[Progress]("live", Progress.load, Progress.dump)
-    # What pruning compares: share of the training, and the value measured there; None before version 0.2.
+    # What pruning compares: share of the training, and the value measured there; None in older studies.
     curve = Attribute[list[tuple[float, float]]]("curve", lambda stored: [tuple(point) for point in stored])
     worker_deaths = Attribute[int]("deaths")  # of its workers and those of the tries before it
     outcome = Attribute[Outcome]("outcome", Outcome.load, Outcome.dump)  # written before anybody is told

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 
 from finesweep.config.own import import_own
 from finesweep.config.study import Pruner, StudyConfig
-from finesweep.errors import ConfigError
+from finesweep.errors import ConfigError, FinesweepError
 from finesweep.study.space import Space, suggest
 
 SAMPLER_KEY = "hydra.sweeper.study.sampler"
@@ -144,6 +144,8 @@ def try_out(config: StudyConfig, space: Space) -> None:
         suggest(trial, space)
         trial.report(0.5, 100)
         trial.should_prune()
+    except FinesweepError:
+        raise
     except Exception as error:  # a person's own sampler may raise anything
         options = {"sampler_options": config.sampler_options, "pruner_options": config.pruner_options}
         raise ConfigError(

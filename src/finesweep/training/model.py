@@ -40,7 +40,7 @@ def load_model(
 ) -> PreTrainedModel:
     """Builds a float32 model of the task's class with an output for each name, partly frozen if configured.
 
-    seed: draws the weights that do not come from the checkpoint.
+    seed: draws the weights that do not come from the checkpoint. lora: adapters to train in their place.
     Raises: ModelError if the checkpoint cannot be read, ConfigError for a value that the model cannot have.
     """
     architecture = _architecture(config, tokenizer, task.head(names))

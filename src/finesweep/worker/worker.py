@@ -33,14 +33,12 @@ from finesweep.io.patience import store_error
 from finesweep.io.redaction import redact_urls
 from finesweep.machine.imports import import_all
 from finesweep.machine.placement import Placement
-from finesweep.monitor.description import of_study
-from finesweep.monitor.markdown import of_trial
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, overrides_of
 from finesweep.tags import Tag
-from finesweep.worker.describing import describe_run
+from finesweep.worker.describing import Describer
 from finesweep.worker.isolation import ending_if_orphaned, in_fresh_process
 from finesweep.worker.recovery import adopt_checkpoints, recover
 from finesweep.worker.retention import drop_losers
@@ -49,7 +47,6 @@ from finesweep.worker.untrained import record_failure, reuse
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
-DESCRIBE_EVERY_S = 10.0  # the study, while it runs; short trials would write little else
 STORAGE = "hydra.sweeper.study.storage"
 BATCH, ACCUMULATION = "trainer.per_device_train_batch_size", "trainer.gradient_accumulation_steps"
 
@@ -137,7 +134,7 @@ class Worker:
         Returns how many ended, and whether the last ran out of a GPU's memory.
         """
         queue = self.queue()
-        ended, self._described_at = 0, -DESCRIBE_EVERY_S  # by the clock of this process
+        ended, self._describer = 0, Describer(self.tracking, self.parent_run_id)
         with stop.listening(self.command):
             while trial := self._next(queue):
                 ended += 1
@@ -191,23 +188,10 @@ class Worker:
                     raise
         if running.trouble:
             raise running.trouble
-        self._describe(queue, trial.number)
+        self._describer.after(queue, trial.number)
         if running.outcome and running.outcome.state is RunState.COMPLETE:
             drop_losers(queue, self.sweep.keep_checkpoints)
         return running.out_of_memory
-
-    def _describe(self, queue: TrialQueue, number: int) -> None:
-        """Describes the trial on its run and, from time to time, the study on the parent run."""
-
-        def run_of(run_id: str) -> tracking.TrackedRun:
-            return tracking.TrackedRun(tracking.open_store(self.tracking), run_id)
-
-        trial = queue.trials()[number]
-        if run_id := TrialRecord(trial).run_id:
-            describe_run(partial(run_of, run_id), partial(of_trial, queue.study, trial))
-        if time.monotonic() - self._described_at > DESCRIBE_EVERY_S and not queue.is_over():
-            describe_run(partial(run_of, self.parent_run_id), partial(of_study, queue.study, works=True))
-            self._described_at = time.monotonic()
 
     def _run(self, queue: TrialQueue, running: RunningTrial) -> None:
         """Runs the trial's job and signs its outcome off, however it ends.
