@@ -95,11 +95,11 @@ def test_optuna_has_the_measured_values_alone_and_the_metrics_name() -> None:
 
 
 def test_more_evaluations_than_per_cents_are_all_compared() -> None:
-    values = [index / 150 for index in range(150)]
+    values = [index / 300 for index in range(300)]
     study = sweep(lambda config, trial: evaluate(trial, values), *GRID, "hydra.sweeper.study.n_trials=1")
     trial = study.trials[0]
     assert len(trial.intermediate_values) == 101 and trial.intermediate_values[100] == values[-1]
-    assert len(TrialRecord(trial).curve or []) == 150
+    assert len(TrialRecord(trial).curve or []) == 300
 
 
 def test_trials_of_before_are_compared_by_the_values_on_the_grid_that_they_have() -> None:
