@@ -36,8 +36,10 @@ class Workers:
     task_function: TaskFunction
     master: DictConfig
 
-    def start(self, sweep: SweepRequest, prepared: PreparedStudy) -> None:
+    def start(self, sweep: SweepRequest, prepared: PreparedStudy, engine: EngineLauncher | None) -> None:
         """Starts the workers by the launcher that the config names, and returns when all have ended."""
+        if engine:
+            return engine.start_workers(_command(sweep), prepared.workers, Path(sweep.folder))
         worker = self._worker(sweep, prepared, (this_command(),))
         self._keep_secrets(sweep.folder)
         with read_write(self.master), open_dict(self.master):
@@ -46,10 +48,7 @@ class Workers:
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=worker, config=self.master
         )
-        if isinstance(launcher, EngineLauncher):
-            launcher.start_workers(_command(sweep), prepared.workers, Path(sweep.folder))
-        else:
-            self._launch(launcher, prepared)
+        self._launch(launcher, prepared)
 
     def join(self, sweep: SweepRequest, prepared: PreparedStudy, launched_by: str | None) -> int:
         """Runs workers in processes of this command. Returns how many trials they ended."""

@@ -1,0 +1,137 @@
+"""hydra/launcher=ray on a cluster of three nodes: nodes and drivers die, and every trial is trained once."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+from processes import SMALL, Process, start
+from ray_nodes import RayNodes, ray_nodes
+from sweeping import STORAGE, runs
+
+from finesweep.errors import StudyError
+from finesweep.machine.process import ProcessIdentity
+from finesweep.study import storage as studies
+from finesweep.study.records import StudyRecord, TrialRecord
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # one process makes the cluster
+
+TRIALS = 5
+SWEEP = (
+    "-m", "hydra/launcher=ray", "hydra.sweeper.workers=2", *SMALL, "trainer.num_train_epochs=3",
+    f"hydra.sweeper.study.n_trials={TRIALS}", "predict=false",
+)  # fmt: skip
+DEADLINE_S = 120
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
+    if not RayNodes.is_installed():
+        pytest.skip("the extra [ray] is not installed")
+    with ray_nodes(nodes=3, cpus=1) as running:
+        yield running
+
+
+def started(cluster: RayNodes, folder: Path) -> Process:
+    return start(*SWEEP, cwd=folder, environ=cluster.environ)
+
+
+def trials() -> list[FrozenTrial]:
+    with suppress(StudyError):
+        return studies.load("quickstart", STORAGE).get_trials(deepcopy=False)
+    return []
+
+
+def await_trial(cluster: RayNodes, sweep: Process) -> int:
+    """Waits until a trial is being trained. Returns the node that it is on."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline and sweep.poll() is None:
+        for trial in trials():
+            record = TrialRecord(trial)
+            if trial.state is TrialState.RUNNING and record.owner and record.progress:
+                pid = int(ProcessIdentity.parse(record.owner).pid)
+                for node in cluster.raylets:
+                    if pid in {process.pid for process in cluster.processes(node)}:
+                        return node
+        time.sleep(0.1)
+    raise AssertionError(f"no trial was trained: {sweep.communicate(timeout=DEADLINE_S)}")
+
+
+ACTORS = """
+import ray, time
+from ray.util import list_named_actors
+ray.init(log_to_driver=False)
+end = time.monotonic() + {seconds}
+while list_named_actors(all_namespaces=True) and time.monotonic() < end:
+    time.sleep(0.5)
+while ray.available_resources().get("CPU") != {cpus} and time.monotonic() < end:
+    time.sleep(0.5)
+print()
+print(len(list_named_actors(all_namespaces=True)), ray.available_resources().get("CPU"))
+"""
+
+
+def await_free(cluster: RayNodes) -> None:
+    """Waits until the actors have removed themselves, and all CPUs are free."""
+    code = ACTORS.format(seconds=DEADLINE_S, cpus=len(cluster.raylets))
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | cluster.environ, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1:] == [f"0 {len(cluster.raylets)}.0"], done.stdout + done.stderr
+
+
+def check_each_trial_once() -> None:
+    """Each planned trial is COMPLETE once, one death was counted, and all runs are closed."""
+    known = trials()
+    complete = [trial for trial in known if trial.state is TrialState.COMPLETE]
+    assert sorted(TrialRecord(trial).ordinal or 0 for trial in complete) == list(range(TRIALS))
+    assert {trial.state for trial in known} <= {TrialState.COMPLETE, TrialState.FAIL}
+    assert max(TrialRecord(trial).worker_deaths or 0 for trial in known) == 1
+    made = runs()
+    assert made.pop("quickstart").info.status == "FINISHED"
+    assert {made[f"trial-{trial.number:04d}"].info.status for trial in complete} == {"FINISHED"}
+    assert len(made) <= len(known)
+    assert "RUNNING" not in {run.info.status for run in made.values()}
+    assert StudyRecord(studies.load("quickstart", STORAGE)).conclusion is not None
+
+
+def test_ctrl_c_hands_trials_back_and_the_same_command_goes_on_though_a_node_dies(
+    cluster: RayNodes, tmp_path: Path
+) -> None:
+    sweep = started(cluster, tmp_path)
+    await_trial(cluster, sweep)
+    os.kill(sweep.pid, signal.SIGINT)
+    _, stderr = sweep.communicate(timeout=DEADLINE_S)
+    assert sweep.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert TrialState.RUNNING not in {trial.state for trial in trials()}
+    await_free(cluster)
+    sweep = started(cluster, tmp_path)
+    cluster.kill_node(await_trial(cluster, sweep))
+    stdout, stderr = sweep.communicate(timeout=DEADLINE_S)
+    assert sweep.returncode == 0, stderr
+    assert f"{TRIALS} of {TRIALS} trials finished" in stdout
+    check_each_trial_once()
+    await_free(cluster)
+
+
+def test_a_driver_and_a_node_that_are_killed_leave_a_sweep_that_finishes_itself(
+    cluster: RayNodes, tmp_path: Path
+) -> None:
+    sweep = started(cluster, tmp_path)
+    node = await_trial(cluster, sweep)
+    os.kill(sweep.pid, signal.SIGKILL)
+    cluster.kill_node(node)
+    sweep.communicate(timeout=DEADLINE_S)
+    await_free(cluster)
+    check_each_trial_once()
+    again = started(cluster, tmp_path)
+    _, stderr = again.communicate(timeout=DEADLINE_S)
+    assert again.returncode == 0, stderr
+    assert "nothing to do" in stderr
