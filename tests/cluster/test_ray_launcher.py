@@ -32,7 +32,12 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sweep(device: str = "auto", threads: int | None = None, workers_per_gpu: int = 1) -> SimpleNamespace:
     return SimpleNamespace(
-        run=SimpleNamespace(trainer=SimpleNamespace(device=device, threads=threads)),
+        run=SimpleNamespace(
+            trainer=SimpleNamespace(device=device, threads=threads),
+            cache_dir="/shared/cache",
+            tracking=SimpleNamespace(spool="/shared/spool"),
+        ),
+        folder="/shared/outputs",
         config=SimpleNamespace(workers_per_gpu=workers_per_gpu),
     )
 
@@ -60,6 +65,16 @@ def test_a_share_that_no_node_has_is_said(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().err
     assert said.startswith("no node of the Ray cluster has CPU 1, GPU 4, which each worker takes; ")
     assert said.endswith("there are: CPU 4; CPU 8, GPU 2\n")
+
+
+@pytest.mark.usefixtures("joined")
+@pytest.mark.parametrize("place", ["mlruns/cache", "HERE/mlruns/cache"])
+def test_what_workers_write_does_not_lie_in_a_folder_that_is_copied(own_folder: Path, place: str) -> None:
+    launcher, asked = RayLauncher(runtime_env={"working_dir": "."}), sweep()
+    launcher.check(asked, 2)  # type: ignore[arg-type]
+    asked.run.cache_dir = place.replace("HERE", str(own_folder))
+    with pytest.raises(ConfigError, match="cache_dir: got .*, in the working folder"):
+        launcher.check(asked, 2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ class RayLauncher(EngineLauncher):
         return {str(node["NodeManagerHostname"]) for node in self._cluster().nodes()}
 
     def check(self, sweep: "SweepRequest", workers: int) -> None:
+        if "working_dir" in self.ray.runtime_env:
+            _check_not_copied(sweep)
         self.share = self._share(sweep)
         self._cluster().check_room(self.share)
 
@@ -90,3 +92,19 @@ class RayLauncher(EngineLauncher):
             ) from error
         ray.connect(address)
         return ray
+
+
+def _check_not_copied(sweep: "SweepRequest") -> None:
+    """Raises: ConfigError for a place in the working folder, of which each node gets a copy of its own."""
+    here = Path.cwd()
+    places = {
+        "hydra.sweep.dir": sweep.folder,
+        "cache_dir": sweep.run.cache_dir,
+        "tracking.spool": sweep.run.tracking.spool,
+    }
+    for key, place in places.items():
+        if (here / place).is_relative_to(here):
+            raise ConfigError(
+                f"{key}: got {place!r}, in the working folder, which runtime_env.working_dir copies to each "
+                "node; legal: the absolute path of a folder that all nodes share, elsewhere"
+            )
