@@ -17,16 +17,30 @@ from sweeping import STORAGE, runs
 
 from finesweep.errors import StudyError
 from finesweep.machine.process import ProcessIdentity
+from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.records import StudyRecord, TrialRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # one process makes the cluster
 
-TRIALS = 5
+TRIALS = 4
 SWEEP = (
-    "-m", "hydra/launcher=ray", "hydra.sweeper.workers=2", *SMALL, "trainer.num_train_epochs=3",
-    f"hydra.sweeper.study.n_trials={TRIALS}", "predict=false",
+    "-m", "hydra/launcher=ray", "hydra.sweeper.workers=2", *SMALL, "predict=false",
+    f"hydra.sweeper.study.n_trials={TRIALS}", "data.metric=gate:score", "data.direction=maximize",
 )  # fmt: skip
+# A metric that lets no trial end before the test has seen it.
+GATE = """
+import time
+from pathlib import Path
+
+from finesweep.hooks import current_hooks
+
+
+def score(y_true, y_pred):
+    while current_hooks.get() and not Path(__file__).with_name("open").exists():
+        time.sleep(0.05)
+    return sum(one == other for one, other in zip(y_true, y_pred)) / len(y_true)
+"""
 DEADLINE_S = 120
 
 
@@ -39,6 +53,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
 
 
 def started(cluster: RayNodes, folder: Path) -> Process:
+    (folder / "gate.py").write_text(GATE)
+    (folder / "open").unlink(missing_ok=True)
     return start(*SWEEP, cwd=folder, environ=cluster.environ)
 
 
@@ -48,19 +64,26 @@ def trials() -> list[FrozenTrial]:
     return []
 
 
-def await_trial(cluster: RayNodes, sweep: Process) -> int:
-    """Waits until a trial is being trained. Returns the node that it is on."""
+def await_running(sweep: Process, since: float = 0.0) -> TrialRecord:
+    """Waits until a trial is at the gate, and has given a heartbeat since then."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline and sweep.poll() is None:
         for trial in trials():
             record = TrialRecord(trial)
-            if trial.state is TrialState.RUNNING and record.owner and record.progress:
-                pid = int(ProcessIdentity.parse(record.owner).pid)
-                for node in cluster.raylets:
-                    if pid in {process.pid for process in cluster.processes(node)}:
-                        return node
+            if trial.state is TrialState.RUNNING and record.progress and (record.heartbeat or 0) > since:
+                return record
         time.sleep(0.1)
     raise AssertionError(f"no trial was trained: {sweep.communicate(timeout=DEADLINE_S)}")
+
+
+def kill_its_node(cluster: RayNodes, record: TrialRecord) -> None:
+    pid = int(ProcessIdentity.parse(str(record.owner)).pid)
+    (node,) = [n for n in cluster.raylets if pid in {process.pid for process in cluster.processes(n)}]
+    cluster.kill_node(node)
+
+
+def open_gate(folder: Path) -> None:
+    (folder / "open").touch()
 
 
 ACTORS = """
@@ -105,15 +128,21 @@ def test_ctrl_c_hands_trials_back_and_the_same_command_goes_on_though_a_node_die
     cluster: RayNodes, tmp_path: Path
 ) -> None:
     sweep = started(cluster, tmp_path)
-    await_trial(cluster, sweep)
+    await_running(sweep)
     os.kill(sweep.pid, signal.SIGINT)
+    study = studies.load("quickstart", STORAGE)
+    while not StudyRecord(study).stopped_commands:
+        time.sleep(0.1)
+    await_running(sweep, since=clock.now(study))  # it has read the stop with this heartbeat
+    open_gate(tmp_path)
     _, stderr = sweep.communicate(timeout=DEADLINE_S)
     assert sweep.returncode == 130, stderr
     assert "Traceback" not in stderr
-    assert TrialState.RUNNING not in {trial.state for trial in trials()}
+    assert {trial.state for trial in trials()} == {TrialState.FAIL, TrialState.WAITING}
     await_free(cluster)
     sweep = started(cluster, tmp_path)
-    cluster.kill_node(await_trial(cluster, sweep))
+    kill_its_node(cluster, await_running(sweep))
+    open_gate(tmp_path)
     stdout, stderr = sweep.communicate(timeout=DEADLINE_S)
     assert sweep.returncode == 0, stderr
     assert f"{TRIALS} of {TRIALS} trials finished" in stdout
@@ -125,9 +154,10 @@ def test_a_driver_and_a_node_that_are_killed_leave_a_sweep_that_finishes_itself(
     cluster: RayNodes, tmp_path: Path
 ) -> None:
     sweep = started(cluster, tmp_path)
-    node = await_trial(cluster, sweep)
+    record = await_running(sweep)
     os.kill(sweep.pid, signal.SIGKILL)
-    cluster.kill_node(node)
+    kill_its_node(cluster, record)
+    open_gate(tmp_path)
     sweep.communicate(timeout=DEADLINE_S)
     await_free(cluster)
     check_each_trial_once()

@@ -57,8 +57,9 @@ def connect(address: str | None) -> None:
         try:
             ray.init(address=address, **QUIET)
         except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = first_line(error).rstrip(".")
             raise ConfigError(
-                f"hydra.launcher.address: cannot join the Ray cluster at {address!r}: {first_line(error)}; "
+                f"hydra.launcher.address: cannot join the Ray cluster at {address!r}: {reason}; "
                 "legal: HOST:PORT of its head node, or auto for the cluster of this host"
             ) from error
 

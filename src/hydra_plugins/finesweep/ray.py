@@ -41,17 +41,17 @@ class RayLauncher(EngineLauncher):
     def __init__(self, **given: Any) -> None:
         config = OmegaConf.to_object(OmegaConf.merge(_schema(), given))
         assert isinstance(config, RayConfig)
-        check_rules(config, "hydra.launcher.")
-        for name, value in config.runtime_env.get("env_vars", {}).items():
+        self.ray = config
+
+    def hosts(self) -> Collection[str]:
+        """Checks the config, and returns the hosts of the cluster, which this process joins."""
+        check_rules(self.ray, "hydra.launcher.")  # not at once: Hydra would wrap the error
+        for name, value in self.ray.runtime_env.get("env_vars", {}).items():
             if is_secret(name, str(value)):
                 raise ConfigError(
                     f"hydra.launcher.runtime_env.env_vars.{name}: Ray logs these variables; set a "
                     "password or a token on the nodes, before `ray start` or by the cluster's own secrets"
                 )
-        self.ray = config
-
-    def hosts(self) -> Collection[str]:
-        """Returns the hosts of the cluster, to which this process is connected from now on."""
         return {str(node["NodeManagerHostname"]) for node in self._cluster().nodes()}
 
     def check(self, sweep: "SweepRequest", workers: int) -> None:
