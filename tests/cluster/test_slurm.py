@@ -21,7 +21,7 @@ from finesweep.errors import StudyError
 from finesweep.io import checkpoint
 from finesweep.study import storage as studies
 from finesweep.study.places import places_of
-from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.records import Progress, StudyRecord, TrialRecord
 
 pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.slow]
 
@@ -208,17 +208,23 @@ def accuracy(labels, predictions):
 def test_a_time_limit_loses_nothing(
     cluster: SlurmCluster, launch: Callable[..., Process], tmp_path: Path
 ) -> None:
-    """A trial that takes longer than a minute, though it computes little, and a limit of a minute."""
+    """A trial that takes more than a minute, though it computes little, and half a minute that is left."""
     (tmp_path / "slow.py").write_text(SLOW)
-    long = ("hydra.sweeper.workers=1", "hydra.launcher.time_limit_min=1", "data.metric=slow:accuracy",
+    long = ("hydra.sweeper.workers=1", "hydra.launcher.time_limit_min=10", "data.metric=slow:accuracy",
             "data.direction=maximize", "data.demo_rows=600", "trainer.num_train_epochs=8,9",
             "trainer.evals_per_epoch=5", "hydra.sweeper.study.n_trials=1")  # fmt: skip
     sweep = launch(*long, cwd=tmp_path)
-    _, stderr = sweep.communicate(timeout=280)
+    await_(trains, "a trial that trains")
+    task = f"{job_of(cluster)}_0"
+    cluster.run("scontrol", "update", f"JobId={task}", "EndTime=now+30seconds")
+    await_(lambda: cluster.jobs()[task] == "PENDING", "another start")
+    cluster.run("scontrol", "update", f"JobId={task}", "TimeLimit=10")
+    _, stderr = sweep.communicate(timeout=200)
     assert sweep.returncode == 0, stderr + logs(tmp_path)
-    counts = Counter(states(study()))
-    assert counts["COMPLETE"] == 1 and counts["FAIL"] >= 1 and deaths(study()) == 0
-    assert cluster.restarts() == counts["FAIL"] == logs(tmp_path).count("SLURM queues this worker again")
+    assert Counter(states(study())) == {"FAIL": 1, "COMPLETE": 1, "WAITING": 1} and deaths(study()) == 0
+    steps = [(TrialRecord(trial).progress or Progress()).trained_steps for trial in study().trials]
+    assert steps[0] > 20 and sum(steps) == 8 * 75, "each step was trained once"
+    assert cluster.restarts() == 1 and logs(tmp_path).count("SLURM queues this worker again") == 1
 
 
 def refused(sweep: Process) -> str:
@@ -236,6 +242,10 @@ def test_what_slurm_or_other_hosts_cannot_do_is_refused_before_anything_is_writt
     assert "node configuration is not available" in refused(
         launch(one, "hydra.launcher.mem=900G", cwd=tmp_path)
     )
+    no_such_node = refused(launch(one, "hydra.launcher.options={nodelist: nowhere}", cwd=tmp_path))
+    assert "Invalid node name" in no_such_node
+    none = refused(launch(one, "hydra.launcher.array_parallelism=0", cwd=tmp_path))
+    assert none.startswith("error: hydra.launcher.array_parallelism: got 0; legal: a whole number, 1 or more")
     apart = refused(launch(one, "hydra.launcher.partition=apart", cwd=tmp_path))
     assert "starts workers on other hosts (n1, n2)" in apart and apart.count("legal: ") == 7
     assert "hydra.sweeper.workers: got 'auto'; legal: a whole number" in refused(launch(cwd=tmp_path))

@@ -18,7 +18,6 @@ from finesweep.cli.main import VERBS, finesweep
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.study.request import SweepRequest
 from hydra_plugins.finesweep._engine import EngineLauncher
-from hydra_plugins.finesweep.slurm import SlurmLauncher
 
 # What a shell or another program reads, and what tries it.
 OTHER = {
@@ -59,12 +58,12 @@ def conf(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr("finesweep.worker.launch.prepare", stop)
     monkeypatch.setattr(EngineLauncher, "check_reach", lambda *_: None)  # of a cluster that is not here
-    for engine in (SlurmLauncher,):
-        monkeypatch.setattr(engine, "check", lambda *_: None)
     for name in ("TRACKING_URI", "STORAGE"):  # of docs/secrets.md
         monkeypatch.setenv(name, "sqlite:///mlruns/of_a_variable.db")
     register_schema()
     with initialize_config_dir(str(project / "conf"), version_base="1.3"):
+        for engine in EngineLauncher.__subclasses__():  # when Hydra has found them
+            monkeypatch.setattr(engine, "check", lambda *_: None)
         yield
 
 

@@ -142,13 +142,16 @@ def test_lack_of_time_has_the_worker_started_again(asked: list[str], tmp_path: P
 
 
 def test_a_time_limit_that_allows_no_step_of_training_does_not_start_a_worker_over_and_over(
-    asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     books = queue(tmp_path, n_trials=2)
     interrupted_by(signal.SIGUSR1, books, Allotment(time.time() - 1), steps=False)
-    assert asked == [] and "the time limit is too short" in capsys.readouterr().err
+    assert asked == ["7_0"], "the first start may only have been slow"
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    interrupted_by(signal.SIGUSR1, books, Allotment(time.time() - 1), steps=False)
+    assert asked == ["7_0"] and "the time limit is too short" in capsys.readouterr().err
     interrupted_by(signal.SIGTERM, books, Allotment(time.time() + 100), steps=False)  # preempted early
-    assert asked == ["7_0"]
+    assert asked == ["7_0"] * 2
 
 
 @pytest.mark.slow
@@ -162,10 +165,8 @@ def test_a_worker_takes_its_first_trial_whatever_is_left_and_no_second_one(tmp_p
     before = states()
     worked = finesweep("worker", "quickstart", "--time-limit", "1", "--reserve", "0", cwd=tmp_path)
     assert worked.returncode == 0, worked.stderr
-    assert "1 trials ended here; the study is not over" in worked.stderr
+    assert "1 trials ended here; the study is not over, but 0 s are left of its time" in worked.stderr
     assert states().count("COMPLETE") == before.count("COMPLETE") + 1
-    logs = "".join(path.read_text() for path in tmp_path.glob("outputs/studies/quickstart/worker-*/*.log"))
-    assert "takes no more trials: 0 s are left of its time" in logs
     wrong = finesweep("worker", "quickstart", "--time-limit", "-1", cwd=tmp_path)
     assert wrong.returncode == 2 and "--time-limit: got '-1'; legal: seconds" in wrong.stderr
 

@@ -119,6 +119,11 @@ def this_task() -> str | None:
     return f"{job}_{task}" if job and task else os.environ.get("SLURM_JOB_ID")
 
 
+def restarts() -> int:
+    """Returns how often SLURM has started this process's job again."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0))
+
+
 def end_time() -> float | None:
     """Returns when the time limit ends this process's job, in seconds since 1970.
 

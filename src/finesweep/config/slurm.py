@@ -6,6 +6,7 @@ from typing import Any
 from finesweep.config.rules import COUNT, WHOLE, Rule, explained, ruled
 from finesweep.errors import ConfigError
 
+PARTITION = Rule(lambda name: name != "FILL_IN", "the name of a partition; sinfo lists them")
 OWN = ("array", "chdir", "error", "export", "job-name", "open-mode", "output", "requeue", "signal", "time")
 OPTIONS = Rule(
     lambda options: all(name[:1].isalpha() and name.replace("_", "-") not in OWN for name in options),
@@ -18,7 +19,7 @@ class SlurmConfig:
     """Keys that have an option of sbatch have its name; null leaves the choice to the cluster."""
 
     _target_: str = "hydra_plugins.finesweep.slurm.SlurmLauncher"
-    partition: str | None = explained(None, "where the workers queue; null: the cluster's default")
+    partition: str | None = ruled(None, PARTITION, "where the workers queue; null: the cluster's default")
     account: str | None = explained(None, "whose share of the cluster is used")
     qos: str | None = explained(None, "quality of service")
     time_limit_min: int | None = ruled(

@@ -14,6 +14,8 @@ from finesweep.study.signals import stop
 from finesweep.study.storage import is_running
 from finesweep.worker.allotment import Allotment
 
+FRUITLESS = 2  # restarts, after which one that trains nothing is the last; a first start may only be slow
+
 
 @contextmanager
 def starting_again(queue: TrialQueue, allotment: Allotment) -> Iterator[None]:
@@ -40,15 +42,16 @@ def starting_again(queue: TrialQueue, allotment: Allotment) -> Iterator[None]:
 
 
 def _ask(task: str, queue: TrialQueue, allotment: Allotment, steps_before: int) -> None:
-    """Asks SLURM, unless nothing is left, or no worker has trained a step in all of this allotment."""
+    """Asks SLURM, unless nothing is left, or start after start ends without a step of training."""
     with suppress(StoreError), single_attempts():  # a store that is away says neither; the next start will
         trials = queue.trials()
         if not queue.has_work():
             return
-        if allotment.is_over and train_steps(trials) <= steps_before:
+        fruitless = allotment.is_over and train_steps(trials) <= steps_before
+        if fruitless and slurm.restarts() >= FRUITLESS:
             show(
-                "the time limit is too short: no trial was trained for a single step. This worker is not "
-                "started again; raise hydra.launcher.time_limit_min, or lower hydra.launcher.signal_lead_s",
+                "the time limit is too short: no trial was trained for a single step. This worker gives up; "
+                "raise hydra.launcher.time_limit_min, or lower hydra.launcher.signal_lead_s",
                 sys.stderr,
             )
             return

@@ -155,7 +155,6 @@ class Worker:
             if stop.requested:
                 return None
             if not is_first and not self.allotment.admits(queue.trials()):
-                log.info("takes no more trials: %s", self.allotment.explain(queue.trials()))
                 return None
             if trial := queue.patience.call(self._take, queue):
                 return trial

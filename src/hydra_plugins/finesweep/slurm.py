@@ -36,15 +36,16 @@ class SlurmLauncher(EngineLauncher):
     name = "slurm"
 
     def __init__(self, **given: Any) -> None:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SlurmConfig), given))
+        config = OmegaConf.to_object(OmegaConf.merge(_schema(), given))
         assert isinstance(config, SlurmConfig)
-        check_rules(config, "hydra.launcher.")
-        check_times(config)
         self.slurm = config
 
     def hosts(self) -> Collection[str]:
+        """Checks the config, and returns the hosts of the partition."""
         from finesweep.cluster import slurm
 
+        check_rules(self.slurm, "hydra.launcher.")  # not at once: Hydra would wrap the error
+        check_times(self.slurm)
         slurm.check_installed()
         return slurm.hosts(self.slurm.partition)
 

@@ -110,7 +110,7 @@ class FinesweepSweeper(Sweeper):
         shown = passing_stops_on(prepared) if request.command else watching(sweep, prepared)
         with starting_again(prepared.queue, allotment), prepared.closing(), shown:
             ended = 0 if prepared.nothing_to_do else workers.join(sweep, prepared, request.command, allotment)
-        tell(prepared, ended)
+        tell(prepared, ended, allotment)
 
     def _request(self, arguments: list[str], engine: EngineLauncher | None = None) -> Any:
         """Makes a `SweepRequest` of the arguments.
