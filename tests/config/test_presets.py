@@ -53,6 +53,7 @@ def test_without_a_preset_workers_are_processes_of_this_host() -> None:
         (["-m", "cluster=postgres"], "hydra.sweeper.study.storage"),
         (["-m", "cluster=postgres", STORAGE], "tracking.uri"),
         (["-m", "cluster=ray", TRACKING], "hydra.sweeper.study.storage"),
+        (["-m", "cluster=slurm", STORAGE, TRACKING], "hydra.launcher.partition"),
     ],
 )
 def test_what_is_not_filled_in_is_one_clear_error(tmp_path: Path, arguments: list[str], key: str) -> None:

@@ -172,6 +172,15 @@ class TrialQueue:
         may_confirm = self.config.confirm.top_k > 0 and len(failures(trials)) < self.config.max_failures
         return may_confirm and is_running(searching(trials))
 
+    def has_work(self) -> bool:
+        """Tells whether a worker that started now would find a trial, or the finish step, to take."""
+        trials = self.trials()
+        if len(failures(trials)) >= self.config.max_failures:
+            return False
+        if budget.spent(trials, self.config, spoken_for=True) is None or self.to_confirm():
+            return True
+        return self.is_over() and not self.is_concluded(predict=False)
+
     def is_over(self) -> bool:
         """Tells whether a budget is used up, all is confirmed, there is a result, and nobody works."""
         trials = self.trials()

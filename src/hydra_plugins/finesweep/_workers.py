@@ -5,7 +5,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +19,7 @@ from finesweep.errors import SweepFailed
 from finesweep.io.job_secrets import by_reference
 from finesweep.study.request import SweepRequest
 from finesweep.study.signals import stop, this_command
+from finesweep.worker.allotment import Allotment
 from finesweep.worker.launch import PreparedStudy
 from finesweep.worker.worker import STORAGE, Worker
 from hydra_plugins.finesweep._engine import EngineLauncher
@@ -50,10 +51,12 @@ class Workers:
         )
         self._launch(launcher, prepared)
 
-    def join(self, sweep: SweepRequest, prepared: PreparedStudy, launched_by: str | None) -> int:
+    def join(
+        self, sweep: SweepRequest, prepared: PreparedStudy, launched_by: str | None, allotment: Allotment
+    ) -> int:
         """Runs workers in processes of this command. Returns how many trials they ended."""
         commands = (this_command(), *([launched_by] if launched_by else []))
-        worker = self._worker(sweep, prepared, commands)
+        worker = replace(self._worker(sweep, prepared, commands), allotment=allotment)
         self._keep_secrets(sweep.folder)
         launcher = FinesweepLauncher()
         launcher.setup(hydra_context=self.context, task_function=worker, config=self.master)

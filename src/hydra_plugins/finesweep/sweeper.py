@@ -101,17 +101,19 @@ class FinesweepSweeper(Sweeper):
     def _join(self, sweep: Any) -> None:
         """Runs workers of a study that another command has made."""
         from finesweep.monitor.progress import watching
+        from finesweep.worker.allotment import Allotment
         from finesweep.worker.joining import join, passing_stops_on, tell
+        from finesweep.worker.requeue import starting_again
         from hydra_plugins.finesweep._workers import Workers
 
         request = joining.get()
         assert request is not None
-        prepared = join(sweep, request)
+        prepared, allotment = join(sweep, request), Allotment(request.ends_at)
         workers = Workers(self.context, self.task_function, self.master)
         shown = passing_stops_on(prepared) if request.command else watching(sweep, prepared)
-        with prepared.closing(), shown:
-            ended = 0 if prepared.nothing_to_do else workers.join(sweep, prepared, request.command)
-        tell(prepared, ended)
+        with starting_again(prepared.queue, allotment), prepared.closing(), shown:
+            ended = 0 if prepared.nothing_to_do else workers.join(sweep, prepared, request.command, allotment)
+        tell(prepared, ended, allotment)
 
     def _request(self, arguments: list[str], engine: EngineLauncher | None = None) -> Any:
         """Makes a `SweepRequest` of the arguments.
