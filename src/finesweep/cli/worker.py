@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.errors import ConfigError, StudyError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _end(time_limit: float | None, reserve: float) -> float | None:
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=completing.studies)
 @options.storage
 @click.option("--tracking-uri", metavar="URL", help="MLflow store; by default the one of the sweep.")
 @click.option(
