@@ -24,7 +24,7 @@ from finesweep.hooks import TrialLost
 from finesweep.io.patience import single_attempts
 from finesweep.study import budget, clock, confirm
 from finesweep.study.ending import end_trial
-from finesweep.study.liveness import is_running_out, this_owner
+from finesweep.study.liveness import Listener, this_owner
 from finesweep.study.lock import SQLITE, STORE, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.places import Places
@@ -57,6 +57,7 @@ class TrialQueue:
         self.places = Places(config.storage, project)
         self.patience = patience_of(config)
         self.study = self.patience.call(load, config.name, config.storage, self.patience)
+        self._listener = Listener()
         self.hashed_seeds = StudyRecord(self.study).hashed_seeds is True
 
     @contextmanager
@@ -162,14 +163,23 @@ class TrialQueue:
         """Tells whether a trial may come later.
 
         Trials that other workers still run decide which candidates are to be confirmed; and a worker that is
-        out of sight and silent may be dead.
+        out of sight may be dead until it is heard of.
         """
         trials = self.trials()
         now = clock.now(self.study)
-        if any(is_running_out(record.owner, record.heartbeat, now) for record in _running(trials)):
+        if any(self._listener.may_be_dead(r.owner, r.heartbeat, now) for r in _running(trials)):
             return len(failures(trials)) < self.config.max_failures
         may_confirm = self.config.confirm.top_k > 0 and len(failures(trials)) < self.config.max_failures
         return may_confirm and is_running(searching(trials))
+
+    def has_work(self) -> bool:
+        """Tells whether a worker that started now would find a trial, or the finish step, to take."""
+        trials = self.trials()
+        if len(failures(trials)) >= self.config.max_failures:
+            return False
+        if budget.spent(trials, self.config, spoken_for=True) is None or self.to_confirm():
+            return True
+        return self.is_over() and not self.is_concluded(predict=False)
 
     def is_over(self) -> bool:
         """Tells whether a budget is used up, all is confirmed, there is a result, and nobody works."""

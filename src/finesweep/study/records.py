@@ -139,6 +139,7 @@ class TrialRecord(Record):
     progress = Attribute[Progress]("live", Progress.load, Progress.dump)
     # What pruning compares: share of the training, and the value measured there; None in older studies.
     curve = Attribute[list[tuple[float, float]]]("curve", lambda stored: [tuple(point) for point in stored])
+    told_to_stop = Attribute[bool]("told")  # its worker was told to stop, so a kill that follows is no death
     worker_deaths = Attribute[int]("deaths")  # of its workers and those of the tries before it
     outcome = Attribute[Outcome]("outcome", Outcome.load, Outcome.dump)  # written before anybody is told
     retry_overrides = Attribute[list[str]]("extra")  # on top of its point: the smaller batch after an OOM

@@ -33,9 +33,10 @@ def end_lost_trials(queue: TrialQueue, reason: str | None, close_run: Callable[[
             signed = record.outcome or unwritten.read(record, queue.places)
             outcome = signed or Outcome(RunState.INTERRUPTED)
             close_run(trial.number, outcome.state)
-            # A trial that had not begun cannot be what its worker died of.
+            # A trial that had not begun cannot be what its worker died of. One whose worker was told to stop
+            # was killed by an engine that waited no longer.
             begun = record.owner not in (None, this_owner())
-            death = reason if begun and not signed else None
+            death = reason if begun and not signed and not record.told_to_stop else None
             ended += queue.patience.call(_end_claimed, queue, trial.number, outcome, death)
     except BaseException:
         with suppress(Exception), single_attempts():

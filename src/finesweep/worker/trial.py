@@ -61,6 +61,7 @@ class RunningTrial:
         self._deleted: DatabaseGone | None = None
         self._pruner = make_pruner(self.config)
         self._lost = False
+        self._told = False  # whether the trial says that this worker was told to stop
         self._progress = Progress()
         self._curve: list[tuple[float, float]] = []  # progress and value of each evaluation
         self._result: tuple[list[float], str] | None = None
@@ -224,6 +225,8 @@ class RunningTrial:
                 record.heartbeat = clock.now(self.trial.study)
                 stop.read_from(self.trial.study)
                 self._check_runs()
+                if stop.requested and not self._told:
+                    TrialRecord(self.trial).told_to_stop = self._told = True
         except DatabaseGone as error:  # the training saves and ends: nothing more of it would be kept
             self._deleted = error
         except UpdateFinishedTrialError:
