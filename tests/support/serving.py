@@ -81,6 +81,7 @@ class PostgresServer:
     folder: Path
     port: int
     user: dict[str, str]
+    settings: str = ""  # options of the server, `-c NAME=VALUE`
 
     @staticmethod
     def is_installed() -> bool:
@@ -99,7 +100,9 @@ class PostgresServer:
         self._run(str(program("initdb")), "-D", f"{self.folder}/data", "-U", "sweeper", "-A", "trust")
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options = (
+            f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off {self.settings}"
+        )
         self._control("-w", "-l", f"{self.folder}/log", "-o", options, "start")
 
     def stop(self) -> None:
@@ -113,7 +116,7 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(settings: str = "") -> Iterator[PostgresServer]:
     """A server of its own, in a new folder."""
     folder = Path("/tmp") / f"finesweep-postgres-{os.getpid()}"  # short: a socket's path holds 107 characters
     folder.mkdir(mode=0o700)
@@ -122,7 +125,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         name = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
         shutil.chown(folder, name)
         user = {"user": name}
-    server = PostgresServer(folder, free_port(), user)
+    server = PostgresServer(folder, free_port(), user, settings)
     try:
         server.initialize()
         server.start()

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from finesweep.config.study import ConfirmConfig
 from finesweep.hooks import RunState
 from finesweep.study.attributes import Attribute, Record, Required
+from finesweep.study.cache import TrialCache
 
 
 @dataclass
@@ -102,7 +103,8 @@ class TrialRecord(Record):
     """The attributes of a trial. A frozen trial can only be read: it is a copy."""
 
     owner = Attribute[str]("owner")  # the process that runs it: a `machine.process.ProcessIdentity`
-    started = Attribute[float]("started")  # when its owner took it, by the study's clock
+    # When its owner began it, by the study's clock; written with its point, of which nothing is missing then.
+    started = Attribute[float]("started")
     heartbeat = Attribute[float]("beat")  # when its owner was last alive, by the study's clock
     recoverer = Attribute[str | None]("recoverer")  # the process that ends it in place of its dead owner
     recovered_since = Attribute[float]("recovered_since")  # by the study's clock
@@ -123,13 +125,15 @@ class TrialRecord(Record):
     confirms = Attribute[int]("confirms")  # number of the trial whose point it trains with another seed
     seed = Attribute[int]("seed")  # that other seed
 
-    def __init__(self, trial: FrozenTrial | optuna.Trial) -> None:
+    def __init__(self, trial: FrozenTrial | optuna.Trial, study: Study | None = None) -> None:
+        """study: of a frozen trial that is to be written; what is read of it stays as it was."""
         self.name, self._trial = f"trial {trial.number}", trial
+        self._study = trial.study if isinstance(trial, optuna.Trial) else study
 
     @classmethod
     def writable(cls, study: Study, trial: FrozenTrial) -> "TrialRecord":
         """Returns the record of a frozen trial in a form that can be written."""
-        return cls(optuna.Trial(study, trial._trial_id))
+        return cls(trial, study)
 
     @classmethod
     def attributes(cls, **values: Any) -> dict[str, Any]:
@@ -139,10 +143,20 @@ class TrialRecord(Record):
     def read(self, key: str) -> Any:
         return self._trial.user_attrs.get(key)
 
-    def write(self, key: str, value: Any) -> None:
-        if isinstance(self._trial, FrozenTrial):
+    def write(self, attrs: dict[str, Any]) -> None:
+        if self._study is None:
             raise TypeError(f"{self.name}: a frozen trial cannot be written")
-        self._trial.set_user_attr(key, value)
+        write_attrs(self._study, self._trial._trial_id, attrs)
+        if isinstance(self._trial, optuna.Trial):
+            self._trial._cached_frozen_trial.user_attrs.update(attrs)
+
+
+def write_attrs(study: Study, trial_id: int, attrs: dict[str, Any]) -> None:
+    """Writes attributes of a trial: in one step, except in memory."""
+    if isinstance(study._storage, TrialCache):
+        return study._storage.set_trial_user_attrs(trial_id, attrs)
+    for key, value in attrs.items():
+        study._storage.set_trial_user_attr(trial_id, key, value)
 
 
 class StudyRecord(Record):
@@ -171,9 +185,10 @@ class StudyRecord(Record):
     def read(self, key: str) -> Any:
         return self._attrs.get(key)
 
-    def write(self, key: str, value: Any) -> None:
-        self._study.set_user_attr(key, value)
-        self._attrs[key] = value
+    def write(self, attrs: dict[str, Any]) -> None:
+        for key, value in attrs.items():
+            self._study.set_user_attr(key, value)
+        self._attrs.update(attrs)
 
     @property
     def last_command(self) -> Command | None:

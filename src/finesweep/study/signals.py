@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -61,7 +61,11 @@ class Stop:
             record.stopped_commands = [*(record.stopped_commands or [])[-9:], self._command]
 
     def read_from(self, study: Study) -> None:
-        if self._command in (StudyRecord(study).stopped_commands or []):
+        self.hear(StudyRecord(study).stopped_commands or [])
+
+    def hear(self, stopped_commands: Sequence[str]) -> None:
+        """Requests a stop if this process's command is among those that were told to stop."""
+        if self._command in stopped_commands:
             self._requested.set()
 
 

@@ -17,7 +17,8 @@ from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, curr
 from finesweep.io.output import causes, is_output_error
 from finesweep.io.patience import describe, single_attempts, store_error, working_time
 from finesweep.io.redaction import redact
-from finesweep.study import clock, unwritten
+from finesweep.study import unwritten
+from finesweep.study.heartbeat import beat
 from finesweep.study.identity import refuse_other_rows
 from finesweep.study.liveness import BEAT_EVERY_S
 from finesweep.study.pruning import is_behind, step_of
@@ -34,9 +35,9 @@ LAST_BEAT_S = 10.0  # that the end of a trial waits for a heartbeat on its way
 class _OwnRecord(TrialRecord):
     """The record of a trial that this process runs. Writing raises TrialLost if another process ended it."""
 
-    def write(self, key: str, value: Any) -> None:
+    def write(self, attrs: dict[str, Any]) -> None:
         try:
-            super().write(key, value)
+            super().write(attrs)
         except UpdateFinishedTrialError as error:
             raise TrialLost(f"{self.name} was ended by somebody else") from error
 
@@ -61,7 +62,7 @@ class RunningTrial:
         self._deleted: DatabaseGone | None = None
         self._pruner = make_pruner(self.config)
         self._lost = False
-        self._progress = Progress()
+        self._progress, self._written = Progress(), Progress()  # as it is, and as the storage has it
         self._curve: list[tuple[float, float]] = []  # progress and value of each evaluation
         self._result: tuple[list[float], str] | None = None
         self._started = working_time()
@@ -218,10 +219,9 @@ class RunningTrial:
         try:
             self.queue.check_present()
             with single_attempts():  # the next heartbeat is the next attempt
-                record = TrialRecord(self.trial)
-                record.progress = self._progress
-                record.heartbeat = clock.now(self.trial.study)
-                stop.read_from(self.trial.study)
+                progress = self._progress
+                stop.hear(beat(self.trial, None if progress == self._written else progress))
+                self._written = progress
                 self._check_runs()
         except DatabaseGone as error:  # the training saves and ends: nothing more of it would be kept
             self._deleted = error

@@ -231,8 +231,9 @@ class Worker:
         own = [*self.overrides, *self.own_overrides(trial)]
         config = self.compose(trial.number, own)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
-        running.folder, running.record.folder = folder, queue.places.write(folder)
-        running.record.overrides = [redact_urls(text) for text in own if not text.startswith("hydra.")]
+        running.folder = folder
+        shown = [redact_urls(text) for text in own if not text.startswith("hydra.")]
+        running.record.write_all(folder=queue.places.write(folder), overrides=shown)
         batch, accumulation = (
             config.trainer.per_device_train_batch_size,
             config.trainer.gradient_accumulation_steps,
