@@ -64,7 +64,9 @@ def test_a_trial_whose_owner_or_point_was_written_without_an_answer_is_taken_aga
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
     books = queue(tmp_path, n_trials=1)
-    lost = answer_lost(PatientStorage.write, lambda self, trial_id, attrs, params={}: written in attrs)
+    lost = answer_lost(
+        PatientStorage.write, lambda self, trial_id, attrs, params={}, systems={}, steps={}: written in attrs
+    )
     monkeypatch.setattr(PatientStorage, "write", lost)
     trial = take(books)
     assert trial is not None

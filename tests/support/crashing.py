@@ -129,8 +129,8 @@ def places() -> dict[str, Place]:
     from finesweep.worker import finish, trial
 
     concluding: Is = lambda self, key, value: key == records.StudyRecord.conclusion.key  # noqa: E731
-    signing: Is = lambda self, trial_id, attrs, params={}: records.TrialRecord.owner.key in attrs  # noqa: E731
-    drawing: Is = lambda self, trial_id, attrs, params={}: bool(params)  # noqa: E731
+    signing: Is = lambda self, trial_id, attrs, *_, **__: records.TrialRecord.owner.key in attrs  # noqa: E731
+    drawing: Is = lambda self, trial_id, attrs, params={}, *_, **__: bool(params)  # noqa: E731
     of_parent: Is = lambda self, status: not self.client.get_run(self.run_id).data.tags.get("finesweep.trial")  # noqa: E731
     of_trial: Is = lambda self, status: not of_parent(self, status)  # noqa: E731
     return {

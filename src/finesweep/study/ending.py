@@ -61,6 +61,7 @@ def _requeue(
 def _enqueue_retry(
     study: Study, trial: FrozenTrial, worker_deaths: int, retry_overrides: list[str] | None
 ) -> None:
+    trial = study._storage.get_trial(trial._trial_id)  # whole
     # A point without an owner may be half drawn (by an earlier version): it is drawn again, from its seed.
     drawn = trial.params if TrialRecord(trial).owner is not None else {}
     attrs = TrialRecord.attributes(

@@ -13,10 +13,8 @@ from finesweep.study.records import Progress, StudyRecord, TrialRecord
 from finesweep.study.storage import PatientStorage, backend_of
 
 BEAT, PROGRESS = TrialRecord.heartbeat.key, TrialRecord.progress.key
+SIGNS = BEAT, *(one.key for one in (TrialRecord.owner, TrialRecord.recoverer, TrialRecord.recovered_since))
 STOP = StudyRecord.stopped_commands.key
-SIGNS = [attribute.key for attribute in (
-    TrialRecord.owner, TrialRecord.heartbeat, TrialRecord.recoverer, TrialRecord.recovered_since
-)]  # fmt: skip
 # One statement writes the signs, unless the trial has ended, and reads which commands were told to stop.
 STATEMENT = f"""
 WITH signs AS (
@@ -57,8 +55,8 @@ def beat(trial: optuna.Trial, progress: Progress | None) -> Sequence[str]:
 
 def with_last_signs(backend: PatientStorage, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Returns copies of the trials that have the present signs of life."""
-    signs = backend.read_attrs([trial._trial_id for trial in trials], SIGNS)
+    attrs = backend.read_attrs([trial._trial_id for trial in trials], SIGNS)
     seen = [copy(trial) for trial in trials]
     for trial in seen:
-        trial.user_attrs = trial.user_attrs | signs[trial._trial_id]
+        trial.user_attrs = trial.user_attrs | attrs[trial._trial_id]
     return seen

@@ -37,7 +37,7 @@ from finesweep.study.liveness import is_running_out, this_owner
 from finesweep.study.lock import STORE, lock_key, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.places import Places
-from finesweep.study.records import Outcome, StudyRecord, TrialRecord, write_attrs
+from finesweep.study.records import Outcome, StudyRecord, TrialRecord, write_trial
 from finesweep.study.samplers import draws_alone, make_sampler
 from finesweep.study.space import Space, suggest
 from finesweep.study.storage import (
@@ -61,11 +61,12 @@ LOST = "trial {} was taken over while its worker was out of sight"
 
 @dataclass
 class _Claim:
-    """A trial that is RUNNING and has an owner. Its sampler has still to draw, or nothing is missing."""
+    """A trial that is RUNNING and has an owner. Its sampler has still to draw, or it is done."""
 
-    trial_id: int
+    trial: FrozenTrial
     sampler: BaseSampler | None = None
-    trial: optuna.Trial | None = None
+    seen: Sequence[FrozenTrial] = ()  # all trials, as the sampler sees them
+    done: optuna.Trial | None = None
 
 
 class TrialQueue:
@@ -81,6 +82,7 @@ class TrialQueue:
         cache, backend = self.study._storage, backend_of(self.study)
         assert isinstance(cache, TrialCache) and isinstance(backend, PatientStorage)
         self.cache, self.backend = cache, backend
+        self._has_read = False
         self.hashed_seeds = StudyRecord(self.study).hashed_seeds is True
 
     @contextmanager
@@ -99,19 +101,19 @@ class TrialQueue:
 
     @contextmanager
     def holding(self, number: int, waits: bool = True) -> Iterator[FrozenTrial | None]:
-        """Keeps others from ending or claiming a trial, which is yielded as it is now.
+        """Keeps others from ending or claiming a trial; its present state and attributes are yielded.
 
         In PostgreSQL the body is one transaction. waits: whether to wait for who holds it; else None is
         yielded then.
         """
         if not self.backend.is_server:
             with self.lock():
-                yield self.trial(number)
+                yield self.backend.get_trial(self._id(number), whole=False)
             return
         skip = "" if waits else " SKIP LOCKED"
         row = f"1 FROM trials WHERE trial_id = :trial_id FOR UPDATE{skip}"
         with self._whole(row, trial_id=self._id(number)) as found:
-            yield self.trial(number) if found else None
+            yield self.backend.get_trial(self._id(number), whole=False) if found else None
 
     @contextmanager
     def _whole(self, lock: str, **parameters: Any) -> Iterator[Sequence[Any]]:
@@ -127,8 +129,9 @@ class TrialQueue:
             raise
 
     def close(self) -> None:
-        """Gives the connection back; the next call opens another one."""
-        self.backend.engine.dispose()
+        """Gives the connection to a server back; the next call opens another one."""
+        if self.backend.is_server:
+            self.backend.engine.dispose()
 
     def check_present(self) -> None:
         """Raises: DatabaseGone if the study's file was deleted or replaced since this process opened it."""
@@ -159,10 +162,12 @@ class TrialQueue:
         Raises: StoreError. A trial may then be RUNNING that nobody runs; a recovery, also by this process,
         hands it on.
         """
-        self.skim()  # before the lock: who is new reads for long
+        if not self._has_read:
+            self.skim()  # before the lock, for it takes long
+            self._has_read = True
         with self.lock():
             claim = self._claim()
-            trial = claim and (claim.trial or (None if draws_alone(self.config) else self._draw(claim)))
+            trial = claim and (claim.done or (None if draws_alone(self.config) else self._draw(claim)))
         if claim is None:
             return None
         trial = trial or self._draw(claim)
@@ -193,8 +198,10 @@ class TrialQueue:
         sampler = make_sampler(self.config, ordinal, self.space, self.hashed_seeds)
         trial_id = self._take(following) if following else self.cache.create_new_trial(self.study._study_id)
         attrs = TrialRecord.attributes(ordinal=ordinal, heartbeat=clock.now(self.study), owner=this_owner())
-        write_attrs(self.study, trial_id, attrs)
-        return _Claim(trial_id, sampler)
+        write_trial(self.study, trial_id, attrs)
+        claimed = self.cache.as_known(self.study._study_id, trial_id)
+        claimed.state, claimed.user_attrs = TrialState.RUNNING, claimed.user_attrs | attrs
+        return _Claim(claimed, sampler, trials)
 
     def _take(self, trial: FrozenTrial) -> int:
         """Starts a trial that waits, as Optuna's `ask` would start the first one. Returns its id.
@@ -210,22 +217,18 @@ class TrialQueue:
         return trial._trial_id
 
     def _draw(self, claim: "_Claim") -> optuna.Trial:
-        """Draws the point of a claimed trial and begins it. What failed halfway is lost: it is drawn again.
-
-        A sampler that draws alone sees the trials that have finished by now; the others read for themselves.
-        """
-        trials = self.skim()
-        self.study._thread_local.cached_all_trials = trials if draws_alone(self.config) else None
+        """Draws the point of a claimed trial and begins it. What fails halfway is drawn again by a retry."""
+        assert claim.sampler is not None
+        self.study._thread_local.cached_all_trials = None
         self.study.sampler = claim.sampler
-        with self.cache.drawing(claim.trial_id) as attrs:
-            trial = optuna.Trial(self.study, claim.trial_id)
+        seen = [one for one in claim.seen if one.number != claim.trial.number] + [claim.trial]
+        with self.cache.drawing(claim.trial, seen) as attrs:
+            trial = optuna.Trial(self.study, claim.trial._trial_id)
             suggest(trial, self.space)
-            twin = self._evaluated_before(trial, trials)
-            now = clock.now(self.study)
-            attrs |= TrialRecord.attributes(
-                started=now, heartbeat=now, reused_of=twin.number if twin else None
-            )
-        trial._cached_frozen_trial.user_attrs.update(attrs)
+            twin = self._evaluated_before(trial, claim.seen)
+            now, twin_number = clock.now(self.study), twin.number if twin else None
+            attrs |= TrialRecord.attributes(started=now, heartbeat=now, reused_of=twin_number)
+        claim.trial.user_attrs |= attrs
         return trial
 
     def _evaluated_before(self, trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
@@ -247,7 +250,7 @@ class TrialQueue:
             return None
         candidate, seed = missing[0]
         trial = confirm.add_confirmation(self.study, self.space, trials, candidate, seed)
-        return _Claim(trial._trial_id, trial=trial)
+        return _Claim(trial._cached_frozen_trial, done=trial)
 
     def to_confirm(self) -> list[tuple[FrozenTrial, int]]:
         return confirm.missing(self.study, self.config.confirm, self.run_seed)

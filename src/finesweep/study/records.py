@@ -3,6 +3,7 @@
 The keys are those of version 0.1, whose studies stay readable. An attribute is None until it is written.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -143,20 +144,25 @@ class TrialRecord(Record):
     def read(self, key: str) -> Any:
         return self._trial.user_attrs.get(key)
 
-    def write(self, attrs: dict[str, Any]) -> None:
+    def write(self, attrs: dict[str, Any], steps: dict[int, float] | None = None) -> None:
+        """Writes attributes and values that were measured at steps."""
         if self._study is None:
             raise TypeError(f"{self.name}: a frozen trial cannot be written")
-        write_attrs(self._study, self._trial._trial_id, attrs)
+        write_trial(self._study, self._trial._trial_id, attrs, steps or {})
         if isinstance(self._trial, optuna.Trial):
             self._trial._cached_frozen_trial.user_attrs.update(attrs)
+            self._trial._cached_frozen_trial.intermediate_values.update(steps or {})
 
 
-def write_attrs(study: Study, trial_id: int, attrs: dict[str, Any]) -> None:
-    """Writes attributes of a trial: in one step, except in memory."""
-    if isinstance(study._storage, TrialCache):
-        return study._storage.set_trial_user_attrs(trial_id, attrs)
+def write_trial(study: Study, trial_id: int, attrs: dict[str, Any], steps: Mapping[int, float] = {}) -> None:
+    """Writes attributes and intermediate values of a trial: at once, except in memory."""
+    storage = study._storage
+    if isinstance(storage, TrialCache):
+        return storage.set_trial_user_attrs(trial_id, attrs, steps)
     for key, value in attrs.items():
-        study._storage.set_trial_user_attr(trial_id, key, value)
+        storage.set_trial_user_attr(trial_id, key, value)
+    for step, measured in steps.items():
+        storage.set_trial_intermediate_value(trial_id, step, measured)
 
 
 class StudyRecord(Record):

@@ -47,8 +47,9 @@ def end_lost_trials(queue: TrialQueue, reason: str | None, close_run: Callable[[
 
 def _claim(queue: TrialQueue) -> list[FrozenTrial]:
     """Makes this process the one that recovers the lost trials; their owners can no longer end them."""
+    if not (running := queue.running()):
+        return []
     now, earlier_boots = clock.now(queue.study), clock.earlier_boots(queue.study)
-    running = queue.running()
     _correct_future(queue, running, now)
     lost = [trial for trial in running if _is_lost(queue, trial, now, earlier_boots)]
     return [mine for trial in lost if (mine := _claim_lost(queue, trial.number, now, earlier_boots))]

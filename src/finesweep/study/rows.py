@@ -9,23 +9,41 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import sqlalchemy
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 
 SOME = 500  # ids in one statement
 Values = dict[int, list[Sequence[Any]]]  # by the trial's id
+_params, _values, _steps = models.TrialParamModel, models.TrialValueModel, models.TrialIntermediateValueModel
+_users, _systems = models.TrialUserAttributeModel, models.TrialSystemAttributeModel
+# Of the tables that have rows for each trial: the column that tells these rows apart, and what is read.
+COLUMNS: dict[Any, tuple[str, ...]] = {
+    _params: ("param_name", "param_value", "distribution_json"),
+    _values: ("objective", "value", "value_type"),
+    _users: ("key", "value_json"),
+    _systems: ("key", "value_json"),
+    _steps: ("step", "intermediate_value", "intermediate_value_type"),
+}
+TRIAL = ("number", "state", "datetime_start", "datetime_complete")
 _trials = models.TrialModel.__table__.c
-_steps, _values = models.TrialIntermediateValueModel, models.TrialValueModel
+_STATE = sqlalchemy.select(_trials.state).where(_trials.trial_id == sqlalchemy.bindparam("trial_id"))
+_LATER = (
+    sqlalchemy.select(_trials.trial_id, *(_trials[name] for name in TRIAL))
+    .where(_trials.study_id == sqlalchemy.bindparam("study_id"))
+    .where(_trials.trial_id > sqlalchemy.bindparam("after"))
+    .order_by(_trials.trial_id)
+)
 
 
 def read_trials(
-    session: Session,
+    connection: Connection,
     study_id: int,
     included: Collection[int],
     after: int,
@@ -35,47 +53,28 @@ def read_trials(
 
     known: trials that are left out as long as they are in this state.
     """
-    later = sqlalchemy.and_(_trials.study_id == study_id, _trials.trial_id > after)
     earlier = [trial_id for trial_id in included if trial_id <= after]
-    rows = [
-        row
-        for some in _parts(earlier)
-        for row in _read_states(session, _among(session, _trials.trial_id, some))
-    ]
-    rows += _read_states(session, later)
-    return _complete(session, [row for row in sorted(rows, key=_first) if known.get(row[0]) is not row[2]])
+    rows = _read(connection, models.TrialModel, earlier)
+    rows += connection.execute(_LATER, {"study_id": study_id, "after": after})
+    return _complete(connection, [row for row in rows if known.get(row[0]) is not row[2]])
 
 
-def read_trial(session: Session, trial_id: int) -> FrozenTrial:
-    """Raises: KeyError for an unknown id."""
-    found = _complete(session, _read_states(session, _trials.trial_id == trial_id))
-    if not found:
+def read_trial(connection: Connection, trial_id: int, whole: bool = True) -> FrozenTrial:
+    """Reads a trial; if not whole, only its state and attributes. Raises: KeyError for an unknown id."""
+    rows = _read(connection, models.TrialModel, [trial_id])
+    if not rows:
         raise KeyError(models.NOT_FOUND_MSG)
-    return found[0]
+    if whole:
+        return _complete(connection, rows)[0]
+    users = [row[1:] for row in _read(connection, _users, [trial_id])]
+    return _frozen(rows[0], params=(), values=(), users=users, systems=(), steps=())
 
 
-def _read_states(session: Session, chosen: Any) -> list[Sequence[Any]]:
-    columns = (
-        _trials.trial_id,
-        _trials.number,
-        _trials.state,
-        _trials.datetime_start,
-        _trials.datetime_complete,
-    )
-    return [tuple(row) for row in session.execute(sqlalchemy.select(*columns).where(chosen))]
-
-
-def _complete(session: Session, rows: Sequence[Sequence[Any]]) -> list[FrozenTrial]:
+def _complete(connection: Connection, rows: Sequence[Sequence[Any]]) -> list[FrozenTrial]:
     """Adds what the other tables have of these trials. A finished trial is never changed again."""
     ids = [row[0] for row in rows]
-    params = _read(session, models.TrialParamModel, ids, "param_name", "param_value", "distribution_json")
-    values = _read(session, _values, ids, "objective", "value", "value_type")
-    users = _read(session, models.TrialUserAttributeModel, ids, "key", "value_json")
-    systems = _read(session, models.TrialSystemAttributeModel, ids, "key", "value_json")
-    steps = _read(session, _steps, ids, "step", "intermediate_value", "intermediate_value_type")
-    return [
-        _frozen(row, *(table[row[0]] for table in (params, values, users, systems, steps))) for row in rows
-    ]
+    tables = [_by_trial(_read(connection, model, ids)) for model in COLUMNS]
+    return [_frozen(row, *(table[row[0]] for table in tables)) for row in rows]
 
 
 def _frozen(
@@ -121,83 +120,93 @@ def _local(stored: datetime | None) -> datetime | None:
     return None if stored is None else stored.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
-def _read(session: Session, model: Any, ids: Sequence[int], *columns: str) -> Values:
+def _read(
+    connection: Connection, model: Any, ids: Sequence[int], keys: tuple[str, ...] = ()
+) -> list[Sequence[Any]]:
+    """Reads the rows of these trials, in the order in which they were made; first of all, the trial's id.
+
+    keys: those of the rows, if not all are wanted.
+    """
+    chosen = _chosen(model, connection.dialect.name == "postgresql", keys)
+    parts = [ids[start : start + SOME] for start in range(0, len(ids), SOME)]
+    return [row for some in parts for row in connection.execute(chosen, {"ids": list(some)})]
+
+
+@lru_cache
+def _chosen(model: Any, is_server: bool, keys: tuple[str, ...]) -> Any:
     table = model.__table__
+    if is_server:  # one parameter, and one plan for any number of ids
+        array = sqlalchemy.any_(sqlalchemy.bindparam("ids", type_=postgresql.ARRAY(sqlalchemy.Integer)))
+        among = table.c.trial_id == array
+    else:
+        among = table.c.trial_id.in_(sqlalchemy.bindparam("ids", expanding=True))
+    if keys:
+        among &= table.c.key.in_(keys)
+    columns = [table.c[name] for name in ("trial_id", *COLUMNS.get(model, TRIAL))]
+    return sqlalchemy.select(*columns).where(among).order_by(*table.primary_key.columns)
+
+
+def _by_trial(rows: Iterable[Sequence[Any]]) -> Values:
     found: Values = defaultdict(list)
-    chosen = sqlalchemy.select(table.c.trial_id, *(table.c[name] for name in columns))
-    for some in _parts(ids):
-        rows = session.execute(
-            chosen.where(_among(session, table.c.trial_id, some)).order_by(*table.primary_key.columns)
-        )
-        for trial_id, *values in rows:
-            found[trial_id].append(values)
+    for trial_id, *values in rows:
+        found[trial_id].append(values)
     return found
 
 
-def _parts(ids: Sequence[int]) -> list[Sequence[int]]:
-    return [ids[start : start + SOME] for start in range(0, len(ids), SOME)]
-
-
-def _among(session: Session, column: Any, ids: Sequence[int]) -> Any:
-    if session.get_bind().dialect.name != "postgresql":
-        return column.in_(ids)
-    array = sqlalchemy.literal(list(ids), postgresql.ARRAY(sqlalchemy.Integer))
-    return column == sqlalchemy.any_(array)  # one parameter, and one plan for any number of ids
-
-
-def read_attrs(session: Session, ids: Sequence[int], keys: Sequence[str]) -> dict[int, dict[str, Any]]:
-    """Reads the attributes with these keys, by the trial's id."""
-    table = models.TrialUserAttributeModel.__table__.c
+def read_attrs(
+    connection: Connection, ids: Sequence[int], keys: tuple[str, ...]
+) -> dict[int, dict[str, Any]]:
+    """Reads some attributes of these trials, by their ids."""
     found: dict[int, dict[str, Any]] = defaultdict(dict)
-    for some in _parts(ids):
-        chosen = sqlalchemy.and_(_among(session, table.trial_id, some), table.key.in_(keys))
-        rows = session.execute(sqlalchemy.select(table.trial_id, table.key, table.value_json).where(chosen))
-        for trial_id, key, text in rows:
-            found[trial_id][key] = json.loads(text)
+    for trial_id, key, text in _read(connection, _users, ids, keys):
+        found[trial_id][key] = json.loads(text)
     return found
 
 
 def write(
-    session: Session,
+    connection: Connection,
     trial_id: int,
     attrs: Mapping[str, Any],
     params: Mapping[str, tuple[float, BaseDistribution]] = {},
+    systems: Mapping[str, Any] = {},
+    steps: Mapping[int, float] = {},
 ) -> TrialState:
-    """Writes attributes and drawn parameters, unless the trial has ended. Returns its state.
+    """Writes attributes, what a sampler drew, and intermediate values, unless the trial has ended.
 
-    Raises: KeyError for an unknown id.
+    Written again, it is the same. Returns the trial's state. Raises: KeyError for an unknown id.
     """
-    chosen = sqlalchemy.select(_trials.state).where(_trials.trial_id == trial_id)
-    state: TrialState | None = session.scalar(chosen)
+    state: TrialState | None = connection.scalar(_STATE, {"trial_id": trial_id})
     if state is None:
         raise KeyError(models.NOT_FOUND_MSG)
     if not state.is_finished():
-        if params:
-            session.execute(sqlalchemy.insert(models.TrialParamModel).values(_param_rows(trial_id, params)))
-        _upsert_attrs(session, trial_id, attrs)
+        _upsert(connection, trial_id, _users, [(key, json.dumps(value)) for key, value in attrs.items()])
+        _upsert(connection, trial_id, _systems, [(key, json.dumps(value)) for key, value in systems.items()])
+        drawn = [(name, value, distribution_to_json(one)) for name, (value, one) in params.items()]
+        _upsert(connection, trial_id, _params, drawn)
+        _upsert(connection, trial_id, _steps, [_measured(step, value) for step, value in steps.items()])
     return state
 
 
-def _param_rows(trial_id: int, params: Mapping[str, tuple[float, BaseDistribution]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "trial_id": trial_id,
-            "param_name": name,
-            "param_value": value,
-            "distribution_json": distribution_to_json(distribution),
-        }
-        for name, (value, distribution) in params.items()
-    ]
+def _measured(step: int, value: float) -> tuple[int, float | None, str]:
+    stored, kind = _steps.intermediate_value_to_stored_repr(value)
+    return step, stored, kind.name
 
 
-def _upsert_attrs(session: Session, trial_id: int, attrs: Mapping[str, Any]) -> None:
-    table = models.TrialUserAttributeModel.__table__
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(table).values(
-        [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in attrs.items()]
-    )
-    session.execute(
-        insert.on_conflict_do_update(
-            index_elements=[table.c.trial_id, table.c.key], set_={"value_json": insert.excluded.value_json}
-        )
+def _upsert(connection: Connection, trial_id: int, model: Any, rows: Sequence[Sequence[Any]]) -> None:
+    if rows:
+        values = {f"v{place}": value for place, value in enumerate(chain.from_iterable(rows))}
+        connection.execute(_upserting(model, len(rows)), {"trial_id": trial_id, **values})
+
+
+@lru_cache
+def _upserting(model: Any, count: int) -> sqlalchemy.TextClause:
+    """Writes the statement for so many rows of a table that has one for each trial and key."""
+    key, *others = names = COLUMNS[model]
+    width = len(names)
+    rows = (", ".join(f":v{row * width + column}" for column in range(width)) for row in range(count))
+    return sqlalchemy.text(
+        f"INSERT INTO {model.__tablename__} (trial_id, {', '.join(names)}) "
+        f"VALUES {', '.join(f'(:trial_id, {row})' for row in rows)} "
+        f"ON CONFLICT (trial_id, {key}) DO UPDATE "
+        f"SET {', '.join(f'{name} = excluded.{name}' for name in others)}"
     )

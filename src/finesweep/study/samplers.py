@@ -26,7 +26,8 @@ class SamplerEntry:
     make: Callable[[], type[BaseSampler]]  # called late: `optuna.samplers` loads some classes when first used
     enqueues_all_points: bool = False  # whether the whole space is enqueued, and the sampler draws nothing
     several_objectives: bool = True  # whether it can optimize more than one
-    # Whether workers may draw at once, from the finished trials. Others draw under the study's lock.
+    # Whether workers may draw at once: a point that another one is drawing at this moment does not count.
+    # Others draw under the study's lock.
     draws_alone: bool = False
     seed_per_suggestion: bool = True  # False: it counts its position in the storage, and workers share a seed
     conditional_options: dict[str, Any] = field(default_factory=dict)  # for spaces with conditions
@@ -98,8 +99,8 @@ PRUNERS = {
 
 
 def draws_alone(config: StudyConfig) -> bool:
-    """Tells whether a suggestion needs no lock: it asks neither what others run nor for their positions."""
-    return sampler_entry(config.sampler).draws_alone and not config.sampler_options.get("constant_liar")
+    """Tells whether a suggestion is drawn without the study's lock."""
+    return sampler_entry(config.sampler).draws_alone
 
 
 def make_sampler(

@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
@@ -30,7 +30,7 @@ from finesweep.study.cache import TrialCache
 from finesweep.study.lock import SQLITE, STORE, check_storage, study_lock
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.server import connect_args, engine_args, is_made, is_refused, limit_servers_patience
-from finesweep.study.transaction import transaction
+from finesweep.study.transaction import Part, transaction
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 optuna.logging.disable_default_handler()
@@ -50,7 +50,7 @@ BUSY_S = 5  # that SQLite itself waits for a lock; it cannot be interrupted mean
     "set_trial_system_attr", "set_trial_intermediate_value", "get_trial_id_from_study_id_trial_number",
     # The methods that Optuna's cache, which lies above this storage, calls in place of public ones.
     "_create_new_trial", "_get_trials", "_set_trial_param", "_get_best_trial_id",
-    "read_trials", "read_attrs", "get_trial_system_attrs", "write", "execute",
+    "read_trials", "read_attrs", "write", "execute",
 )  # fmt: skip
 class PatientStorage(RDBStorage):
     """Optuna's storage, whose calls are repeated while the database is locked, away or restarting."""
@@ -72,7 +72,7 @@ class PatientStorage(RDBStorage):
             path = Path(url.removeprefix(SQLITE)).resolve()
             self.file, url = FileInUse(path), f"{SQLITE}file:{quote(str(path))}?mode=rw&uri=true"
         try:
-            super().__init__(url, {"pool_pre_ping": True, **engine_kwargs}, skip_table_creation=True)
+            super().__init__(url, engine_kwargs, skip_table_creation=True)
         except StorageInternalError as error:
             raise error.__cause__ or error from None
         if self.is_server:
@@ -102,50 +102,56 @@ class PatientStorage(RDBStorage):
             yield found
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """Opens a transaction, or takes part in the one that this thread has begun."""
-        session = self.scoped_session()
-        try:
-            yield session
-            session.commit()
-        except Exception:
-            session.rollback()
-            raise
-        finally:
-            session.close()
+    def connection(self, writes: bool = False) -> Iterator[Connection]:
+        """Connects to the database: as a part of this thread's transaction, if it has begun one.
+
+        writes: whether the body is a transaction of its own else; if not, each statement is one.
+        """
+        if self.scoped_session.registry.has() and isinstance(self.scoped_session(), Part):
+            yield self.scoped_session().connection()
+            return
+        level = {} if writes or not self.is_server else {"isolation_level": "AUTOCOMMIT"}
+        with self.engine.connect().execution_options(**level) as connection:
+            yield connection
+            connection.commit()
 
     def read_trials(
         self, study_id: int, included: Collection[int], after: int, known: Mapping[int, TrialState]
     ) -> list[FrozenTrial]:
-        with self.session() as session:
-            return rows.read_trials(session, study_id, included, after, known)
+        with self.connection() as connection:
+            return rows.read_trials(connection, study_id, included, after, known)
 
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        with self.session() as session:
-            return rows.read_trial(session, trial_id)
+    def get_trial(self, trial_id: int, whole: bool = True) -> FrozenTrial:
+        """Reads a trial; if not whole, only its state and attributes."""
+        with self.connection() as connection:
+            return rows.read_trial(connection, trial_id, whole)
 
-    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
-        return super().get_trial_system_attrs(trial_id)
-
-    def read_attrs(self, ids: Sequence[int], keys: Sequence[str]) -> dict[int, dict[str, Any]]:
+    def read_attrs(self, ids: Sequence[int], keys: tuple[str, ...]) -> dict[int, dict[str, Any]]:
         """Reads some attributes of these trials, by their ids."""
-        with self.session() as session:
-            return rows.read_attrs(session, ids, keys)
+        with self.connection() as connection:
+            return rows.read_attrs(connection, ids, keys)
 
-    def write(self, trial_id: int, attrs: Mapping[str, Any], params: Mapping[str, Any] = {}) -> None:
-        """Writes attributes of a trial, and drawn parameters, at once. Raises: UpdateFinishedTrialError."""
-        with self.session() as session:
-            state = rows.write(session, trial_id, attrs, params)
+    def write(
+        self,
+        trial_id: int,
+        attrs: Mapping[str, Any],
+        params: Mapping[str, Any] = {},
+        systems: Mapping[str, Any] = {},
+        steps: Mapping[int, float] = {},
+    ) -> None:
+        """Writes attributes, what a sampler drew, and intermediate values, at once.
+
+        Raises: UpdateFinishedTrialError.
+        """
+        with self.connection(writes=True) as connection:
+            state = rows.write(connection, trial_id, attrs, params, systems, steps)
         if state.is_finished():
             raise UpdateFinishedTrialError(f"trial {trial_id} is {state.name}")
 
     def execute(self, statement: str, **parameters: Any) -> Sequence[Any]:
-        """Executes one statement, in a transaction of its own unless this thread has begun one.
-
-        Returns the first row.
-        """
-        with self.session() as session:
-            return session.execute(sqlalchemy.text(statement), parameters).one()
+        """Executes one statement and returns its first row."""
+        with self.connection() as connection:
+            return connection.execute(sqlalchemy.text(statement), parameters).one()
 
 
 def cached(storage: RDBStorage) -> BaseStorage:

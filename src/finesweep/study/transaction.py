@@ -18,7 +18,7 @@ LIMITS = (
 AGAIN_S = 0.01  # after `lock_timeout`; another thread may take the connection meanwhile
 
 
-class _Part(Session):
+class Part(Session):
     """A session that takes part in a transaction. When it was undone, nothing more can be done in it."""
 
     def rollback(self) -> None:
@@ -39,7 +39,7 @@ def transaction(
         stack.callback(connection.close)
         whole = connection.get_transaction()
         sessions.remove()
-        sessions.registry.set(_Part(bind=connection, join_transaction_mode="rollback_only"))
+        sessions.registry.set(Part(bind=connection, join_transaction_mode="rollback_only"))
         stack.callback(sessions.remove)
         yield rows
         assert whole is not None

@@ -35,9 +35,9 @@ LAST_BEAT_S = 10.0  # that the end of a trial waits for a heartbeat on its way
 class _OwnRecord(TrialRecord):
     """The record of a trial that this process runs. Writing raises TrialLost if another process ended it."""
 
-    def write(self, attrs: dict[str, Any]) -> None:
+    def write(self, attrs: dict[str, Any], steps: dict[int, float] | None = None) -> None:
         try:
-            super().write(attrs)
+            super().write(attrs, steps)
         except UpdateFinishedTrialError as error:
             raise TrialLost(f"{self.name} was ended by somebody else") from error
 
@@ -125,10 +125,10 @@ class RunningTrial:
         if self.config.objectives:
             return
         self.check()
+        step, known = step_of(progress), {step_of(share) for share, _ in self._curve}
         self._curve.append((progress, value))
-        self.record.curve = self._curve
-        if step_of(progress) not in map(step_of, (share for share, _ in self._curve[:-1])):
-            self.trial.report(value, step_of(progress))
+        curve = TrialRecord.attributes(curve=self._curve)
+        self.record.write(curve, {} if step in known else {step: value})
         confirms, number = self.record.confirms is not None, self.trial.number
         if progress < 1.0 and not confirms and is_behind(self._pruner, self.trial.study, number):
             raise TrialPruned

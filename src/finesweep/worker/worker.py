@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -135,7 +135,7 @@ class Worker:
         """
         queue = self.queue()
         ended, self._describer = 0, Describer(self.tracking, self.parent_run_id)
-        with stop.listening(self.command):
+        with stop.listening(self.command), closing(queue):
             while trial := self._next(queue):
                 ended += 1
                 if self.run_trial(queue, trial):
