@@ -36,6 +36,16 @@ def plan_workers(trainer: TrainerConfig, config: SweepConfig, parallel: bool) ->
     return int(config.workers), placement
 
 
+def plan_elsewhere(config: SweepConfig) -> tuple[int, Placement]:
+    """Returns how many workers an engine starts; each of them places itself on its host.
+
+    Raises: ConfigError where the config leaves it to this host.
+    """
+    if config.workers == "auto":
+        raise ConfigError.at("hydra.sweeper.workers", "auto", "a whole number: they start on other hosts")
+    return int(config.workers), Placement()
+
+
 def _capacity(placement: Placement, workers_per_gpu: int) -> int:
     """`workers_per_gpu` on each GPU; on a CPU, as many as the cores and the free memory allow.
 

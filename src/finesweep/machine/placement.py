@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,20 @@ class Placement:
 
 
 _held: list[FileLock] = []  # held until this process ends; a kill frees them, too
+_allowed = set[int]()  # the cores that this process had before it was pinned
+
+
+def take_idle_cores() -> int | None:
+    """Adds the cores that no worker has any more to those of this process, for threads that it starts now.
+
+    Returns how many cores it has then; None if it was not given any.
+    """
+    if not _held:
+        return None
+    idle = _lock_free_cores(_allowed, len(_allowed))
+    _held.extend(idle.values())
+    os.sched_setaffinity(0, {*os.sched_getaffinity(0), *idle})
+    return len(os.sched_getaffinity(0))
 
 
 def _pin_to_free_cores(count: int) -> list[int]:
@@ -51,7 +66,8 @@ def _pin_to_free_cores(count: int) -> list[int]:
         return []
     if _held:  # this process was a worker before
         return sorted(os.sched_getaffinity(0))
-    locks = _lock_free_cores(count)
+    _allowed.update(os.sched_getaffinity(0))
+    locks = _lock_free_cores(_allowed, count)
     if len(locks) < count:
         for lock in locks.values():
             lock.release()
@@ -61,12 +77,12 @@ def _pin_to_free_cores(count: int) -> list[int]:
     return list(locks)
 
 
-def _lock_free_cores(count: int) -> dict[int, FileLock]:
-    """Locks free cores, at most `count`. Returns the lock of each, by the core's number."""
+def _lock_free_cores(among: Iterable[int], count: int) -> dict[int, FileLock]:
+    """Locks at most `count` cores that no worker of this user has. Returns the locks by core."""
     folder = Path(tempfile.gettempdir()) / f"finesweep-cores-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     locks: dict[int, FileLock] = {}
-    for core in sorted(os.sched_getaffinity(0)):
+    for core in sorted(among):
         if len(locks) == count:
             break
         lock = FileLock(folder / f"{core}.lock", timeout=0)

@@ -1,7 +1,8 @@
 """Evaluates rows in batches of about equally many tokens, from the longest rows to the shortest."""
 
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from finesweep.training.batches import ReadyRows
 
 Array = NDArray[Any]
+T = TypeVar("T")
 # In one batch, padding included. More needs more memory and is no faster on a CPU, whose caches it leaves.
 BATCH_TOKENS = 4096
 PADDING = -100  # of the outputs and labels of tokens; Trainer's
@@ -24,6 +26,7 @@ class TokenBatchTrainer(Trainer):
     """A Trainer that can evaluate by tokens; `per_device_eval_batch_size` is then a batch's most rows."""
 
     by_tokens = False
+    side_by_side = 1  # batches at a time on a CPU, each computed by one thread: more of them change no digit
 
     def ready(self, rows: Dataset) -> ReadyRows:
         """Returns encoded rows in the form that this trainer reads."""
@@ -67,16 +70,28 @@ class TokenBatchTrainer(Trainer):
         assert self.model is not None
         model = self._wrap_model(self.model, training=False).eval()
         losses, logits, labels = [], _Gathered(len(rows)), _Gathered(len(rows))
-        with torch.inference_mode():
-            for batch in token_batches(rows.lengths, self.args.eval_batch_size):
-                loss, outputs, true = self.prediction_step(model, rows.__getitems__(batch.tolist()), False)
-                logits.put(batch, outputs)
-                if true is not None:
-                    labels.put(batch, true)
-                    losses.append(float(loss) * len(batch))  # type: ignore[arg-type]
-                self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        batches = list(token_batches(rows.lengths, self.args.eval_batch_size))
+
+        def compute(batch: Array) -> tuple[Any, Any, Any]:
+            with torch.inference_mode():  # of the thread
+                return self.prediction_step(model, rows.__getitems__(batch.tolist()), False)
+
+        for batch, (loss, outputs, true) in zip(batches, self._computed(compute, batches), strict=True):
+            logits.put(batch, outputs)
+            if true is not None:
+                labels.put(batch, true)
+                losses.append(float(loss) * len(batch))
+            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
         assert logits.array is not None, "there are no rows"
         return sum(losses) / len(rows) if losses else float("nan"), logits.array, labels.array
+
+    def _computed(self, compute: Callable[[Array], T], batches: Sequence[Array]) -> Iterator[T]:
+        """Yields what each batch gives, in order. The thread count of torch is a thread's own."""
+        if self.side_by_side == 1:
+            yield from map(compute, batches)
+            return
+        with ThreadPoolExecutor(self.side_by_side, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(compute, batches)
 
 
 class _Gathered:
