@@ -55,7 +55,6 @@ STATEMENTS = (
     "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements "
     "WHERE query NOT LIKE '%pg\\_stat%' AND query NOT LIKE '%pg\\_locks%'"
 )
-COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,6 @@ class Watched:
     lock_share: float
     connections: int
     statements: int
-    commits: int
     cpu: float  # seconds of all processes of the server
 
 
@@ -151,16 +149,15 @@ def watch(server: PostgresServer, connection: psycopg.Connection[Any], seconds: 
         return int(row[0])
 
     connection.execute("SELECT pg_stat_statements_reset()")
-    before, cpu, until = ask(COMMITS), server_cpu(server), time.monotonic() + seconds
+    cpu, until = server_cpu(server), time.monotonic() + seconds
     locked, clients = [], []
     while time.monotonic() < until:
         locked.append(ask(ADVISORY) > 0)
         if len(locked) % 10 == 0:
             clients.append(ask(CLIENTS) - 1)
         time.sleep(SAMPLE_S)
-    commits = ask(COMMITS) - before - len(locked) - len(clients)
     cpu = server_cpu(server) - cpu
-    return Watched(sum(locked) / len(locked), max(clients), ask(STATEMENTS), commits, cpu)
+    return Watched(sum(locked) / len(locked), max(clients), ask(STATEMENTS), cpu)
 
 
 def server_cpu(server: PostgresServer) -> float:
@@ -205,14 +202,14 @@ def row(workers: int, died: int, trials: Sequence[Trial], watched: Watched, seco
     return (
         f"{workers:>7}{died:>6}{count / seconds:>10.1f}{waits[9]:>10.2f}{waits[18]:>9.2f}{idle:>8.1%}"
         f"{watched.lock_share:>7.0%}{watched.connections:>13}{watched.statements / count:>12.0f}"
-        f"{watched.commits / count:>10.0f}{sum(one.cpu for one in trials) / count * 1000:>10.0f}"
+        f"{sum(one.cpu for one in trials) / count * 1000:>10.0f}"
         f"{watched.cpu / count * 1000:>10.0f}"
     )
 
 
 HEADER = (
     f"{'workers':>7}{'died':>6}{'trials/s':>10}{'wait s':>10}{'95%':>9}{'idle':>8}{'lock':>7}"
-    f"{'connections':>13}{'statements':>12}{'commits':>10}{'CPU ms':>10}{'server':>10}"
+    f"{'connections':>13}{'statements':>12}{'CPU ms':>10}{'server':>10}"
 )
 
 
@@ -233,7 +230,7 @@ def main() -> None:
         uri = f"http://{stack.enter_context(mlflow_server(folder / 'mlflow'))}" if given.mlflow else ""
         connection = stack.enter_context(psycopg.connect(server.url, autocommit=True))
         connection.execute("CREATE EXTENSION pg_stat_statements")
-        print(f"statements, commits and CPU times are of a trial, heartbeats included\n{HEADER}", flush=True)
+        print(f"statements and CPU times are of a trial, heartbeats included\n{HEADER}", flush=True)
         for workers in given.workers:
             print(measure(given, server, connection, storage, uri, workers), flush=True)
             if given.profile:

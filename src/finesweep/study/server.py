@@ -28,12 +28,8 @@ REFUSALS = ("too many", "remaining connection slots", "no more connections", "is
 
 
 def engine_args(url: str) -> dict[str, Any]:
-    """Returns arguments of the engine of one process: it keeps one connection.
-
-    A second one is opened for the moments in which two are at work: Optuna's check of the tables, and a
-    heartbeat while something is told.
-    """
-    return {"pool_size": 1, "max_overflow": 1, "connect_args": connect_args(url)}
+    """Returns arguments of the engine of one process: its threads take turns with one connection."""
+    return {"pool_size": 1, "max_overflow": 0, "connect_args": connect_args(url)}
 
 
 def connect_args(url: str) -> dict[str, Any]:

@@ -72,11 +72,18 @@ class PatientStorage(RDBStorage):
             path = Path(url.removeprefix(SQLITE)).resolve()
             self.file, url = FileInUse(path), f"{SQLITE}file:{quote(str(path))}?mode=rw&uri=true"
         try:
-            super().__init__(url, engine_kwargs, skip_table_creation=True)
+            super().__init__(url, engine_kwargs, skip_compatibility_check=True, skip_table_creation=True)
+            self._check_version()
         except StorageInternalError as error:
             raise error.__cause__ or error from None
         if self.is_server:
             limit_servers_patience(self.engine)
+
+    def _check_version(self) -> None:
+        """Raises: RuntimeError if the tables are of another version of Optuna."""
+        versions = self._version_manager
+        if versions.get_current_version() != versions.get_head_version():
+            versions.check_table_schema_compatibility()  # Optuna's own: it would need a second connection
 
     @staticmethod
     def is_trouble(error: Exception) -> bool:
