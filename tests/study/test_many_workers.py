@@ -26,7 +26,7 @@ from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import StoreAway
 from finesweep.hooks import RunState
-from finesweep.study import heartbeat, transaction
+from finesweep.study import heartbeat
 from finesweep.study import queue as queues
 from finesweep.study import storage as studies
 from finesweep.study.queue import TrialQueue
@@ -191,7 +191,7 @@ def test_a_holder_of_the_lock_that_falls_silent_loses_it_and_what_it_did(
 ) -> None:
     """A stopped process is to the server what one is whose network is gone."""
     books = queue(server.url, name)
-    monkeypatch.setattr(queues, "LIMITS", transaction.LIMITS.replace("30s", "1s"))
+    monkeypatch.setattr(queues, "IDLE", "1s")
     held, undone = FORK.Event(), FORK.Event()
     holder = FORK.Process(target=hold_and_stop, args=(server.url, name, held, undone))
     holder.start()
@@ -210,7 +210,7 @@ def test_who_waits_for_long_asks_again_and_gets_the_lock(
     server: PostgresServer, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = queue(server.url, name), queue(server.url, name)
-    monkeypatch.setattr(queues, "LIMITS", transaction.LIMITS.replace("5s", "100ms"))
+    monkeypatch.setattr(queues, "WAIT", "100ms")
     with one.lock():
         waiting = threading.Thread(target=two.next_trial)
         waiting.start()

@@ -52,7 +52,7 @@ from finesweep.study.storage import (
     patience_of,
     searching,
 )
-from finesweep.study.transaction import LIMITS
+from finesweep.study.transaction import IDLE, LIMITS, UNLIMITED, WAIT
 
 GONE = "its worker is gone"
 _held: set[tuple[str, str, int]] = set()  # storage, study and number of the trials that this process runs
@@ -93,7 +93,8 @@ class TrialQueue:
         takes the lock again.
         """
         if self.backend.is_server:
-            with self._whole("pg_advisory_xact_lock(:key)", key=lock_key(self.name)):
+            idle = IDLE if draws_alone(self.config) else UNLIMITED  # a sampler may think for long
+            with self._whole("pg_advisory_xact_lock(:key)", idle, key=lock_key(self.name)):
                 yield
         else:
             with study_lock(self.config.storage, self.name):
@@ -112,17 +113,16 @@ class TrialQueue:
             return
         skip = "" if waits else " SKIP LOCKED"
         row = f"1 FROM trials WHERE trial_id = :trial_id FOR UPDATE{skip}"
-        with self._whole(row, trial_id=self._id(number)) as found:
+        with self._whole(row, IDLE, trial_id=self._id(number)) as found:
             yield self.backend.get_trial(self._id(number), whole=False) if found else None
 
     @contextmanager
-    def _whole(self, lock: str, **parameters: Any) -> Iterator[Sequence[Any]]:
+    def _whole(self, lock: str, idle: str, **parameters: Any) -> Iterator[Sequence[Any]]:
         """Makes one transaction of the body. If it is undone, what was read in it is forgotten."""
+        begin = f"SELECT {LIMITS}, {lock}"
+        whole = self.backend.transaction(begin, idle=idle, wait=WAIT, **parameters)
         try:
-            with (
-                single_attempts(),
-                self.backend.transaction(f"SELECT {LIMITS}, {lock}", **parameters) as rows,
-            ):
+            with single_attempts(), whole as rows:
                 yield rows
         except BaseException:
             self.cache.forget()
@@ -221,7 +221,8 @@ class TrialQueue:
         assert claim.sampler is not None
         self.study._thread_local.cached_all_trials = None
         self.study.sampler = claim.sampler
-        seen = [one for one in claim.seen if one.number != claim.trial.number] + [claim.trial]
+        others = [one for one in claim.seen if one.number != claim.trial.number]
+        seen = sorted([*others, claim.trial], key=lambda one: one.number)
         with self.cache.drawing(claim.trial, seen) as attrs:
             trial = optuna.Trial(self.study, claim.trial._trial_id)
             suggest(trial, self.space)

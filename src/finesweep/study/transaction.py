@@ -10,11 +10,12 @@ from sqlalchemy import exc
 from sqlalchemy.orm import Session, scoped_session
 
 LOCK_NOT_AVAILABLE = "55P03"
-# Of PostgreSQL, for one transaction: who has vanished, or was stopped, keeps a lock no longer than this, and
-# waits for one no longer than that; who is there waits again.
+# Of PostgreSQL, for one transaction: who has vanished, or was stopped, keeps a lock no longer than `idle`,
+# and waits for one no longer than `wait`; who is there waits again.
 LIMITS = (
-    "set_config('idle_in_transaction_session_timeout', '30s', true), set_config('lock_timeout', '5s', true)"
+    "set_config('idle_in_transaction_session_timeout', :idle, true), set_config('lock_timeout', :wait, true)"
 )
+IDLE, WAIT, UNLIMITED = "30s", "5s", "0"
 AGAIN_S = 0.01  # after `lock_timeout`; another thread may take the connection meanwhile
 
 
