@@ -11,6 +11,7 @@ workers' processes and of the server's alone, so they say the same on a machine 
 """
 
 import argparse
+import gc
 import json
 import logging
 import multiprocessing
@@ -39,9 +40,9 @@ from finesweep.config.run import Direction, TrackingConfig
 from finesweep.config.study import StudyConfig
 from finesweep.hooks import RunState
 from finesweep.study import storage as studies
-from finesweep.study.queue import TrialQueue
+from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import Outcome, StudyRecord
-from finesweep.worker.recovery import recover
+from finesweep.study.recovering import end_lost_trials
 from finesweep.worker.retention import drop_losers
 from finesweep.worker.trial import RunningTrial
 
@@ -78,7 +79,7 @@ def work(config: StudyConfig, runs: TrackingConfig, seconds: float, index: int, 
     with (results / f"{index}.jsonl").open("w") as lines:
         while True:
             asked = time.monotonic()
-            queue.patience.call(recover, queue, runs)
+            queue.patience.call(end_lost_trials, queue, GONE, partial(close, runs, queue.name))
             trial = queue.patience.call(queue.next_trial)
             assert trial is not None
             taken, slept = time.monotonic(), seconds * rng.uniform(0.5, 1.5) * share
@@ -87,6 +88,11 @@ def work(config: StudyConfig, runs: TrackingConfig, seconds: float, index: int, 
             before, cpu = cpu, time.process_time()
             lines.write(json.dumps([asked, taken, time.monotonic(), slept, cpu - before]) + "\n")
             lines.flush()
+
+
+def close(runs: TrackingConfig, study: str, number: int, state: RunState) -> None:
+    if runs.uri:
+        tracking.close_trial_runs(runs, study, number, state)
 
 
 def run(queue: TrialQueue, trial: Any, runs: TrackingConfig, seconds: float, rng: random.Random) -> None:
@@ -122,6 +128,7 @@ def study(storage: str, name: str, history: int) -> StudyConfig:
 @contextmanager
 def at_work(count: int, worker: Any, results: Path) -> Iterator[list[Any]]:
     fork = multiprocessing.get_context("fork")
+    gc.freeze()  # as the workers' server does: what was imported is no garbage
     workers = [fork.Process(target=worker, args=(index, results)) for index in range(count)]
     for process in workers:
         process.start()

@@ -130,7 +130,6 @@ def places() -> dict[str, Place]:
 
     concluding: Is = lambda self, key, value: key == records.StudyRecord.conclusion.key  # noqa: E731
     signing: Is = lambda self, trial_id, attrs, *_, **__: records.TrialRecord.owner.key in attrs  # noqa: E731
-    drawing: Is = lambda self, trial_id, attrs, params={}, *_, **__: bool(params)  # noqa: E731
     of_parent: Is = lambda self, status: not self.client.get_run(self.run_id).data.tags.get("finesweep.trial")  # noqa: E731
     of_trial: Is = lambda self, status: not of_parent(self, status)  # noqa: E731
     return {
@@ -141,9 +140,7 @@ def places() -> dict[str, Place]:
         "before ask": before(queue.TrialQueue, "_claim_suggestion"),
         "in ask": after(cache.TrialCache, "create_new_trial"),
         "unsigned": before(storage.PatientStorage, "write", signing),
-        "claimed": before(queue.TrialQueue, "_draw"),
         "half suggested": after(optuna.Trial, "suggest_float"),
-        "unwritten": before(storage.PatientStorage, "write", drawing),
         "taken": after(queue.TrialQueue, "next_trial", returned=lambda trial: trial is not None),
         "first beat": beat,
         "adopted": after(Path, "rename", moved("training", "training")),

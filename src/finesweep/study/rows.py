@@ -34,12 +34,6 @@ COLUMNS: dict[Any, tuple[str, ...]] = {
 TRIAL = ("number", "state", "datetime_start", "datetime_complete")
 _trials = models.TrialModel.__table__.c
 _STATE = sqlalchemy.select(_trials.state).where(_trials.trial_id == sqlalchemy.bindparam("trial_id"))
-_LATER = (
-    sqlalchemy.select(_trials.trial_id, *(_trials[name] for name in TRIAL))
-    .where(_trials.study_id == sqlalchemy.bindparam("study_id"))
-    .where(_trials.trial_id > sqlalchemy.bindparam("after"))
-    .order_by(_trials.trial_id)
-)
 
 
 def read_trials(
@@ -53,10 +47,17 @@ def read_trials(
 
     known: trials that are left out as long as they are in this state.
     """
-    earlier = [trial_id for trial_id in included if trial_id <= after]
-    rows = _read(connection, models.TrialModel, earlier)
-    rows += connection.execute(_LATER, {"study_id": study_id, "after": after})
+    chosen = {"study_id": study_id, "after": after, "ids": list(included)}
+    rows = connection.execute(_later(_is_server(connection)), chosen).all()
     return _complete(connection, [row for row in rows if known.get(row[0]) is not row[2]])
+
+
+@lru_cache
+def _later(is_server: bool) -> Any:
+    columns = [_trials[name] for name in ("trial_id", *TRIAL)]
+    later = (_trials.trial_id > sqlalchemy.bindparam("after")) | _among(_trials.trial_id, is_server)
+    chosen = sqlalchemy.select(*columns).where(_trials.study_id == sqlalchemy.bindparam("study_id"), later)
+    return chosen.order_by(_trials.trial_id)
 
 
 def read_trial(connection: Connection, trial_id: int, whole: bool = True) -> FrozenTrial:
@@ -127,23 +128,30 @@ def _read(
 
     keys: those of the rows, if not all are wanted.
     """
-    chosen = _chosen(model, connection.dialect.name == "postgresql", keys)
+    chosen = _chosen(model, _is_server(connection), keys)
     parts = [ids[start : start + SOME] for start in range(0, len(ids), SOME)]
-    return [row for some in parts for row in connection.execute(chosen, {"ids": list(some)})]
+    return [row for some in parts for row in connection.execute(chosen, {"ids": list(some)}).all()]
 
 
 @lru_cache
 def _chosen(model: Any, is_server: bool, keys: tuple[str, ...]) -> Any:
     table = model.__table__
-    if is_server:  # one parameter, and one plan for any number of ids
-        array = sqlalchemy.any_(sqlalchemy.bindparam("ids", type_=postgresql.ARRAY(sqlalchemy.Integer)))
-        among = table.c.trial_id == array
-    else:
-        among = table.c.trial_id.in_(sqlalchemy.bindparam("ids", expanding=True))
+    among = _among(table.c.trial_id, is_server)
     if keys:
         among &= table.c.key.in_(keys)
     columns = [table.c[name] for name in ("trial_id", *COLUMNS.get(model, TRIAL))]
     return sqlalchemy.select(*columns).where(among).order_by(*table.primary_key.columns)
+
+
+def _among(column: Any, is_server: bool) -> Any:
+    if not is_server:
+        return column.in_(sqlalchemy.bindparam("ids", expanding=True))
+    ids = sqlalchemy.bindparam("ids", type_=postgresql.ARRAY(sqlalchemy.Integer))
+    return column == sqlalchemy.any_(ids)  # one parameter, and one plan for any number of them
+
+
+def _is_server(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"
 
 
 def _by_trial(rows: Iterable[Sequence[Any]]) -> Values:

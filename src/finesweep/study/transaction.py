@@ -15,7 +15,7 @@ LOCK_NOT_AVAILABLE = "55P03"
 LIMITS = (
     "set_config('idle_in_transaction_session_timeout', :idle, true), set_config('lock_timeout', :wait, true)"
 )
-IDLE, WAIT, UNLIMITED = "30s", "5s", "0"
+IDLE, WAIT, UNLIMITED = "30s", "20s", "0"
 AGAIN_S = 0.01  # after `lock_timeout`; another thread may take the connection meanwhile
 
 
