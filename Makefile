@@ -80,7 +80,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	rm -f $@; \
 	echo "[set-up] installing finesweep and its dependencies (the first time: minutes)"; \
-	$(PY) -m pip install --disable-pip-version-check --no-input --progress-bar off \
+	$(PY) -u -m pip install --disable-pip-version-check --no-input --progress-bar off \
 		-c constraints.txt -e '.[dev]' 2> >(grep -v --line-buffered '^WARNING: Location .* is ignored' >&2) \
 		| awk '/^ *(Downloading|Using cached|Processing) / && ++n % 20 == 0 {print "[set-up] " n " packages fetched"; fflush()} \
 			/^Installing collected/ && n {print "[set-up] unpacking " n " packages"; fflush()}'; \

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.errors import ConfigError, StudyError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def _count(_: click.Context, parameter: click.Parameter, value: str) -> int | st
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=completing.studies)
 @options.storage
 @click.option("--tracking-uri", metavar="URL", help="MLflow store; by default the one of the sweep.")
 @click.option(

@@ -86,6 +86,7 @@ class Command:
 
     time: str = "1970-01-01T00:00:00"  # ISO format, with the time zone (local in version 0.1)
     program: str = "python train.py"  # how a person started it, without its arguments
+    tracking_uri: str | None = None  # its MLflow store, without a password; None from before it was noted
     sampler: str = "tpe"
     timeout_s: float | None = None
     max_train_steps: int | None = None

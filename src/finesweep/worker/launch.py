@@ -29,6 +29,7 @@ from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import sampler_entry, try_out
+from finesweep.study.shown import range_of
 from finesweep.study.signals import stop, this_command
 from finesweep.study.space import check_point, grid, named, stored_point
 from finesweep.study.tables import check_tables
@@ -231,8 +232,8 @@ def _parent_params(sweep: SweepRequest) -> dict[str, Any]:
         "sampler": study.sampler, "pruner": study.pruner.value, "study.seed": study.seed,
         "metric": ", ".join(sweep.objectives),
         **{
-            f"space.{key}": "; ".join(str(dimension) for dimension in sweep.space if dimension.key == key)
-            for key in {dimension.key: None for dimension in sweep.space}
+            f"space.{key}": "; ".join(range_of(one) for one in sweep.space if one.key == key)
+            for key in {one.key: None for one in sweep.space}
         },
     }  # fmt: skip
 

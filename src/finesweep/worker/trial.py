@@ -19,7 +19,7 @@ from finesweep.io.patience import describe, single_attempts, store_error, workin
 from finesweep.io.redaction import redact
 from finesweep.study import unwritten
 from finesweep.study.heartbeat import beat
-from finesweep.study.identity import refuse_other_rows
+from finesweep.study.identity import refuse_other_model, refuse_other_rows
 from finesweep.study.liveness import BEAT_EVERY_S
 from finesweep.study.pruning import is_behind, step_of
 from finesweep.study.queue import TrialQueue
@@ -95,8 +95,9 @@ class RunningTrial:
     def stopping(self) -> bool:
         return stop.requested or self._deleted is not None
 
-    def loaded(self, rows: Mapping[str, str]) -> None:
+    def loaded(self, rows: Mapping[str, str], model: str | None) -> None:
         refuse_other_rows(self.trial.study, rows)
+        refuse_other_model(self.trial.study, model)
 
     def unreadable(self, error: Exception) -> None:
         """Raises DataChanged: the command that started the sweep has read them."""
