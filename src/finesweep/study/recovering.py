@@ -35,7 +35,7 @@ def end_lost_trials(queue: TrialQueue, reason: str | None, close_run: Callable[[
             close_run(trial.number, outcome.state)
             # A trial that had not begun cannot be what its worker died of.
             begun = record.owner not in (None, this_owner())
-            death = reason if begun and not signed else None
+            death = outcome.death or (reason if begun and not signed else None)
             ended += queue.patience.call(_end_claimed, queue, trial.number, outcome, death)
     except BaseException:
         with suppress(Exception), single_attempts():

@@ -65,7 +65,7 @@ class FinesweepSweeper(Sweeper):
             print(describe(self._request(arguments)))
             return None
         if "FinesweepLauncher" in str(self.master.hydra.launcher._target_):
-            from finesweep.worker.processes import start_server
+            from finesweep.machine.fork_server import start_server
 
             start_server()  # before anything else is imported here: its imports take the longest
         import_all("datasets", "finesweep.worker.launch")
@@ -81,7 +81,7 @@ class FinesweepSweeper(Sweeper):
         """Makes a `SweepRequest` of the arguments. Raises: ConfigError."""
         from finesweep.study.encode import encode
         from finesweep.study.request import SweepRequest
-        from hydra_plugins.finesweep._arguments import split, stand_ins
+        from hydra_plugins.finesweep._arguments import processes, split, stand_ins
         from hydra_plugins.finesweep._dimensions import Dimensions
         from hydra_plugins.finesweep._models import model_configs
 
@@ -93,6 +93,7 @@ class FinesweepSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.loader)
         given = parser.parse_overrides(arguments)
         fixed, searched = split(given, self.master.hydra.runtime.choices)
+        fixed = [*fixed, *processes(sweep_config, fixed)]
         name = sweep_config.study.name = self._name_study(fixed)
         # One study, one folder; and what the trials share must be said to every job that Hydra composes anew.
         fixed = [*fixed, f"hydra.sweeper.study.name={encode(name)}"]
