@@ -31,6 +31,7 @@ def composed(scratch: Path) -> Any:
 
 
 def record(config: Any) -> Sample:
+    from finesweep.provenance.fields import Results
     from finesweep.tracking import start_run
     from finesweep.training.inputs import load_inputs
     from finesweep.training.recording import log_provenance, log_results
@@ -39,7 +40,7 @@ def record(config: Any) -> Sample:
 
     def write() -> None:
         written = log_provenance(config, [], load_inputs(config), tracked)
-        log_results(written, tracked, {"weights_sha256": "0" * 64})
+        log_results(written, tracked, Results(weights_sha256="0" * 64))
 
     return seconds(write)
 

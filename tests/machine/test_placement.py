@@ -51,6 +51,38 @@ def test_two_workers_get_different_cores_and_a_killed_ones_is_free_again(tmp_pat
         process.communicate(timeout=30)
 
 
+WIDEN = """
+import os, sys
+from finesweep.machine.placement import Placement, take_idle_cores
+assert take_idle_cores() is None
+Placement(threads=1).take(0)
+for _ in sys.stdin:
+    print(take_idle_cores(), len(os.sched_getaffinity(0)), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are claimed on Linux only")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_the_last_worker_takes_the_cores_of_those_that_have_ended(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    last = subprocess.Popen(
+        ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-c", WIDEN],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert last.stdin and last.stdout
+    with subprocess.Popen(
+        ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-c", CLAIM, "1"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as other:  # fmt: skip
+        assert other.stdout and other.stdout.readline()
+        last.stdin.write("\n")
+        last.stdin.flush()
+        assert last.stdout.readline() == "1 1\n"
+        other.communicate(timeout=30)
+    assert last.communicate("\n", timeout=30)[0] == "2 2\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are claimed on Linux only")
 def test_a_trial_of_several_processes_has_cores_for_each(start: Start) -> None:
     present = len(os.sched_getaffinity(0))

@@ -1,6 +1,7 @@
 """Shortcuts give what the library's own code gives, in less time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,22 @@ def test_evaluation_by_tokens_gives_the_librarys_outputs_in_the_order_of_the_row
     np.testing.assert_allclose(ours, library, atol=1e-5)
     assert output.label_ids is not None
     assert [np.ravel(row)[0] for row in output.label_ids] == [n % 2 for n in lengths]
+    with threads(1):
+        alone = predict(trainer, rows)
+    trainer.side_by_side = 3
+    seen = set[int]()
+    model.register_forward_pre_hook(lambda *_: seen.add(torch.get_num_threads()))
+    with threads(2):
+        np.testing.assert_array_equal(predict(trainer, rows), alone)
+    assert seen == {1}  # each batch is computed by one, however many the process has
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_shortcuts_change_neither_files_nor_scores(config: Compose, own_folder: Path) -> None:

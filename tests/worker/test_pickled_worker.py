@@ -17,7 +17,9 @@ def worker(storage: str, uri: str) -> Worker:
     nothing: Any = None
     sweep = SweepConfig(study=StudyConfig(storage=storage))
     tracking = TrackingConfig(uri=uri)
-    return Worker(nothing, nothing, nothing, [], sweep, (), 0, tracking, "demo", "parent", nothing, "command")
+    return Worker(
+        nothing, nothing, nothing, [], sweep, (), 0, tracking, "demo", "parent", nothing, ("command",)
+    )
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["variable", "file"])

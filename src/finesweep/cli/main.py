@@ -1,7 +1,7 @@
 """The `finesweep` command: makes projects, trains, and reads the studies and runs that were made.
 
 finesweep init DIR                    finesweep train [-m] ...
-finesweep studies                     finesweep runs STUDY
+finesweep worker STUDY                finesweep studies                     finesweep runs STUDY
 finesweep status STUDY [--watch]      finesweep best STUDY [--yaml]      finesweep ui [STUDY]
 finesweep predict CHECKPOINT|RUN_ID|STUDY FILE --out FILE [KEY=VALUE ...]
 finesweep report STUDY ... [--out DIR]
@@ -25,8 +25,8 @@ from finesweep.cli.entry import guarded
 from finesweep.errors import FinesweepError, did_you_mean
 
 VERBS = (
-    "init", "train", "studies", "runs", "status", "best", "report", "predict", "reproduce", "export", "diff",
-    "submit", "register", "ui",
+    "init", "train", "worker", "studies", "runs", "status", "best", "report", "predict", "reproduce",
+    "export", "diff", "submit", "register", "ui",
 )  # fmt: skip
 COMPLETION = "_FINESWEEP_COMPLETE"  # the variable by which click's shell scripts ask
 

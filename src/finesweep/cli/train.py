@@ -61,15 +61,18 @@ def main(script: str) -> NoReturn:
     sys.exit(guarded(lambda: run_hydra(Path(script).resolve().parent, f"python {shlex.quote(sys.argv[0])}")))
 
 
-def run_hydra(project: Path, command: str) -> None:
-    """Does what `sys.argv` says, with the configs of a project; `command` is how a person starts it."""
+def run_hydra(project: Path, command: str, conf: Path | None = None) -> None:
+    """Does what `sys.argv` says, with the configs of a project; `command` is how a person starts it.
+
+    conf: the main folder of configs, if it is not the project's.
+    """
     sys.argv[1:] = take_request(sys.argv[1:])
     started_as(command)
     register_schema(command)
     config_path = get_args_parser().parse_args().config_path
     if config_path and "://" not in config_path:  # Hydra would look for it in this package
         sys.argv += ["--config-path", str(project / config_path)]
-    hydra.main(version_base="1.3", config_path=str(conf_of(project)), config_name="config")(job)()
+    hydra.main(version_base="1.3", config_path=str(conf or conf_of(project)), config_name="config")(job)()
 
 
 def job(cfg: Any) -> object:

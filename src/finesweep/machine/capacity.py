@@ -37,6 +37,16 @@ def plan_workers(trainer: TrainerConfig, config: SweepConfig, parallel: bool) ->
     return int(config.workers), placement
 
 
+def plan_elsewhere(config: SweepConfig) -> tuple[int, Placement]:
+    """Returns how many workers an engine starts; each of them places itself on its host.
+
+    Raises: ConfigError where the config leaves it to this host.
+    """
+    if config.workers == "auto":
+        raise ConfigError.at("hydra.sweeper.workers", "auto", "a whole number: they start on other hosts")
+    return int(config.workers), Placement()
+
+
 def _check_group(trainer: TrainerConfig, config: SweepConfig, gpus: int) -> None:
     """Raises: ConfigError for a trial's processes that this machine has no GPUs for."""
     key, count = "hydra.sweeper.gpus_per_trial", config.gpus_per_trial

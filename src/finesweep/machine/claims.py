@@ -32,6 +32,15 @@ def claim(kind: str, devices: Mapping[str, str], count: int, slots: int = 1) -> 
         return names
 
 
+def claim_rest(kind: str, devices: Mapping[str, str]) -> list[str]:
+    """Claims those devices, too, that nobody holds. Returns what this process has then."""
+    names, held = _held[kind]
+    with _claiming(kind) as folder:
+        others = {name: device for name, device in devices.items() if name not in names}
+        names += _lock(folder, others, len(others), 1, held)
+    return names
+
+
 def count_free(kind: str, devices: Mapping[str, str], slots: int = 1) -> int:
     """Counts the slots of these devices that nobody holds at this moment."""
     with _claiming(kind) as folder, ExitStack() as locks:

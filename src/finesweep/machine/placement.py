@@ -83,6 +83,21 @@ class Placement:
         return tags | ({Tag.CORES: ",".join(map(str, cores))} if cores else {})
 
 
+_allowed: list[str] = []  # the cores that this process had before it was pinned
+
+
+def take_idle_cores() -> int | None:
+    """Adds the cores that no worker has any more to those of this process, for threads that it starts now.
+
+    Returns how many cores it has then; None if it was not given any.
+    """
+    if not claims.claimed("cores"):
+        return None
+    cores = claims.claim_rest("cores", dict(zip(_allowed, _allowed, strict=True)))
+    os.sched_setaffinity(0, map(int, cores))
+    return len(cores)
+
+
 def _pin_to_free_cores(count: int) -> list[int]:
     """Pins this process to `count` cores that no other worker of this user has.
 
@@ -90,8 +105,9 @@ def _pin_to_free_cores(count: int) -> list[int]:
     """
     if not hasattr(os, "sched_setaffinity"):  # not Linux
         return []
-    names = [str(core) for core in sorted(os.sched_getaffinity(0))]
-    cores = [int(core) for core in claims.claim("cores", dict(zip(names, names, strict=True)), count)]
+    if not claims.claimed("cores"):  # else this process was a worker before
+        _allowed[:] = map(str, sorted(os.sched_getaffinity(0)))
+    cores = list(map(int, claims.claim("cores", dict(zip(_allowed, _allowed, strict=True)), count)))
     if cores:
         os.sched_setaffinity(0, cores)
     return cores

@@ -95,6 +95,28 @@ class Command:
         return cls(**_known(cls, stored))
 
 
+@dataclass
+class Request:
+    """How the last command asked for the sweep: a worker on any host composes the same of it.
+
+    Passwords are names of environment variables. The storage is left out: who reads this has its address.
+    """
+
+    arguments: list[str]  # Hydra's
+    config_name: str
+    conf: str | None  # the main folder of configs; None: that of the package
+    config_dir: str | None  # one more
+    project: str  # the folder that the command was started in
+    parent_run_id: str = ""
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> "Request":
+        return cls(**_known(cls, stored))
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+
 def _known(cls: type, stored: dict[str, Any]) -> dict[str, Any]:
     """Leaves out fields that another version of finesweep wrote."""
     return {key: value for key, value in stored.items() if key in cls.__dataclass_fields__}  # type: ignore[attr-defined]
@@ -161,6 +183,7 @@ class StudyRecord(Record):
     boots = Attribute[dict[str, float]]("boots")  # of hosts: id -> seconds since 1970; see `study.clock`
     machines = Attribute[dict[str, str]]("machines")  # of the same hosts: id of the boot -> host and machine
     history = Attribute[list[dict[str, Any]]]("history")  # of commands: when, where, budgets, sampler, ...
+    request = Attribute[Request]("request", Request.load, Request.dump)  # None in studies from before it
     artifacts = Attribute[list[str]]("artifacts")  # ids of the runs that keep a checkpoint as an artifact
     stopped_commands = Attribute[list[str]]("stop")  # whose workers shall save and end
     hashed_seeds = Attribute[bool]("hashed_seeds")  # of the sampler; None in studies from before it

@@ -7,6 +7,7 @@ from typing import Any
 from finesweep.config.run import Direction, RunConfig, metric_key
 from finesweep.config.study import THROUGHPUT, SweepConfig
 from finesweep.errors import ConfigError, did_you_mean
+from finesweep.study.records import Request
 from finesweep.study.space import Space
 from finesweep.tasks import check_labels, direction_of, known_metrics, task_of
 
@@ -21,6 +22,7 @@ class SweepRequest:
     overrides: list[str]
     folder: str
     models: list[RunConfig]  # a config for each model that the space contains
+    origin: Request  # how to compose it again
 
     @property
     def name(self) -> str:

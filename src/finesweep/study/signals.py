@@ -11,6 +11,8 @@ from optuna.study import Study
 from finesweep.study.liveness import this_owner
 from finesweep.study.records import StudyRecord
 
+KEPT = 200  # stops that a study remembers: a cluster may end as many workers at once
+
 
 def this_command() -> str:
     """Names the launching process to its workers, wherever they are; no later process has the name."""
@@ -22,22 +24,23 @@ class Stop:
 
     def __init__(self) -> None:
         self._requested = threading.Event()
-        self._command: str | None = None  # whose workers listen here
+        self._commands: tuple[str, ...] = ()  # whose workers listen here
 
     @property
     def requested(self) -> bool:
         return self._requested.is_set()
 
     @contextmanager
-    def listening(self, command: str) -> Iterator[None]:
+    def listening(self, *commands: str) -> Iterator[None]:
         """Handles signals while the body runs; does nothing where this process handles them already.
 
+        commands: who may ask for a stop through the study; this process asks as the first of them.
         A thread other than the main one cannot handle signals: there, only the study can ask for a stop.
         """
-        if self._command is not None:
+        if self._commands:
             yield
             return
-        self._command = command
+        self._commands = commands
         self._requested.clear()
         is_main = threading.current_thread() is threading.main_thread()
         numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
@@ -45,7 +48,7 @@ class Stop:
         try:
             yield
         finally:
-            self._command = None
+            self._commands = ()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -57,11 +60,11 @@ class Stop:
     def write_to(self, study: Study) -> None:
         """Tells the workers of this command, on any host, through the study."""
         record = StudyRecord(study)
-        if self._command is not None:
-            record.stopped_commands = [*(record.stopped_commands or [])[-9:], self._command]
+        if self._commands:
+            record.stopped_commands = [*(record.stopped_commands or [])[-KEPT:], self._commands[0]]
 
     def read_from(self, study: Study) -> None:
-        if self._command in (StudyRecord(study).stopped_commands or []):
+        if not {*self._commands}.isdisjoint(StudyRecord(study).stopped_commands or []):
             self._requested.set()
 
 

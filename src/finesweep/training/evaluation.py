@@ -1,8 +1,9 @@
 """Evaluates rows in batches of about equally many tokens, from the longest rows to the shortest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from finesweep.training import ranks
 from finesweep.training.batches import ReadyRows
 
 Array = NDArray[Any]
+T = TypeVar("T")
 # In one batch, padding included. More needs more memory and is no faster on a CPU, whose caches it leaves.
 BATCH_TOKENS = 4096
 PADDING = -100  # of the outputs and labels of tokens; Trainer's
@@ -26,6 +28,7 @@ class TokenBatchTrainer(Trainer):
     """A Trainer that can evaluate by tokens; `per_device_eval_batch_size` is then a batch's most rows."""
 
     by_tokens = False
+    side_by_side = 1  # batches at a time on a CPU, each computed by one thread: more of them change no digit
 
     def ready(self, rows: Dataset) -> ReadyRows:
         """Returns encoded rows in the form that this trainer reads."""
@@ -62,13 +65,25 @@ class TokenBatchTrainer(Trainer):
         """Computes this rank's share: of n ranks, each n-th of the batches that one rank alone would have."""
         assert self.model is not None
         model = self._wrap_model(self.model, training=False).eval()
-        for batch in islice(self._batches(rows), ranks.index(), None, ranks.count()):
-            with torch.inference_mode():
+
+        def compute(batch: Array) -> _Outputs:
+            with torch.inference_mode():  # of the thread
                 loss, outputs, true = self.prediction_step(model, rows.__getitems__(batch.tolist()), False)
                 summed = None if loss is None else float(loss) * len(batch)
-                made = _Outputs(batch, _array(outputs), None if true is None else _array(true), summed)
+                return _Outputs(batch, _array(outputs), None if true is None else _array(true), summed)
+
+        share = list(islice(self._batches(rows), ranks.index(), None, ranks.count()))
+        for made in self._computed(compute, share):
             yield made
             self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+
+    def _computed(self, compute: Callable[[Array], T], batches: Sequence[Array]) -> Iterator[T]:
+        """Yields what each batch gives, in order. The thread count of torch is a thread's own."""
+        if self.side_by_side == 1:
+            yield from map(compute, batches)
+            return
+        with ThreadPoolExecutor(self.side_by_side, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(compute, batches)
 
     def _batches(self, rows: ReadyRows) -> Iterator[Array]:
         """Yields row numbers; the first batch has the longest row."""

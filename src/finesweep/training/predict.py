@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
@@ -44,17 +45,23 @@ class Predicted:
 
 
 def score_and_predict(
-    config: RunConfig, inputs: Inputs, folder: Path, output_dir: Path, tracked: TrackedRun
+    config: RunConfig,
+    inputs: Inputs,
+    folder: Path,
+    output_dir: Path,
+    tracked: TrackedRun,
+    cores: int | None = None,
 ) -> Predicted:
     """Scores `data.final_eval_split`, predicts `data.test_split`, and logs both in the MLflow run.
 
     `folder` is the published checkpoint; it is verified first. Files go under `output_dir`/submission.
+    cores: how many may compute, if more than the run had.
     Raises: ModelError for a damaged checkpoint, SubmissionError for a test split that is not official.
     """
     if reason := checkpoint.find_damage(folder):
         raise ModelError(f"{folder}: the checkpoint is damaged: {reason}")
     with TemporaryDirectory() as scratch:
-        trainer = predictor(config, inputs.task, inputs.tokenizer, folder, Path(scratch))
+        trainer = predictor(config, inputs.task, inputs.tokenizer, folder, Path(scratch), cores)
         hooks = current_hooks.get()
         trainer.compute_metrics = Scorer(inputs.task, inputs.names, hooks.metrics if hooks else ())
         metrics = _final_metrics(config, inputs, trainer)
@@ -72,10 +79,16 @@ def score_and_predict(
 
 
 def predictor(
-    config: RunConfig, task: Task, tokenizer: PreTrainedTokenizerBase, folder: Path, scratch: Path
+    config: RunConfig,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    scratch: Path,
+    cores: int | None = None,
 ) -> TokenBatchTrainer:
     """Returns a trainer that predicts with the checkpoint `folder`; it scores nothing yet.
 
+    On a CPU each core has a batch of its own, and so every number of cores gives the same predictions.
     Raises: ModelError if the checkpoint cannot be loaded, or lacks weights.
     """
     model = load_trained(folder, task.model_class, config.model)
@@ -88,6 +101,8 @@ def predictor(
         data_collator=is_ready,
     )
     trainer.by_tokens = "token_batches" in config.trainer.shortcuts
+    if trainer.args.use_cpu:
+        trainer.side_by_side = cores or torch.get_num_threads()
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -15,6 +15,7 @@ from finesweep.errors import ModelError
 from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.machine import device
+from finesweep.machine.placement import take_idle_cores
 from finesweep.monitor.description import of_study
 from finesweep.monitor.publish import publish
 from finesweep.report.publish import publish_page
@@ -122,7 +123,7 @@ def _submit(
     chosen = _checkpoint(queue, best, folder, tracked)
     inputs = load_inputs(config)
     refuse_other_rows(queue.study, {name: split.sha256 for name, split in inputs.content.items()})
-    predicted = score_and_predict(config, inputs, chosen, folder, parent)
+    predicted = score_and_predict(config, inputs, chosen, folder, parent, take_idle_cores())
     recording.log_inputs(config, inputs, parent, config.predict)
     if restore_deleted(config.tracking, [run_id]):
         recording.log_inputs(config, inputs, tracked, config.predict)

@@ -2,9 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from finesweep.data.source import LABEL
 from finesweep.errors import ConfigError, DatabaseGone, StoreError, SweepFailed
 from finesweep.hooks import RunState
 from finesweep.io.terminal import show as show_line
-from finesweep.machine.capacity import plan_workers
 from finesweep.machine.gpus import needs_torch
 from finesweep.machine.placement import Placement
 from finesweep.monitor.description import of_study
@@ -57,6 +56,7 @@ class PreparedStudy:
     parent: TrackedRun
     queue: TrialQueue
     sweep: SweepRequest
+    unfinished: RunState = RunState.FAIL  # what the parent run is when nobody works on, though work is left
     began: float = field(default_factory=time.time)
 
     @property
@@ -74,7 +74,7 @@ class PreparedStudy:
                 yield
                 if stop.requested:
                     raise KeyboardInterrupt
-            state = RunState.COMPLETE if self.queue.is_over() else RunState.FAIL
+            state = RunState.COMPLETE if self.queue.is_over() else self.unfinished
         except KeyboardInterrupt:
             state, reason = RunState.INTERRUPTED, None  # on purpose: it costs no retry
             raise
@@ -120,7 +120,10 @@ class PreparedStudy:
         return self.queue.is_over() and self.queue.is_concluded(self.sweep.run.predict)
 
 
-def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
+Plan = Callable[[], tuple[int, Placement]]  # says how many workers, and where
+
+
+def prepare(sweep: SweepRequest, plan: Plan) -> PreparedStudy:
     """Refuses what cannot work before anything is written; then creates or finds study and parent run.
 
     Raises: ConfigError, DataError, ModelError, OutputError, StudyError.
@@ -128,17 +131,9 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
     study_config = sweep.config.study
     points = _points(sweep)
     try_out(study_config, sweep.space)
-    splits = check_data(sweep.run)
-    sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL][:])
-    check_models(sweep.models, splits)
-    tracking.import_store(sweep.run.tracking)  # while the server imports torch
-    plan = partial(plan_workers, sweep.run.trainer, sweep.config, parallel)
-    workers, placement = where_torch_is(plan) if needs_torch(sweep.run.trainer) else plan()
-    studies.check_place(study_config.storage)
-    open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
-    check_tables(studies.open_storage(study_config.storage), study_config.storage)
+    splits, workers, placement = check_ground(sweep, plan)
     patience = studies.patience_of(study_config)
-    shared = [*sweep.overrides, *patience.call(without_shortcuts, sweep)]
+    shared = patience.call(without_shortcuts, sweep)
     study, parent = patience.call(_create, sweep, points, splits, workers)
     tracking.kill_abandoned_runs(sweep.run.tracking)
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
@@ -148,8 +143,31 @@ def prepare(sweep: SweepRequest, parallel: bool) -> PreparedStudy:
             if line:
                 show_line(line, sys.stderr)
     describe_run(lambda: parent, lambda: of_study(study, works=not queue.is_over()))
-    overrides = [*shared, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
-    return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep)
+    return PreparedStudy(
+        shared_overrides(sweep, shared, placement), workers, placement, study, parent, queue, sweep
+    )
+
+
+def check_ground(sweep: SweepRequest, plan: Plan) -> tuple[Splits, int, Placement]:
+    """Reads the data, tries out the models, opens both stores, and plans the workers.
+
+    Raises: ConfigError, DataError, ModelError.
+    """
+    splits = check_data(sweep.run)
+    sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL][:])
+    check_models(sweep.models, splits)
+    tracking.import_store(sweep.run.tracking)  # while the server imports torch
+    workers, placement = where_torch_is(plan) if needs_torch(sweep.run.trainer) else plan()
+    storage = sweep.config.study.storage
+    studies.check_place(storage)
+    open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
+    check_tables(studies.open_storage(storage), storage)
+    return splits, workers, placement
+
+
+def shared_overrides(sweep: SweepRequest, shared: Sequence[str], placement: Placement) -> list[str]:
+    """Returns the overrides of every trial. On a CPU, the number of threads is a part of the training."""
+    return [*sweep.overrides, *shared, *([] if placement.gpus else [f"trainer.threads={placement.threads}"])]
 
 
 def _points(sweep: SweepRequest) -> list[dict[str, Any]]:
@@ -189,6 +207,7 @@ def _create(
         check_candidates(study, config.confirm.top_k)
         parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
         record(sweep, workers, study, parent)
+        StudyRecord(study).request = replace(sweep.origin, parent_run_id=parent.run_id)
         hashes = {split: str(requested[key]) for split, key in CONTENT.items()}
         parent.log_inputs(data_inputs(as_given(sweep.run).data, splits, hashes))
     return study, parent

@@ -66,7 +66,7 @@ class Worker:
     experiment: str
     parent_run_id: str
     placement: Placement
-    command: str  # the launching process, which may ask its workers to stop
+    commands: tuple[str, ...]  # launching processes, which may ask workers to stop; first the one that waits
 
     def __post_init__(self) -> None:
         self._with_addresses(by_reference)  # sets the variables before the launcher starts any process
@@ -93,14 +93,14 @@ class Worker:
         logging.captureWarnings(True)  # into the log: several workers share one terminal
         job = HydraConfig.get()
         protect(Path(job.runtime.output_dir, job.output_subdir or "."))
-        with stop.listening(self.command):
+        with stop.listening(*self.commands):
             tags = self.placement.take(int(job.job.num), self._is_needed)
         if tags is None:
             return 0
         self.tags = tags
         tracking.await_store(self.tracking)
         import_all("finesweep.training.run")  # the server, if there is one, has imported it
-        with in_project(self.project), ending_if_orphaned(self.command), stop.listening(self.command):
+        with in_project(self.project), ending_if_orphaned(self.commands[0]), stop.listening(*self.commands):
             ended, out_of_memory = self.work()
             # Only a new process surely has the GPU's memory free.
             while out_of_memory and not self.queue().is_over():
@@ -145,7 +145,7 @@ class Worker:
         """
         queue = self.queue()
         ended, self._describer = 0, Describer(self.tracking, self.parent_run_id)
-        with stop.listening(self.command):
+        with stop.listening(*self.commands):
             while trial := self._next(queue):
                 ended += 1
                 if self.run_trial(queue, trial):

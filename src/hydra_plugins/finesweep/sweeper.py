@@ -1,29 +1,26 @@
 """`python train.py -m`: makes a study and its workers of Hydra's arguments; the work is done in finesweep."""
 
-import os
-import sys
-from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
 
+from finesweep.config.folders import CONF
+from finesweep.config.joining import joining
 from finesweep.config.parse import parse_config
 from finesweep.config.places import absolute_tracking, absolute_url
 from finesweep.config.shown import only_show
 from finesweep.config.study import SweepConfig, check_sweep
-from finesweep.errors import SweepFailed
 from finesweep.machine.imports import import_all
+from hydra_plugins.finesweep._engine import EngineLauncher
+from hydra_plugins.finesweep.launcher import FinesweepLauncher
 
 # Dictionaries of the sweep, where any key is legal.
 OPEN = ("params", "study.objectives", "study.sampler_options", "study.pruner_options")
@@ -40,8 +37,9 @@ def _schema() -> DictConfig:
 
 ConfigStore.instance().store(group="hydra/sweeper", name="finesweep", node=_schema(), provider="finesweep")
 
-MAX_RESTARTS = 10  # of the workers in one command
 NAMING = ("data", "model")  # config groups that, given on the command line, become part of the study's name
+# Of a sweep's arguments, what another command that joins it says anew.
+OWN = ("hydra.mode=", "hydra.sweeper.study.storage=", "hydra.sweeper.study.name=")
 
 
 class FinesweepSweeper(Sweeper):
@@ -64,18 +62,51 @@ class FinesweepSweeper(Sweeper):
 
             print(describe(self._request(arguments)))
             return None
-        if "FinesweepLauncher" in str(self.master.hydra.launcher._target_):
+        launcher = FinesweepLauncher if joining.get() else get_class(self.master.hydra.launcher._target_)
+        if launcher is FinesweepLauncher:
             from finesweep.machine.fork_server import start_server
 
             start_server()  # before anything else is imported here: its imports take the longest
         import_all("datasets", "finesweep.worker.launch")
-        from finesweep.worker.launch import conclude, prepare
-
         sweep = self._request(arguments)
-        prepared = prepare(sweep, parallel="basic_launcher" not in str(self.master.hydra.launcher._target_))
-        self._launch(sweep, prepared)
-        conclude(sweep, prepared)
+        if joining.get():
+            self._join(sweep)
+        else:
+            self._start(sweep, launcher)
         return sweep
+
+    def _start(self, sweep: Any, launcher: type) -> None:
+        """Makes the study or goes on with it, and runs its workers."""
+        from finesweep.machine.capacity import plan_elsewhere, plan_workers
+        from finesweep.monitor.progress import watching
+        from finesweep.worker.launch import conclude, prepare
+        from hydra_plugins.finesweep._workers import Workers
+
+        is_parallel = "basic_launcher" not in str(self.master.hydra.launcher._target_)
+        plan = partial(plan_workers, sweep.run.trainer, sweep.config, is_parallel)
+        if issubclass(launcher, EngineLauncher):
+            plan = partial(plan_elsewhere, sweep.config)
+        prepared = prepare(sweep, plan)
+        workers = Workers(self.context, self.task_function, self.master)
+        with prepared.closing(), watching(sweep, prepared):
+            if not prepared.nothing_to_do:
+                workers.start(sweep, prepared)
+        conclude(sweep, prepared)
+
+    def _join(self, sweep: Any) -> None:
+        """Runs workers of a study that another command has made."""
+        from finesweep.monitor.progress import watching
+        from finesweep.worker.joining import join, passing_stops_on, tell
+        from hydra_plugins.finesweep._workers import Workers
+
+        request = joining.get()
+        assert request is not None
+        prepared = join(sweep, request)
+        workers = Workers(self.context, self.task_function, self.master)
+        shown = passing_stops_on(prepared) if request.command else watching(sweep, prepared)
+        with prepared.closing(), shown:
+            ended = 0 if prepared.nothing_to_do else workers.join(sweep, prepared, request.command)
+        tell(prepared, ended)
 
     def _request(self, arguments: list[str]) -> Any:
         """Makes a `SweepRequest` of the arguments. Raises: ConfigError."""
@@ -104,7 +135,23 @@ class FinesweepSweeper(Sweeper):
         space = Dimensions(self.loader, base, fixed, self._compose).read(sweep_config, searched, named)
         models = model_configs(space, fixed, self._compose)
         folder = str(here / str(base.hydra.sweep.dir))
-        return SweepRequest(config, sweep_config, space, fixed, folder, models)
+        return SweepRequest(config, sweep_config, space, fixed, folder, models, self._origin())
+
+    def _origin(self) -> Any:
+        """Notes what Hydra composed this sweep of, but for the passwords, which are names of variables."""
+        from finesweep.study.records import Request
+
+        node = self.master.hydra
+        given = [*node.overrides.hydra, *node.overrides.task]
+        places = {source.provider: source.path for source in node.runtime.config_sources}
+        conf = None if Path(places["main"]).resolve() == CONF else places["main"]
+        return Request(
+            arguments=[text for text in given if not text.startswith(OWN)],
+            config_name=str(node.job.config_name),
+            conf=conf,
+            config_dir=places.get("command-line"),
+            project=str(node.runtime.cwd),
+        )
 
     def _name_study(self, fixed: list[str]) -> str:
         """Gives `study.name`, or the sweep's name with the config groups that the command line chose."""
@@ -119,65 +166,3 @@ class FinesweepSweeper(Sweeper):
         config = self.loader.load_sweep_config(self.master, overrides)
         OmegaConf.resolve(config.hydra.sweep)
         return config
-
-    def _launch(self, sweep: Any, prepared: Any) -> None:
-        from finesweep.monitor.progress import watching
-        from finesweep.study.signals import this_command
-        from finesweep.worker.worker import Worker
-
-        worker = Worker(
-            self.task_function,
-            self.context,
-            self.master,
-            prepared.overrides,
-            sweep.config,
-            sweep.space,
-            sweep.run.seed,
-            sweep.run.tracking,
-            sweep.run.data.name,
-            prepared.parent_run_id,
-            prepared.placement,
-            this_command(),
-        )
-        launcher = self._launcher(worker, sweep.folder, prepared.workers)
-        jobs = [self._job(prepared.overrides, index) for index in range(prepared.workers)]
-        with prepared.closing(), watching(sweep, prepared):
-            if not prepared.nothing_to_do:
-                for job in self._survive(launcher, jobs, prepared):
-                    if job.status is JobStatus.FAILED:  # `return_value` would print a line of its own
-                        raise job._return_value
-
-    @staticmethod
-    def _survive(launcher: Launcher, jobs: list[list[str]], prepared: Any) -> Sequence[JobReturn]:
-        """Starts the workers again when a launcher gives up all of them because one was killed."""
-        from finesweep.study.signals import stop
-
-        for _ in range(MAX_RESTARTS):
-            try:
-                return launcher.launch(jobs, initial_job_idx=0)
-            except BrokenProcessPool as error:
-                if stop.requested:
-                    raise KeyboardInterrupt from error
-                prepared.recover()
-                print(f"a worker died ({type(error).__name__}); starting the workers again", file=sys.stderr)
-        raise SweepFailed(f"workers died {MAX_RESTARTS} times; is there memory for hydra.sweeper.workers?")
-
-    def _launcher(self, worker: TaskFunction, folder: str, workers: int) -> Launcher:
-        from hydra_plugins.finesweep._references import without_secrets
-
-        for config in (self.master, HydraConfig.instance().cfg):  # launchers write both into files
-            if isinstance(config, DictConfig):
-                without_secrets(config)
-        with read_write(self.master), open_dict(self.master):
-            self.master.hydra.sweep.dir = folder
-            if "n_jobs" in self.master.hydra.launcher:
-                self.master.hydra.launcher.n_jobs = workers
-        return Plugins.instance().instantiate_launcher(
-            hydra_context=self.context, task_function=worker, config=self.master
-        )
-
-    @staticmethod
-    def _job(overrides: list[str], index: int) -> list[str]:
-        """Gives the overrides of a worker's Hydra job: its folder, and a log file instead of the terminal."""
-        name = f"worker-{os.getpid()}-{index}"
-        return [*overrides, f"hydra.sweep.subdir={name}", "hydra.job_logging.root.handlers=[file]"]

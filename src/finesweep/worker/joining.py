@@ -1,0 +1,101 @@
+"""Joins a study that another command has made: a worker's command checks its own host, and makes nothing."""
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from optuna.study import Study
+
+from finesweep import tracking
+from finesweep.config.joining import Joining
+from finesweep.errors import DataError, FinesweepError, ModelError, OutputError
+from finesweep.hooks import RunState
+from finesweep.io.terminal import show
+from finesweep.machine.capacity import plan_workers
+from finesweep.study import clock
+from finesweep.study import storage as studies
+from finesweep.study.identity import identity, refuse_other_study, without_shortcuts
+from finesweep.study.lock import study_lock
+from finesweep.study.queue import TrialQueue
+from finesweep.study.records import StudyRecord
+from finesweep.study.request import SweepRequest
+from finesweep.study.signals import stop
+from finesweep.tracking import TrackedRun
+from finesweep.training.preflight import check_folders
+from finesweep.worker.launch import PreparedStudy, check_ground, shared_overrides
+
+POLL_S = 0.5  # how soon a stop of this command reaches its workers
+
+
+def join(sweep: SweepRequest, joining: Joining) -> PreparedStudy:
+    """Finds the study and its parent run, and plans workers for this host.
+
+    Raises: ConfigError, DataError, ModelError, OutputError for what this host lacks, with its name;
+    StudyError if the study is gone, or the configs that it was started with have been edited.
+    """
+    sweep.config = replace(sweep.config, workers=joining.workers)
+    study_config = sweep.config.study
+    plan = partial(plan_workers, sweep.run.trainer, sweep.config, parallel=True)
+    with _naming_the_host():
+        splits, workers, placement = check_ground(sweep, plan)
+        check_folders(sweep.run.tracking, Path(sweep.folder))
+    shared = without_shortcuts(sweep)
+    refuse_other_study(sweep, identity(sweep, splits), splits)
+    study = studies.load(sweep.name, study_config.storage, studies.patience_of(study_config))
+    study_config.n_trials = StudyRecord(study).n_trials  # `grid` has no more than its points
+    with study_lock(study_config.storage, sweep.name):
+        clock.start(study)
+    parent = TrackedRun(tracking.open_store(sweep.run.tracking), _parent_of(study))
+    queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
+    overrides = shared_overrides(sweep, shared, placement)
+    return PreparedStudy(
+        overrides, workers, placement, study, parent, queue, sweep, unfinished=RunState.INTERRUPTED
+    )
+
+
+def _parent_of(study: Study) -> str:
+    request = StudyRecord(study).request
+    assert request is not None, "the command of a worker has read it"
+    return request.parent_run_id
+
+
+def tell(prepared: PreparedStudy, ended: int) -> None:
+    """Prints how many trials this command ended, and whether some are left for others."""
+    left = "" if prepared.queue.is_over() else "; the study is not over"
+    show(f"worker on {socket.gethostname()}: {ended} trials ended here{left}", sys.stderr)
+
+
+@contextmanager
+def _naming_the_host() -> Iterator[None]:
+    """Adds this host's name to errors of what a host can lack: data, models and folders."""
+    try:
+        yield
+    except (DataError, ModelError, OutputError) as error:
+        raise type(error)(f"host {socket.gethostname()}: {error}") from error
+
+
+@contextmanager
+def passing_stops_on(prepared: PreparedStudy) -> Iterator[None]:
+    """Tells this command's workers through the study if a signal asks it to stop, and shows nothing."""
+    over = threading.Event()
+    thread = threading.Thread(target=_pass_on, args=(prepared, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _pass_on(prepared: PreparedStudy, over: threading.Event) -> None:
+    while not stop.requested:
+        if over.wait(POLL_S):
+            return
+    queue = prepared.queue
+    with suppress(FinesweepError), queue.lock():  # of a storage that is away; workers hear signals, too
+        stop.write_to(queue.study)
