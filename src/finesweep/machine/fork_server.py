@@ -68,6 +68,13 @@ def _shares_server() -> bool:
     return bool(shares)
 
 
+def _leave_shared_server() -> None:
+    """Has this process start a server of its own with the next process, if it shared one."""
+    server: Any = forkserver._forkserver
+    if "ensure_running" in vars(server):
+        server._forkserver_address = None
+
+
 def server_runs() -> bool:
     """Tells whether this process has started its server."""
     return os.getpid() in _with_server
@@ -144,6 +151,7 @@ def _start(function: Callable[..., Any], threads: int, talks: bool) -> Started:
         with _without_main():
             process.start()
     except (EOFError, ConnectionError, FileNotFoundError) as error:
+        _leave_shared_server()
         raise BrokenProcessPool("the server of worker processes was killed while it started one") from error
     sender.close()  # its end is the process's alone, so that its death is seen here
     return Started(process, receiver)

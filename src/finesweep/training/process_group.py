@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import connection
@@ -25,7 +26,8 @@ from finesweep.machine.fork_server import Started
 from finesweep.training import rank_process
 from finesweep.training.callback import MetricLog
 from finesweep.training.inputs import Inputs
-from finesweep.training.rank_process import GO_ON, HOST, STOP, Assignment
+from finesweep.training.rank_process import HOST, Assignment
+from finesweep.training.reports import GO_ON, STOP
 from finesweep.training.trainer import Trained
 
 POLL_S = 0.2  # between two looks at what the trial wants
@@ -59,6 +61,8 @@ def train(
                 )  # fmt: skip
                 started.append(fork_server.start(partial(rank_process.main, assigned), threads))
             trained = _Group(started, _calls(log, hooks)).watch(hooks)
+        except BrokenProcessPool as error:
+            raise ProcessDied(f"the processes of the training could not be started: {error}") from error
         finally:
             for one in started:
                 one.process.kill()
@@ -159,8 +163,8 @@ class _Group:
 
     def _death(self, rank: int) -> ProcessDied:
         process = self.started[rank].process
-        process.join()
-        code = process.exitcode
+        process.join(GRACE_S)
+        code = process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         of = f"rank {rank} of {len(self.started)}"
         return ProcessDied(f"a process of the training ({of}) {how}; it goes on from its last checkpoint")

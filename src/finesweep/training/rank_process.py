@@ -5,19 +5,16 @@ The process that started it talks to the study and to MLflow, gets the reports o
 
 import logging
 import os
-import pickle
 import signal
 import sys
-import threading
-import time
 import traceback
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from logging.handlers import QueueHandler
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, SupportsFloat
 
 from torch import distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -29,11 +26,17 @@ from finesweep.machine import device
 from finesweep.training import ranks
 from finesweep.training.fit import fit
 from finesweep.training.inputs import Inputs, load_inputs
+from finesweep.training.reports import (
+    NoLog,
+    ReportedLog,
+    ReportedRecords,
+    ReportedTrial,
+    ReportedWatcher,
+    Reports,
+)
 from finesweep.training.trainer import Trained
 
 HOST = "127.0.0.1"
-STOP, GO_ON = "stop", "go on"  # what the starting process says
-REPORT_EVERY_S = 0.5  # steps are reported no more often, and before each evaluation
 # The starting process sees a dead rank at once and ends the others. This is for one that lives and stands
 # still, and longer than rank 0 may wait for a store.
 STANDSTILL_S = 1800.0
@@ -58,107 +61,9 @@ class Assignment:
     port: int  # of the store where the ranks meet
 
 
-class Reports:
-    """The pipe to the process that started this one; this process ends with that one."""
-
-    def __init__(self, channel: Connection) -> None:
-        self._channel, self._lock = channel, threading.Lock()
-        self.stopping = threading.Event()
-        self._answered = threading.Semaphore(0)
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        try:
-            while True:
-                if pickle.loads(self._channel.recv_bytes()) == STOP:
-                    self.stopping.set()
-                else:
-                    self._answered.release()
-        except (EOFError, OSError):
-            os.kill(os.getpid(), signal.SIGKILL)  # whatever waits for the others then ends, too
-
-    def tell(self, name: str, *values: Any) -> None:
-        with self._lock:
-            self._channel.send_bytes(pickle.dumps((name, values)))
-
-    def ask(self, name: str, *values: Any) -> None:
-        """Reports, and waits until it is taken note of: whoever does not agree ends this process."""
-        self.tell(name, *values)
-        self._answered.acquire()
-
-
-class ReportedLog:
-    """Receives metrics, in rank 0."""
-
-    def __init__(self, reports: Reports) -> None:
-        self._reports = reports
-
-    def log_metrics(self, metrics: dict[str, float], step: int, epoch: float) -> None:
-        self._reports.tell("metrics", metrics, step, epoch)
-
-
-class NoLog:
-    """Receives metrics, in the other ranks, which have the same."""
-
-    def log_metrics(self, metrics: dict[str, float], step: int, epoch: float) -> None: ...
-
-
-class ReportedTrial:
-    """Implements `finesweep.hooks.StepHooks`, in rank 0. The starting process itself checks time limits."""
-
-    def __init__(self, reports: Reports) -> None:
-        self._reports = reports
-        self._latest: dict[str, float | str] = {}
-        self._reported = 0.0
-
-    @property
-    def stopping(self) -> bool:
-        return self._reports.stopping.is_set()
-
-    def check(self) -> None: ...
-
-    def progress(self, **fields: float | str) -> None:
-        self._latest |= fields
-        if time.monotonic() - self._reported > REPORT_EVERY_S:
-            self.report()
-
-    def report(self) -> None:
-        self._reported = time.monotonic()
-        self._reports.tell("progress", self._latest)
-
-    def evaluated(self, value: float, progress: float) -> None:
-        self.report()
-        self._reports.ask("evaluated", value, progress)
-
-
-class ReportedWatcher:
-    """Implements `finesweep.hooks.RunWatcher`, in rank 0. The loss that it shows is that of rank 0's rows."""
-
-    def __init__(self, reports: Reports) -> None:
-        self._reports, self._reported = reports, 0.0
-
-    def stepped(
-        self, step: int, max_steps: int, epoch: float, loss: SupportsFloat, examples_per_s: float,
-        seconds_left: float,
-    ) -> None:  # fmt: skip
-        if time.monotonic() - self._reported > REPORT_EVERY_S:
-            self._reported = time.monotonic()
-            self._reports.tell("stepped", step, max_steps, epoch, float(loss), examples_per_s, seconds_left)
-
-    def evaluated(self, step: int, max_steps: int, scores: dict[str, float]) -> None:
-        self._reports.tell("scores", step, max_steps, scores)
-
-
-class _ReportedRecords(QueueHandler):
-    """Sends what is logged to the log of the run."""
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        self.queue.tell("record", record)  # type: ignore[attr-defined]  # it is `Reports`
-
-
 def main(assigned: Assignment, channel: Connection) -> Trained | None:
     """Is what a rank does. Raises: what `fit` raises, with a note of where."""
-    for name in NOT_FOR_RANKS:
+    for name in filter(partial(hasattr, signal), NOT_FOR_RANKS):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     if assigned.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, assigned.cores)
@@ -199,8 +104,9 @@ def _same_inputs(assigned: Assignment) -> Inputs:
 def _log_to(reports: Reports, rank: int) -> None:
     """Sends messages of rank 0 to the run's log. The others would repeat them: only their errors are sent."""
     logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)  # accelerate's
     root = logging.getLogger()
-    root.handlers = [_ReportedRecords(reports)]  # type: ignore[arg-type]
+    root.handlers = [ReportedRecords(reports)]  # type: ignore[arg-type]
     root.setLevel(logging.INFO if rank == 0 else logging.ERROR)
 
 
@@ -209,8 +115,9 @@ def _join(assigned: Assignment) -> None:
     rank, count = str(assigned.index), str(assigned.config.trainer.num_processes)
     os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count,
                    "MASTER_ADDR": HOST, "MASTER_PORT": str(assigned.port)}  # fmt: skip
-    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):  # all ranks are on this host
-        os.environ.setdefault(name, "lo")
+    if sys.platform == "linux":  # all ranks are on this host
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(name, "lo")
     backend = device.join_group(assigned.config.trainer, assigned.index, assigned.threads)
     limit = timedelta(seconds=STANDSTILL_S + assigned.config.tracking.patience_s)
     store = TCPStore(HOST, assigned.port, int(count), is_master=False, timeout=limit)
