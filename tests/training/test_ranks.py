@@ -137,6 +137,7 @@ def test_the_ranks_predict_what_one_process_does_row_by_row(
     assert metrics["eval_loss"] == result(folder)["metrics"]["eval_loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shortcuts", ["[]", "[first_token,occurring_tokens,token_batches]"])
 def test_a_step_is_the_same_in_two_processes_in_two_batches_and_in_one(folder: Path, shortcuts: str) -> None:
     one_step = ("trainer.num_train_epochs=0.05", "model.dropout=0", "optimizer.learning_rate=1e-2",
@@ -160,6 +161,7 @@ def test_a_step_is_the_same_in_two_processes_in_two_batches_and_in_one(folder: P
             assert history[metric, 1] == pytest.approx(logged[metric, 1], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_rank_ends_the_run_at_once_and_it_resumes_to_the_same_weights(
     folder: Path, rank: int
@@ -185,6 +187,7 @@ def test_the_ranks_end_with_the_process_that_started_them(folder: Path) -> None:
     process = start(*TABLE, *SHORT, TWO, "trainer.num_train_epochs=500", "hydra.run.dir=orphans", cwd=folder)
     ranks = [rank_of(process, rank) for rank in range(2)]
     os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
     psutil.wait_procs(ranks, timeout=30)
     assert not any(rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE for rank in ranks)
 
@@ -200,6 +203,7 @@ SWEEP = ("-m", *TABLE, *SHORT, TWO, "hydra.sweeper.study.n_trials=1", "hydra.swe
          "hydra.sweeper.params={}", "optimizer.learning_rate=choice(1e-3)")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_trial_whose_rank_is_killed_is_handed_back_and_its_retry_resumes(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -217,6 +221,7 @@ def test_a_trial_whose_rank_is_killed_is_handed_back_and_its_retry_resumes(
     assert runs["trial-0001"].data.tags["finesweep.retry_of"] == "0"
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_stopped_saves_in_all_ranks_at_one_step_and_goes_on_from_there(
     folder: Path, tmp_path: Path
 ) -> None:
