@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from finesweep.cluster.batch import Batch, check_env_file
-from finesweep.cluster.slurm import environment
+from finesweep.cluster.slurm import environment, unsent
 from finesweep.config.rules import check_rules
 from finesweep.config.slurm import SlurmConfig, check_times
 from finesweep.errors import ConfigError
@@ -107,6 +107,15 @@ def test_no_secret_is_in_the_environment_that_slurm_records(monkeypatch: pytest.
     recorded = environment()
     assert not {*secrets, *of_another_job} & recorded.keys()
     assert kept.items() <= recorded.items()
+
+
+def test_variables_that_the_workers_need_and_slurm_does_not_get_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STORAGE", "postgresql://a:b@c/d")
+    monkeypatch.setenv("MLFLOW", "http://mlflow:5000")  # no secret: SLURM hands it on
+    texts = ["tracking.uri=${oc.env:MLFLOW}", "${oc.env:STORAGE}", "seed=${oc.env:NOT_SET,1}", "data=qnli"]
+    assert unsent(texts) == ["STORAGE"]
 
 
 def test_a_file_of_secrets_is_for_its_owner_alone_and_has_what_the_workers_need(tmp_path: Path) -> None:
