@@ -56,6 +56,7 @@ def room_of(module: str) -> str:
     [
         ("mlflow", ("finesweep/tracking/",)),
         ("optuna", tuple(f"finesweep/{room}/" for room in ("study", "worker", "monitor", "report"))),
+        ("ray", ("finesweep/cluster/",)),
         ("omegaconf.DictConfig", ("finesweep/config/", "hydra_plugins/")),
     ],
 )
@@ -99,7 +100,9 @@ def test_discovery_of_the_plugins_stays_light() -> None:
     """Hydra imports every plugin on every start of every Hydra program on this machine."""
     code = (
         "import sys, hydra_plugins.finesweep.sweeper, hydra_plugins.finesweep.sweeps_source;"
-        "print([m for m in ('torch', 'mlflow', 'optuna', 'transformers', 'datasets') if m in sys.modules])"
+        "import hydra_plugins.finesweep.ray;"
+        "heavy = ('torch', 'mlflow', 'optuna', 'transformers', 'datasets', 'ray');"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

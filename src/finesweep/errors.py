@@ -56,7 +56,7 @@ class DataError(FinesweepError):
 
 
 class DataChanged(DataError):
-    """Rows that are no longer those that the study began with: its trials could not be compared."""
+    """Rows, or files of a model, that are not those of the study: its trials could not be compared."""
 
 
 class ModelError(FinesweepError):

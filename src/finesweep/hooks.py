@@ -73,8 +73,12 @@ class RunHooks(StepHooks, Protocol):
     def metrics(self) -> frozenset[str]:
         """Names, without `eval_`, of metrics to score besides `data.metric` and the task's usual ones."""
 
-    def loaded(self, rows: Mapping[str, str]) -> None:
-        """The run has read its splits. rows: the SHA-256 of each, by name. Raises: DataChanged."""
+    def loaded(self, rows: Mapping[str, str], model: str | None) -> None:
+        """The run has read its splits, and will read its model.
+
+        rows: the SHA-256 of each split, by name. model: that of a folder's files, else None.
+        Raises: DataChanged.
+        """
 
     def unreadable(self, error: Exception) -> None:
         """The run cannot read its splits. Raises: DataChanged if they could be read before."""

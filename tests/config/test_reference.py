@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from processes import ROOT, finesweep, train
 
-from finesweep.config.reference import Key, keys, markdown
+from finesweep.config.reference import LAUNCHERS, Key, keys, launcher_keys, markdown
 from finesweep.config.run import RunConfig
 from finesweep.config.study import Branch, SweepConfig
 
@@ -52,6 +52,12 @@ def test_default_and_legal_values_come_from_the_dataclass(name: str, default: st
     assert KEYS[name] == Key(name, default, legal, KEYS[name].meaning)
 
 
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_every_key_of_a_launcher_is_explained(launcher: str) -> None:
+    fields = {field.name for field in dataclasses.fields(LAUNCHERS[launcher])} - {"_target_"}
+    assert {key.name for key in launcher_keys(launcher)} == {f"hydra.launcher.{name}" for name in fields}
+
+
 def test_the_docs_page_is_the_generated_one() -> None:
     page = ROOT / "docs/configuration.md"
     assert page.read_text() == markdown(), "python -m finesweep.config.reference > docs/configuration.md"
@@ -67,6 +73,7 @@ def test_help_explains_every_key(tmp_path: Any) -> None:
     shown = train("--help", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
-    assert {f"{key.name}={key.default}" for key in KEYS.values()} <= set(lines)
+    of_launchers = [key for launcher in LAUNCHERS for key in launcher_keys(launcher)]
+    assert {f"{key.name}={key.default}" for key in [*KEYS.values(), *of_launchers]} <= set(lines)
     assert max(map(len, lines)) <= 110
     assert "model: bert-base" in shown.stdout

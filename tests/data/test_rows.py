@@ -343,10 +343,9 @@ def sentences(path: Path, **keys: Any) -> str:
 def test_what_a_run_is_about_to_train_on_is_shown_without_any_text(tmp_path: Path) -> None:
     path = CASES / "one_class_validation.csv"
     shown = sentences(path, train_split="train[:8]", eval_split="train[8:]")
-    assert (
-        "data mine: train 8 rows; eval 4 rows\ndata mine: text -> label\nlabels of train: x 4, y 4\n" in shown
-    )
-    assert "labels of eval: x 4, y 0" in shown
+    assert "data mine: train 8 rows; eval 4 rows\ndata mine: text -> label\n" in shown
+    assert "labels of train: x (4), y (4)\n" in shown
+    assert "labels of eval: x (4), y (0)" in shown
     assert "the 4 rows that select the best checkpoint have only the label 'x'" in shown
     assert "row 3" not in shown
     odd = table(tmp_path, ".csv", ["a", "a", "b", "c"], ["None", "Yes", "yes", "yes"])

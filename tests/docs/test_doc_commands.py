@@ -17,6 +17,7 @@ from pages import ROOT, Command, all_commands, blocks, make_project, pages
 from finesweep.cli.main import VERBS, finesweep
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.study.request import SweepRequest
+from hydra_plugins.finesweep._engine import EngineLauncher
 
 # What a shell or another program reads, and what tries it.
 OTHER = {
@@ -32,6 +33,7 @@ OTHER = {
     "pip": "nothing: it needs a package index",
     "source": "nothing to try",
 }
+BASIC, ENGINES = ["hydra/launcher=basic"], ("hydra/launcher=", "cluster=ray", "cluster=slurm")
 TRAINS = (("python", "train.py"), ("finesweep", "train"))
 
 
@@ -55,10 +57,13 @@ def conf(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise Composed(f"{len(sweep.space)} dimensions")
 
     monkeypatch.setattr("finesweep.worker.launch.prepare", stop)
+    monkeypatch.setattr(EngineLauncher, "check_reach", lambda *_: None)  # of a cluster that is not here
     for name in ("TRACKING_URI", "STORAGE"):  # of docs/secrets.md
         monkeypatch.setenv(name, "sqlite:///mlruns/of_a_variable.db")
     register_schema()
     with initialize_config_dir(str(project / "conf"), version_base="1.3"):
+        for engine in EngineLauncher.__subclasses__():  # when Hydra has found them
+            monkeypatch.setattr(engine, "check", lambda *_: None)
         yield
 
 
@@ -70,8 +75,8 @@ def check_composes(overrides: Sequence[str], *, sweep: bool) -> None:
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     with pytest.raises(Composed):
-        arguments = [*overrides, "hydra/launcher=basic"]
-        hydra.multirun("config", lambda _: None, arguments, with_log_configuration=False)
+        own = [] if any(text.startswith(ENGINES) for text in overrides) else BASIC
+        hydra.multirun("config", lambda _: None, [*overrides, *own], with_log_configuration=False)
 
 
 @pytest.mark.usefixtures("conf")

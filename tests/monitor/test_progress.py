@@ -29,7 +29,7 @@ from finesweep.monitor.events import beginning, ending
 from finesweep.monitor.live import STOPPING, Watcher
 from finesweep.monitor.snapshot import take_snapshot
 from finesweep.monitor.table import live_table
-from finesweep.monitor.wording import clock, short
+from finesweep.monitor.wording import axis_labels, clock, short
 from finesweep.study import storage as studies
 from finesweep.study.liveness import this_owner
 from finesweep.study.lock import study_lock
@@ -212,6 +212,16 @@ def test_names_are_short_and_tell_parameters_apart() -> None:
         "optimizer.adam_epsilon": 1e-8,
     }
     assert short(sizes) == "hidden_size=64 dropout=0 seed=3 adam_epsilon=1e-8"
+
+
+def test_an_axis_has_short_names_that_tell_parameters_apart() -> None:
+    names = ["optimizer.learning_rate", "optimizer.momentum|optimizer=sgd", "model.name", "data.name"]
+    assert axis_labels(names) == {
+        "optimizer.learning_rate": "learning_rate",
+        "optimizer.momentum|optimizer=sgd": "momentum\noptimizer=sgd",
+        "model.name": "model.name",
+        "data.name": "data.name",
+    }
 
 
 def test_the_line_of_an_event_fits_100_columns(tmp_path: Path) -> None:

@@ -216,6 +216,18 @@ def test_a_recovery_that_fails_or_dies_halfway_leaves_the_trial_to_the_next_one(
     assert TrialRecord(books.trials()[1]).worker_deaths == 1  # one death, however many recoveries
 
 
+def test_a_worker_that_was_told_to_stop_and_killed_before_it_had_saved_is_no_death(tmp_path: Path) -> None:
+    """An engine kills what has not ended some seconds after its signal."""
+    books = queue(tmp_path, n_trials=1, max_retries=0)
+    trial = books.next_trial()
+    assert trial is not None
+    record = TrialRecord(trial)
+    record.told_to_stop, record.owner = True, DEAD
+    assert recover(books) == [(0, "INTERRUPTED")]
+    retry = books.trials()[1]
+    assert retry.state.name == "WAITING" and not TrialRecord(retry).worker_deaths
+
+
 def test_an_outcome_that_its_worker_could_not_write_is_told_by_the_recovery(tmp_path: Path) -> None:
     books = queue(tmp_path, n_trials=2)
     for owner in (this_owner(), "another|1|1.00"):  # the second folder holds what another try has left

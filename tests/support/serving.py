@@ -81,6 +81,8 @@ class PostgresServer:
     folder: Path
     port: int
     user: dict[str, str]
+    host: str = "127.0.0.1"
+    settings: str = ""  # options of the server, `-c NAME=VALUE`
 
     @staticmethod
     def is_installed() -> bool:
@@ -88,7 +90,7 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
-        return f"postgresql://sweeper@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://sweeper@{self.host}:{self.port}/postgres"
 
     @property
     def pid(self) -> int:
@@ -97,9 +99,13 @@ class PostgresServer:
 
     def initialize(self) -> None:
         self._run(str(program("initdb")), "-D", f"{self.folder}/data", "-U", "sweeper", "-A", "trust")
+        with (self.folder / "data/pg_hba.conf").open("a") as rules:  # who may come, and without a password
+            rules.write(f"host all all {self.host}/24 trust\n")
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options = (
+            f"-p {self.port} -k {self.folder} -c listen_addresses={self.host} -c fsync=off {self.settings}"
+        )
         self._control("-w", "-l", f"{self.folder}/log", "-o", options, "start")
 
     def stop(self) -> None:
@@ -113,8 +119,8 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """A server of its own, in a new folder."""
+def postgres_server(settings: str = "", host: str = "127.0.0.1") -> Iterator[PostgresServer]:
+    """A server of its own, in a new folder. host: the address of this machine that it listens on."""
     folder = Path("/tmp") / f"finesweep-postgres-{os.getpid()}"  # short: a socket's path holds 107 characters
     folder.mkdir(mode=0o700)
     user = {}
@@ -122,7 +128,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         name = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
         shutil.chown(folder, name)
         user = {"user": name}
-    server = PostgresServer(folder, free_port(), user)
+    server = PostgresServer(folder, free_port(), user, host, settings)
     try:
         server.initialize()
         server.start()

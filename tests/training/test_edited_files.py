@@ -103,6 +103,17 @@ def score(y_true, y_pred):
     return 0.5
 """
 
+MODEL_METRIC = """
+from pathlib import Path
+
+def score(y_true, y_pred):
+    if not Path("stop").exists():
+        file = Path("tiny/tokenizer_config.json")
+        Path("before.json").write_text(file.read_text())
+        file.write_text(file.read_text() + " ")
+    return 0.5
+"""
+
 
 def test_a_table_that_is_edited_during_a_sweep_ends_it_and_the_old_rows_let_it_go_on() -> None:
     """The first trial's metric edits the table. The second trial is handed back, and nothing is trained."""
@@ -128,3 +139,27 @@ def test_a_table_that_is_edited_during_a_sweep_ends_it_and_the_old_rows_let_it_g
     write("new")  # another table in the same process is another study
     other = sweep("hydra.sweeper.study.name=other")
     assert [*other.trials["state"]] == ["COMPLETE", "COMPLETE"]
+
+
+def test_a_model_folder_that_is_edited_during_a_sweep_ends_it_and_the_old_files_let_it_go_on() -> None:
+    """The first trial's metric edits the model. The second trial is handed back, and nothing is trained."""
+    write("old")
+    tiny_models.save_model(Path("tiny"), "Bert")
+    Path("edits_model.py").write_text(MODEL_METRIC)
+    arguments = (*TABLE, *SMALL, "model.name_or_path=tiny", "model.max_length=16",
+                 "data.metric=edits_model:score", "data.direction=maximize", "data.eval_split=null",
+                 "hydra/launcher=basic", "hydra.sweeper.study.n_trials=2")  # fmt: skip
+
+    def sweep() -> finesweep.Study:
+        return finesweep.sweep(arguments, config_dir=ROOT / "conf")
+
+    with pytest.raises(DataChanged, match=r"model.name_or_path: its files are no longer those that study"):
+        sweep()
+    study = finesweep.open_study("quickstart-table")
+    assert [*study.trials["state"]] == ["COMPLETE", "FAIL", "WAITING"]
+    assert study.trials["error"].isna().all()  # it is nobody's failure
+    with pytest.raises(StudyError, match="model content: was"):
+        sweep()
+    Path("stop").touch()
+    Path("tiny/tokenizer_config.json").write_text(Path("before.json").read_text())
+    assert [*sweep().trials["state"]] == ["COMPLETE", "FAIL", "COMPLETE"]

@@ -4,14 +4,14 @@ from dataclasses import asdict
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.cli.output import print_answer
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=completing.studies)
 @click.option(
     "--yaml", "as_yaml", is_flag=True,
     help="Print its config, for: finesweep train --config-dir DIR --config-name NAME",

@@ -4,14 +4,14 @@ from dataclasses import asdict
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.cli.output import print_answer
 from finesweep.config.run import TrackingConfig
 
 
 @click.command()
-@click.argument("run_a", metavar="RUN_A")
-@click.argument("run_b", metavar="RUN_B")
+@click.argument("run_a", metavar="RUN_A", shell_complete=completing.runs)
+@click.argument("run_b", metavar="RUN_B", shell_complete=completing.runs)
 @options.tracking
 @options.as_json
 def diff(run_a: str, run_b: str, tracking: TrackingConfig, as_json: bool) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.config.run import TrackingConfig
 from finesweep.io.terminal import show
 
 
 @click.command()
-@click.argument("run", metavar="RUN_ID")
+@click.argument("run", metavar="RUN_ID", shell_complete=completing.runs)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @options.tracking
 def export(run: str, folder: Path, tracking: TrackingConfig) -> None:

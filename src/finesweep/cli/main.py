@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from importlib import import_module
 
 import click
-from click.shell_completion import shell_complete
+from click.shell_completion import add_completion_class, shell_complete
 
 import finesweep as finesweep_package
+from finesweep.cli.completing import Bash
 from finesweep.cli.entry import guarded
 from finesweep.errors import FinesweepError, did_you_mean
 
@@ -97,6 +98,7 @@ def _invoke(arguments: list[str]) -> None:
     Raises: FinesweepError for a wrong command line, and what the verb raises.
     """
     if wanted := os.environ.get(COMPLETION):
+        add_completion_class(Bash)
         if shell_complete(finesweep, {}, "finesweep", COMPLETION, wanted):
             raise FinesweepError(f"{COMPLETION}: got {wanted!r}; legal: bash_source, zsh_source, fish_source")
         return

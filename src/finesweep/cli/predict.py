@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.config.run import TrackingConfig
 from finesweep.io.terminal import show
 
 
 @click.command()
-@click.argument("model", metavar="CHECKPOINT|RUN_ID|STUDY")
+@click.argument("model", metavar="CHECKPOINT|RUN_ID|STUDY", shell_complete=completing.checkpoints)
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE ...]")
 @click.option(

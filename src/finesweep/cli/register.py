@@ -2,14 +2,14 @@
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError
 from finesweep.io.terminal import show
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=completing.studies)
 @click.argument("name")
 @options.storage
 @options.tracking

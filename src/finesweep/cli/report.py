@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError, OutputError
 
 
 @click.command()
-@click.argument("studies", nargs=-1, required=True, metavar="STUDY ...")
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY ...", shell_complete=completing.studies)
 @click.option("--out", metavar="DIR", default=".", show_default=True, help="Folder to write the page into.")
 @options.storage
 @options.tracking

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.cli.output import print_answer
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ConfigError, DataError, ModelError, NotReproduced
@@ -37,8 +37,11 @@ def _tolerance(text: str | float) -> float:
 
 
 @click.command()
-@click.argument("arguments", nargs=-1, metavar="[RUN_ID] [KEY=VALUE ...]")
-@click.option("--best", metavar="STUDY", help="Reproduce the best trial of STUDY, instead of RUN_ID.")
+@click.argument("arguments", nargs=-1, metavar="[RUN_ID] [KEY=VALUE ...]", shell_complete=completing.runs)
+@click.option(
+    "--best", metavar="STUDY", shell_complete=completing.studies,
+    help="Reproduce the best trial of STUDY, instead of RUN_ID.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only show what differs from the record; train nothing.")
 @click.option("--seeds", type=_count, metavar="N", help="Train N new seeds, to see how the result spreads.")
 @click.option(

@@ -4,12 +4,12 @@ from dataclasses import asdict
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.cli.output import print_answer
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=completing.studies)
 @options.storage
 @options.as_json
 def runs(study: str, storage: str, as_json: bool) -> None:

@@ -4,13 +4,13 @@ from dataclasses import asdict
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.cli.output import print_json
 from finesweep.errors import ConfigError
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=completing.studies)
 @click.option("--watch", is_flag=True, help="Show a live table until no worker is at work on the study.")
 @options.storage
 @options.as_json

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.cli.output import print_json
 from finesweep.errors import NotValid, OutputError, StudyError, SubmissionError
 from finesweep.io.output import can_write, user
@@ -27,7 +27,7 @@ class Submitted:
 
 
 @click.command()
-@click.argument("studies", nargs=-1, required=True, metavar="STUDY ...")
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY ...", shell_complete=completing.studies)
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of the files."
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError, StoreError, StudyError
 from finesweep.io.redaction import redact_urls
@@ -22,7 +22,7 @@ POLL_S = 0.2
 
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", required=False, shell_complete=completing.studies)
 @options.tracking
 @click.option("--port", type=int, default=5000, show_default=True, help="Port on 127.0.0.1.")
 @click.option("--browser/--no-browser", default=True, help="Open the page, where there is a screen.")

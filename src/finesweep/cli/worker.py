@@ -1,15 +1,17 @@
 """`finesweep worker`: runs trials of a study that another command has made, on this host."""
 
+import math
 import os
 import socket
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from finesweep.cli import options
+from finesweep.cli import completing, options
 from finesweep.errors import ConfigError, StudyError
 
 if TYPE_CHECKING:
@@ -24,8 +26,29 @@ def _count(_: click.Context, parameter: click.Parameter, value: str) -> int | st
     return int(value)
 
 
+def _seconds(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        name = f"--{str(parameter.name).replace('_', '-')}"
+        raise ConfigError.at(name, value, "seconds: a number, 0 or more")
+    return seconds
+
+
+def _end(time_limit: float | None, reserve: float) -> float | None:
+    """Returns when the trials shall be over, in seconds since 1970."""
+    from finesweep.cluster import slurm
+
+    ends_at = slurm.end_time() if time_limit is None else time.time() + time_limit
+    return None if ends_at is None else ends_at - reserve
+
+
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=completing.studies)
 @options.storage
 @click.option("--tracking-uri", metavar="URL", help="MLflow store; by default the one of the sweep.")
 @click.option(
@@ -35,6 +58,15 @@ def _count(_: click.Context, parameter: click.Parameter, value: str) -> int | st
     "--workers", default="1", show_default=True, metavar="N|auto", callback=_count,
     help="How many to run; auto: as many as fit this host.",
 )  # fmt: skip
+@click.option(
+    "--time-limit", metavar="SECONDS", callback=_seconds,
+    help="How long this command may run: it takes no trial that it could not finish. By default, what SLURM "
+    "says of its job.",
+)  # fmt: skip
+@click.option(
+    "--reserve", default="60", show_default=True, metavar="SECONDS", callback=_seconds,
+    help="How long before the end of that time the trials shall be over.",
+)  # fmt: skip
 @click.option("--command", hidden=True, help="The process that launched this worker.")
 def worker(
     study: str,
@@ -42,6 +74,8 @@ def worker(
     tracking_uri: str | None,
     project: str | None,
     workers: int | str,
+    time_limit: float | None,
+    reserve: float,
     command: str | None,
 ) -> None:
     """Run trials of a study on this host, until none is left.
@@ -54,6 +88,7 @@ def worker(
     from finesweep.config.places import absolute_url
     from finesweep.io.job_secrets import dereferenced
 
+    ends_at = _end(time_limit, reserve)
     storage = absolute_url(dereferenced("--storage", storage), Path.cwd())
     request, program = _request(study, storage)
     if project:
@@ -64,7 +99,7 @@ def worker(
             "started; share it with this host, or name it here: --project DIR"
         )
     os.chdir(request.project)
-    joining.set(Joining(workers, command))
+    joining.set(Joining(workers, command, ends_at))
     sys.argv = [program, *_arguments(request, study, storage, tracking_uri)]
     run_hydra(Path.cwd(), program, Path(request.conf) if request.conf else CONF)
 

@@ -10,6 +10,7 @@ class Joining:
 
     workers: int | str  # how many this command starts; auto: as many as fit the host
     command: str | None  # the launching process, if one started this worker: its stop holds here, too
+    ends_at: float | None = None  # when the engine ends this command, in seconds since 1970
 
 
 joining: ContextVar[Joining | None] = ContextVar("joining", default=None)

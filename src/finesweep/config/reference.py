@@ -6,17 +6,20 @@ python -m finesweep.config.reference > docs/configuration.md
 import dataclasses
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from itertools import groupby
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+from finesweep.config.ray import RayConfig
 from finesweep.config.rules import MEANING, RULE, Rule
 from finesweep.config.run import RunConfig
+from finesweep.config.slurm import SlurmConfig
 from finesweep.config.study import SweepConfig
 
-SWEEP = "hydra.sweeper."
+SWEEP, LAUNCHER = "hydra.sweeper.", "hydra.launcher."
+LAUNCHERS = {"ray": RayConfig, "slurm": SlurmConfig}  # those that have keys
 COLUMNS = 100
 
 
@@ -49,6 +52,11 @@ class Key:
 def keys() -> list[Key]:
     """Returns every key, those of a run first."""
     return [*_keys(RunConfig, ""), *_keys(SweepConfig, SWEEP)]
+
+
+def launcher_keys(launcher: str) -> list[Key]:
+    """Returns the keys of `hydra/launcher=LAUNCHER`."""
+    return list(_keys(LAUNCHERS[launcher], LAUNCHER))
 
 
 def _keys(type_: Any, prefix: str) -> Iterator[Key]:
@@ -109,9 +117,15 @@ def help_template(command: str) -> str:
             *(_help(key) for key in run),
             *("", "== Keys of a sweep, with -m =="),
             *(_help(key) for key in sweep),
+            *(line for launcher in LAUNCHERS for line in _launcher_help(launcher)),
             *("", f"Hydra's own options: {command} --hydra-help"),
         ]
     )
+
+
+def _launcher_help(launcher: str) -> list[str]:
+    title = f"== Keys of hydra/launcher={launcher}, with -m =="
+    return ["", title, *(_help(key) for key in launcher_keys(launcher))]
 
 
 def _help(key: Key) -> str:
@@ -129,6 +143,7 @@ def markdown() -> str:
         "in a YAML file of its group, as in `conf/model/bert-tiny.yaml`. `???` means no default: the file of "
         "its group sets the key.",
         *_sections(),
+        *(_table(f"hydra/launcher={launcher}", launcher_keys(launcher)) for launcher in LAUNCHERS),
         OWN_SAMPLER,
     ]
     return "\n\n".join(parts) + "\n"
@@ -136,12 +151,14 @@ def markdown() -> str:
 
 def _sections() -> Iterator[str]:
     for title, group in groupby(keys(), key=lambda key: key.section):
-        rows = [
-            f"| `{key.name}` | `{key.default}` | {_cell(key.legal)} | {_cell(key.meaning)} |" for key in group
-        ]
-        yield "\n".join(
-            [f"## {title}", "", "| key | default | legal | meaning |", "| --- | --- | --- | --- |", *rows]
-        )
+        yield _table(title, group)
+
+
+def _table(title: str, keys: Iterable[Key]) -> str:
+    rows = [f"| `{key.name}` | `{key.default}` | {_cell(key.legal)} | {_cell(key.meaning)} |" for key in keys]
+    return "\n".join(
+        [f"## {title}", "", "| key | default | legal | meaning |", "| --- | --- | --- | --- |", *rows]
+    )
 
 
 def _cell(text: str) -> str:

@@ -50,6 +50,13 @@ COUNT = Rule(lambda value: value >= 1, "a whole number, 1 or more")
 WHOLE = Rule(lambda value: value >= 0, "a whole number, 0 or more")
 NAME = Rule(re.compile(r"[A-Za-z0-9][\w.-]{0,63}").fullmatch, "up to 64 letters, digits, '.', '_' and '-'")
 
+FILL_IN = "FILL_IN"  # what a file of `conf/cluster/` has in place of an address that only a person knows
+
+
+def filled_in(legal: str) -> Rule:
+    """Allows any text but the placeholder of a file that is to be filled in."""
+    return Rule(lambda value: value != FILL_IN, legal)
+
 
 def one_of(*values: str) -> Rule:
     return Rule(values.__contains__, ", ".join(values))

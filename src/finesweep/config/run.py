@@ -16,6 +16,7 @@ from finesweep.config.rules import (
     SHARE,
     Rule,
     explained,
+    filled_in,
     matching,
     one_of,
     ruled,
@@ -304,8 +305,10 @@ class LoraConfig:
 
 @dataclass
 class TrackingConfig:
-    uri: str = explained(
-        "sqlite:///mlruns/mlflow.db", "MLflow's store: a SQLite file, a database or a server"
+    uri: str = ruled(
+        "sqlite:///mlruns/mlflow.db",
+        filled_in("sqlite:///FILE, http://HOST:PORT of an MLflow server, or the address of its database"),
+        "MLflow's store: a SQLite file, a database or a server",
     )
     artifacts: str = ruled(
         "mlruns/artifacts",

@@ -14,6 +14,7 @@ from finesweep.config.rules import (
     Rule,
     check_rules,
     explained,
+    filled_in,
     ruled,
 )
 from finesweep.config.run import Direction
@@ -58,7 +59,11 @@ class ConfirmConfig:
 @dataclass
 class StudyConfig:
     name: str | None = ruled(None, NAME, "null: the sweep's name, plus data= and model= of the command line")
-    storage: str = explained("sqlite:///mlruns/optuna.db", "Optuna's database: SQLite or PostgreSQL")
+    storage: str = ruled(
+        "sqlite:///mlruns/optuna.db",
+        filled_in("sqlite:///FILE, or postgresql://USER@HOST/DATABASE"),
+        "Optuna's database: SQLite or PostgreSQL",
+    )
     patience_s: float = ruled(
         600.0, NOT_NEGATIVE,
         "seconds for which workers wait for a storage that is away; then they hand their trials back",

@@ -71,7 +71,7 @@ def _labels(rows: Dataset, splits: Splits, task: Task) -> str:
     counts = task.class_counts(rows[LABEL][:], len(splits.labels))
     pairs = sorted(zip(splits.labels, counts, strict=True), key=lambda pair: -pair[1])
     more = f", and {len(pairs) - _LISTED} more" if len(pairs) > _LISTED else ""
-    return ", ".join(f"{name} {count:,}" for name, count in pairs[:_LISTED]) + more
+    return ", ".join(f"{name} ({count:,})" for name, count in pairs[:_LISTED]) + more
 
 
 def suspicions(config: DataConfig, splits: Splits, task: Task) -> list[str]:

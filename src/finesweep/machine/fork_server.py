@@ -26,7 +26,9 @@ T = TypeVar("T")
 # Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#assessing-if-cuda-is-available
 SERVERS = dict.fromkeys(THREADS, "1") | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 BACKEND = {"MPLBACKEND": "agg"}  # also in a notebook, whose own would import IPython
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+)
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 context: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 

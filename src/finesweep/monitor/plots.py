@@ -2,8 +2,7 @@
 
 import logging
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from matplotlib.ticker import FormatStrFormatter, NullFormatter
 from optuna.study import Study
 from optuna.trial import create_trial
 
+from finesweep.monitor.wording import axis_labels
 from finesweep.study.importance import evaluator, searched, shares
 from finesweep.study.records import StudyRecord
 
@@ -53,7 +53,7 @@ def _save(drawing: Drawing, path: Path) -> Path:
 
 def _drawings(study: Study) -> Iterator[tuple[str, Drawing]]:
     search, names = searched(study), list(StudyRecord(study).objectives or {})
-    labels = _labels([name for trial in search.get_trials(deepcopy=False) for name in trial.params])
+    labels = axis_labels([name for trial in search.get_trials(deepcopy=False) for name in trial.params])
     whole = _copy(search, labels)
     for index, name in enumerate(names):
         one, suffix = (whole, "") if len(names) == 1 else (_copy(search, labels, index), f"-{name}")
@@ -140,14 +140,3 @@ def _copy(search: Study, labels: dict[str, str], objective: int | None = None) -
             )
         )
     return copy
-
-
-def _labels(names: Iterable[str]) -> dict[str, str]:
-    """Shortens names for an axis: ``optimizer.learning_rate|optimizer=sgd`` in two lines."""
-    full = list(dict.fromkeys(names))
-    short = ["\n".join(part.rpartition(".")[2] for part in name.split("|")) for name in full]
-    twice = {label for label, count in Counter(short).items() if count > 1}
-    return {
-        name: name.replace("|", "\n") if label in twice else label
-        for name, label in zip(full, short, strict=True)
-    }

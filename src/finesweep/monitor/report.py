@@ -10,8 +10,10 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.study import ConfirmConfig
 from finesweep.errors import StudyError
 from finesweep.io.terminal import argument
+from finesweep.monitor import hosts
 from finesweep.monitor.stores import storage_of, tracking_of
 from finesweep.monitor.wording import STORAGE, TRACKING
+from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, winner
@@ -76,6 +78,8 @@ class Status:
     confirming: int = 0  # finished trials that confirm another one
     importances: dict[str, float] = field(default_factory=dict)  # of the finish step; shares that sum to 1
     commands: list[dict[str, Any]] = field(default_factory=list)  # what the study was worked on with
+    workers: list[dict[str, Any]] = field(default_factory=list)  # that run a trial: `monitor.hosts.Worker`
+    stranded: list[int] = field(default_factory=list)  # trials whose worker is lost, while none is at work
     storage: str = STORAGE  # its Optuna database
     tracking_uri: str = TRACKING  # the MLflow store of its runs
 
@@ -87,6 +91,7 @@ def describe(study: Study) -> Status:
     trials = study.get_trials(deepcopy=False)
     search = studies.searching(trials)
     states = {state.name: sum(trial.state is state for trial in trials) for state in STATES}
+    known = hosts.workers(trials, clock.now(study))
     return Status(
         study=study.study_name,
         n_trials=n_trials,
@@ -102,6 +107,8 @@ def describe(study: Study) -> Status:
         confirming=studies.count_finished(trials) - studies.count_finished(search),
         importances=record.conclusion.importances if record.conclusion else {},
         commands=record.history or [],
+        workers=[asdict(worker) for worker in known],
+        stranded=[worker.trial for worker in hosts.stranded(known)],
         storage=storage_of(study),
         tracking_uri=tracking_of(study),
     )

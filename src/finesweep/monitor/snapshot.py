@@ -13,7 +13,7 @@ from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, span, spent
 from finesweep.study.confirm import missing
-from finesweep.study.liveness import is_gone
+from finesweep.study.liveness import is_gone, is_silent
 from finesweep.study.records import StudyRecord, TrialRecord
 
 START_S = 120.0  # that the workers of a new command may take to their first trial
@@ -82,6 +82,11 @@ class Snapshot:
         """Tells whether a running trial's worker has died, and nobody has recovered the trial yet."""
         record = TrialRecord(trial)
         return is_gone(record.owner, record.heartbeat, self.now)
+
+    def is_silent(self, trial: FrozenTrial) -> bool:
+        """Tells whether a running trial's worker cannot be seen, and is not heard of any more."""
+        record = TrialRecord(trial)
+        return is_silent(record.owner, record.heartbeat, self.now)
 
     @property
     def is_starting(self) -> bool:

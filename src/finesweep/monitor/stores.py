@@ -5,7 +5,7 @@ from optuna.study import Study
 from finesweep.config.places import project, url_within
 from finesweep.io.redaction import redact_urls
 from finesweep.monitor.wording import STORAGE, TRACKING
-from finesweep.study.records import TrialRecord
+from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.storage import address_of
 
 
@@ -15,7 +15,10 @@ def storage_of(study: Study) -> str:
 
 
 def tracking_of(study: Study) -> str:
-    """Returns the MLflow store that the newest trial's command names; else the usual one."""
+    """Returns the MLflow store of the last command; of one that noted none, the one that its trials name."""
+    last = StudyRecord(study).last_command
+    if last and last.tracking_uri:
+        return last.tracking_uri
     trials = reversed(study.get_trials(deepcopy=False))
     overrides = next(filter(None, (TrialRecord(trial).overrides for trial in trials)), [])
     given = [text.partition("=")[2] for text in overrides if text.lstrip("+").startswith("tracking.uri=")]

@@ -6,6 +6,7 @@ from optuna.trial import TrialState
 
 from finesweep.io.job_secrets import VARIABLE_PREFIX
 from finesweep.io.terminal import argument, show
+from finesweep.monitor import hosts
 from finesweep.monitor.report import Best, Confirmed, Status
 from finesweep.monitor.wording import command_lines, row_lines, scalar, store_options
 from finesweep.provenance.record import is_result
@@ -77,6 +78,11 @@ def print_summary(status: Status) -> None:
     if status.ended_by:
         spent = f"{status.seconds:.0f} s, {status.train_steps:,} training steps"
         show(f"{'ended by:':14}{status.ended_by}; {spent}")
+    known = [hosts.Worker(**worker) for worker in status.workers]
+    if working := hosts.at_work(known):
+        show(f"{'workers:':14}{working}")
+    for worker in hosts.stranded(known):
+        show(f"{'stranded:':14}{hosts.lost(worker)}")
     if status.reused:
         show(f"{'reused:':14}{status.reused} trials whose point had been evaluated before")
     for failure in status.failures:

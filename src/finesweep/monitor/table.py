@@ -76,7 +76,7 @@ def _columns(metric: str, width: int) -> Table:
 def _row(snapshot: Snapshot, trial: FrozenTrial, width: int) -> tuple[str, ...]:
     record = TrialRecord(trial)
     progress = record.progress or Progress()
-    gone = snapshot.is_gone(trial)
+    lost = _lost(snapshot, trial)
     return (
         _worker(str(record.owner), 12 if width >= NARROW else 6),
         str(trial.number),
@@ -84,9 +84,17 @@ def _row(snapshot: Snapshot, trial: FrozenTrial, width: int) -> tuple[str, ...]:
         "-" if progress.step is None else f"{progress.step}/{progress.max_steps}",
         "-" if progress.examples_per_s is None else f"{progress.examples_per_s:.0f}",
         "-" if progress.value is None else number(progress.value),
-        "-" if gone else clock(eta.of_trial(snapshot, trial)),
-        "its worker is gone" if gone else _about(trial),
+        "-" if lost else clock(eta.of_trial(snapshot, trial)),
+        lost or _about(trial),
     )
+
+
+def _lost(snapshot: Snapshot, trial: FrozenTrial) -> str:
+    """Says why a trial does not go on; an empty text if its worker is at work."""
+    if snapshot.is_gone(trial):
+        return "its worker is gone"
+    unheard = snapshot.now - (TrialRecord(trial).heartbeat or snapshot.now)
+    return f"its worker is silent for {clock(unheard)}" if snapshot.is_silent(trial) else ""
 
 
 def _worker(owner: str, room: int) -> str:

@@ -1,6 +1,7 @@
 """Writes points, numbers, durations and commands for a person, in lines and tables."""
 
 import shlex
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -32,6 +33,20 @@ def _name(key: str, keys: Collection[str]) -> str:
     taken = [NAMES.get(other, other) for other in keys if other != key]
     ends = (".".join(parts[start:]) for start in range(len(parts) - 1, 0, -1))
     return next((end for end in ends if not any(f".{name}".endswith(f".{end}") for name in taken)), key)
+
+
+def axis_labels(names: Iterable[str]) -> dict[str, str]:
+    """Shortens Optuna's names for an axis: ``optimizer.momentum|optimizer=sgd`` in two lines.
+
+    Names that would be the same stay whole.
+    """
+    full = list(dict.fromkeys(names))
+    short = ["\n".join(part.rpartition(".")[2] for part in name.split("|")) for name in full]
+    twice = {label for label, count in Counter(short).items() if count > 1}
+    return {
+        name: name.replace("|", "\n") if label in twice else label
+        for name, label in zip(full, short, strict=True)
+    }
 
 
 def _value(value: Any) -> str:

@@ -1,7 +1,6 @@
 """Hashes what a run reads: the rows as read and as encoded, and the files of the model."""
 
 import hashlib
-from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,12 +9,9 @@ from datasets import Dataset
 
 from finesweep.config.run import ModelConfig
 from finesweep.data import Splits, fingerprint
-from finesweep.io import checkpoint
-from finesweep.io.file_state import State, state_of
-from finesweep.io.hub import WEIGHTS, model_commit
+from finesweep.io.hub import model_commit
+from finesweep.io.model_files import file_hashes
 from finesweep.provenance.fields import Model, Split
-
-MODEL_FILES = (*WEIGHTS, "*.json", "*.txt", "*.model")  # weights, sizes, and every kind of tokenizer
 
 
 def split_content(rows: Dataset, encoded: Dataset | None = None) -> Split:
@@ -62,15 +58,5 @@ def model_content(config: ModelConfig) -> Model:
         return Model("built here")
     folder = Path(config.name_or_path)
     if folder.is_dir():
-        return Model("folder", files=_file_hashes(folder))
+        return Model("folder", files=file_hashes(folder))
     return Model("hub", id=config.name_or_path, commit=model_commit(config.name_or_path, config.revision))
-
-
-def _file_hashes(folder: Path) -> dict[str, str]:
-    paths = sorted(path for name in MODEL_FILES for path in folder.glob(name) if path.is_file())
-    return {path.name: _file_hash(path, state_of([path])) for path in paths}
-
-
-@lru_cache
-def _file_hash(path: Path, state: State) -> str:
-    return checkpoint.sha256(path)

@@ -12,7 +12,6 @@ from finesweep.monitor.events import point, values
 from finesweep.report.best_of_n import INTERVAL, best_of_n
 from finesweep.report.facts import Facts
 from finesweep.report.figure import BLUE, GREEN, GREY, INK, PAPER, RED, chart, legend, mark_decades
-from finesweep.report.markup import clean
 
 MAX_LINKED = 300  # points of a chart: more would make the page heavy, and nobody finds one among them
 LOGARITHMIC = 50  # trials from which on the axis of their number is logarithmic
@@ -116,15 +115,10 @@ def _best_of_n(facts: Facts, index: int, axes: Axes) -> None:
 def _importances(facts: Facts, axes: Axes) -> None:
     names = list(reversed(facts.importances))
     shares = [facts.importances[name] for name in names]
-    bars = axes.barh([short(name) for name in names], shares, color=BLUE, height=0.6)
+    bars = axes.barh([facts.labels[name] for name in names], shares, color=BLUE, height=0.6)
     axes.bar_label(bars, [f"{share:.2f}" for share in shares], padding=3, color=INK, fontsize=9)
     axes.set(xlabel="share", xlim=(0, max(shares) * 1.15))
     axes.grid(axis="y", visible=False)
-
-
-def short(name: str) -> str:
-    """Shortens a name for an axis: ``optimizer.learning_rate|optimizer=sgd`` in two lines."""
-    return "\n".join(clean(part.rpartition(".")[2]) for part in name.split("|"))
 
 
 def learning_curves(facts: Facts) -> Iterator[str]:

@@ -11,6 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.study import ConfirmConfig
 from finesweep.monitor.report import Best, Status, best, describe
 from finesweep.monitor.snapshot import Snapshot, take_snapshot
+from finesweep.monitor.wording import axis_labels
+from finesweep.report.markup import clean
 from finesweep.study import storage as studies
 from finesweep.study.budget import span
 from finesweep.study.confirm import ConfirmedCandidate, confirmed_candidates
@@ -81,6 +83,11 @@ class Facts:
         """Optuna's names of all parameters, the most important first."""
         known = [name for trial in self.snapshot.trials for name in trial.params]
         return list(dict.fromkeys([*self.importances, *known]))
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """The names of all parameters as an axis has them."""
+        return {name: clean(label) for name, label in axis_labels(self.dimensions).items()}
 
     @cached_property
     def importances(self) -> dict[str, float]:

@@ -13,7 +13,7 @@ from matplotlib.tri import Triangulation
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from finesweep.report.charts import points, row_id, scored, short, tips
+from finesweep.report.charts import points, row_id, scored, tips
 from finesweep.report.facts import Facts
 from finesweep.report.figure import BLUE, INK, RED, chart, mark_decades
 from finesweep.report.markup import clean
@@ -32,7 +32,7 @@ def slices(facts: Facts) -> Iterator[str]:
         for place, name in enumerate(facts.dimensions):
             if any(name in trial.params for trial in scored(facts, index)[0]):
                 yield chart(
-                    f"{facts.prefix}slice{index}-{place}", short(name).replace("\n", " | "),
+                    f"{facts.prefix}slice{index}-{place}", facts.labels[name].replace("\n", " | "),
                     f"{objective} of each trial over this parameter alone.",
                     partial(_slice, facts, index, name), tips=shown,
                 )  # fmt: skip
@@ -40,18 +40,19 @@ def slices(facts: Facts) -> Iterator[str]:
 
 def _slice(facts: Facts, index: int, name: str, axes: Axes) -> None:
     trials = [trial for trial in scored(facts, index)[0] if name in trial.params]
-    points(axes, facts, trials, _scale(axes, "x", name, trials), [trial.values[index] for trial in trials])
+    x = _scale(axes, "x", name, facts.labels[name], trials)
+    points(axes, facts, trials, x, [trial.values[index] for trial in trials])
     axes.set_ylabel(facts.objectives[index])
 
 
-def _scale(axes: Axes, axis: str, name: str, trials: Sequence[FrozenTrial]) -> list[float]:
+def _scale(axes: Axes, axis: str, name: str, label: str, trials: Sequence[FrozenTrial]) -> list[float]:
     """Sets the scale of an axis to that of a parameter. Returns where the trials stand on it.
 
     Whole numbers on a logarithmic scale, and choices of numbers, stand at their values, others at 0, 1, 2.
     """
     distribution = trials[0].distributions[name]
     found = [trial.params[name] for trial in trials]
-    axes.set(**{f"{axis}label": short(name)})
+    axes.set(**{f"{axis}label": label})
     if isinstance(distribution, CategoricalDistribution):
         choices = list(distribution.choices)
         places, labels = list(range(len(choices))), [_label(choice) for choice in choices]
@@ -77,8 +78,9 @@ def surfaces(facts: Facts) -> Iterator[str]:
     """Yields the learning rate against batch size and epochs; else the two most important parameters."""
     shown = tips(facts)
     for place, (first, second) in enumerate(_pairs(facts)):
+        both = f"{facts.labels[first]} × {facts.labels[second]}"
         yield chart(
-            f"{facts.prefix}surface{place}", f"{short(first)} × {short(second)}".replace("\n", " | "),
+            f"{facts.prefix}surface{place}", both.replace("\n", " | "),
             f"{facts.objectives[0]} over two parameters"
             f"{_explained(len(_holding(facts, first, second)))}. The diamond is the best.",
             partial(_surface, facts, first, second), tips=shown,
@@ -113,7 +115,8 @@ def _holding(facts: Facts, first: str, second: str) -> list[FrozenTrial]:
 
 def _surface(facts: Facts, first: str, second: str, axes: Axes) -> None:
     trials = _holding(facts, first, second)
-    x, y = _scale(axes, "x", first, trials), _scale(axes, "y", second, trials)
+    x = _scale(axes, "x", first, facts.labels[first], trials)
+    y = _scale(axes, "y", second, facts.labels[second], trials)
     values = [trial.values[0] for trial in trials]
     _shade(axes, x, y, values, facts.maximizes())
     points(axes, facts, trials, x, y)

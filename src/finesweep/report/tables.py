@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.monitor.events import marks
 from finesweep.monitor.wording import scalar
-from finesweep.report.charts import row_id, short
+from finesweep.report.charts import row_id
 from finesweep.report.facts import Facts, stopped_at
 from finesweep.report.headline import spread
 from finesweep.report.markup import Cell, cell, figure_cell, listed, number, paragraph, table
@@ -25,7 +25,7 @@ def trials_table(facts: Facts) -> str:
         facts.snapshot.trials, key=lambda trial: (ranked.get(trial.number, len(ranked)), trial.number)
     )
     heads = [
-        "trial", "state", *facts.objectives, *map(short, facts.dimensions), "% trained", "steps", "seconds",
+        "trial", "state", *facts.objectives, *facts.labels.values(), "% trained", "steps", "seconds",
         "note", "run",
     ]  # fmt: skip
     rows = [_row(facts, trial) for trial in ordered]
@@ -83,7 +83,7 @@ def front_table(facts: Facts) -> str:
         ]
         for trial in front
     ]
-    return table(["trial", *facts.objectives, *map(short, facts.dimensions)], rows, "Pareto front")
+    return table(["trial", *facts.objectives, *facts.labels.values()], rows, "Pareto front")
 
 
 def lost(facts: Facts) -> list[str]:

@@ -12,13 +12,14 @@ from typing import Any, cast
 from optuna.study import Study
 
 from finesweep.config.parse import to_dict
-from finesweep.config.places import relocated
+from finesweep.config.places import project, relocated, url_within
 from finesweep.config.run import RunConfig
 from finesweep.config.study import PROCESSES
 from finesweep.data import Splits, fingerprint
 from finesweep.data.source import LABEL
 from finesweep.errors import DataChanged, StudyError
-from finesweep.io.redaction import redact_values
+from finesweep.io.model_files import folder_hash
+from finesweep.io.redaction import redact_urls, redact_values
 from finesweep.io.terminal import trainer
 from finesweep.study import clock
 from finesweep.study import storage as studies
@@ -36,6 +37,7 @@ PLACES = ("data.path", "data.direction", "trainer.threads", "trainer.device",
 
 SHORTCUTS = "trainer.shortcuts"
 CONTENT = {"train": "data.train content", "eval": "data.eval content"}  # split -> the key of its rows' hash
+MODELS = "model content"  # the key of the hashes of all models that are folders
 
 
 def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
@@ -56,6 +58,7 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
         "data.path": run.data.path,  # is not compared, but shown if the rows differ
         CONTENT["train"]: fingerprint(splits.train),
         CONTENT["eval"]: fingerprint(splits.eval),
+        MODELS: sorted(set(filter(None, (folder_hash(one.model.name_or_path) for one in sweep.models)))),
     }
     return cast(dict[str, Any], redact_values(made_of))
 
@@ -105,6 +108,20 @@ def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any], splits: S
     )
 
 
+def refuse_other_model(study: Study, content: str | None) -> None:
+    """Compares a trial's model with those that the study began with.
+
+    content: its `folder_hash`; None for a model that is no folder. Raises: DataChanged.
+    """
+    known = (StudyRecord(study).identity or {}).get(MODELS)  # None in a study from before it was noted
+    if known is not None and content is not None and content not in known:
+        raise DataChanged(
+            f"model.name_or_path: its files are no longer those that study {study.study_name!r} began with, "
+            "so its trials could not be compared; put the old files back and start the same command again, "
+            "or start another study with hydra.sweeper.study.name=NAME"
+        )
+
+
 def refuse_other_rows(study: Study, rows: Mapping[str, str]) -> None:
     """Compares rows that a trial has read with those that the study began with.
 
@@ -146,6 +163,7 @@ def _of_today(stored: dict[str, Any], requested: dict[str, Any], splits: Splits)
         defaults["data.positive_label"] = splits.labels[-1] if splits.labels else None
     defaults["data.standardize"] = False
     defaults[SHORTCUTS] = []
+    defaults[MODELS] = requested[MODELS]
     defaults[PROCESSES] = 1
     missing = {key: defaults[key] for key in requested if key in defaults and key not in stored}
     known = {key: value for key, value in stored.items() if key not in PLACES}
@@ -164,8 +182,9 @@ def record(sweep: SweepRequest, workers: int, study: Study, parent: TrackedRun) 
     }
     clock.start(study)
     time = datetime.fromtimestamp(clock.now(study)).astimezone()
+    store = url_within(redact_urls(sweep.run.tracking.uri), project())
     command = {"time": time.isoformat(timespec="seconds"), "host": socket.gethostname(),
-               "program": trainer(), "workers": workers, **varies}  # fmt: skip
+               "program": trainer(), "workers": workers, "tracking_uri": store, **varies}  # fmt: skip
     known = StudyRecord(study)
     known.history = [*(known.history or []), command]
     parent.log_text(json.dumps(known.history, indent=1) + "\n", "commands.json")

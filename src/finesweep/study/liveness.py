@@ -25,11 +25,29 @@ def is_gone(owner: str | None, beat: float | None, now: float) -> bool:
     return beat is not None and now - beat > GRACE_S
 
 
-def is_running_out(owner: str | None, beat: float | None, now: float) -> bool:
-    """Tells whether an owner that cannot be seen is silent: it is heard of again, or its lease runs out."""
+def is_silent(owner: str | None, beat: float | None, now: float) -> bool:
+    """Tells whether an owner that cannot be seen misses heartbeats, and its lease is still running."""
     return (
         owner is not None
         and beat is not None
         and SILENT_S <= now - beat <= GRACE_S
         and ProcessIdentity.parse(owner).is_alive() is None
     )
+
+
+class Listener:
+    """Tells which of the owners that cannot be seen are alive: those that are heard of while it listens."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, float] = {}  # the first heartbeat that was seen of each owner
+
+    def is_alive(self, owner: str | None, beat: float | None, now: float) -> bool:
+        if is_gone(owner, beat, now):
+            return False
+        if beat is None or ProcessIdentity.parse(str(owner)).is_alive():
+            return True
+        return beat > self._first.setdefault(str(owner), beat) and not is_silent(owner, beat, now)
+
+    def may_be_dead(self, owner: str | None, beat: float | None, now: float) -> bool:
+        """Tells whether an owner has given no sign of life yet: it will, or its lease runs out."""
+        return not is_gone(owner, beat, now) and not self.is_alive(owner, beat, now)

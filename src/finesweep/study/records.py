@@ -3,6 +3,7 @@
 The keys are those of version 0.1, whose studies stay readable. An attribute is None until it is written.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from optuna.trial import FrozenTrial
 from finesweep.config.study import ConfirmConfig
 from finesweep.hooks import RunState
 from finesweep.study.attributes import Attribute, Record, Required
+from finesweep.study.cache import TrialCache
 
 
 @dataclass
@@ -86,6 +88,7 @@ class Command:
 
     time: str = "1970-01-01T00:00:00"  # ISO format, with the time zone (local in version 0.1)
     program: str = "python train.py"  # how a person started it, without its arguments
+    tracking_uri: str | None = None  # its MLflow store, without a password; None from before it was noted
     sampler: str = "tpe"
     timeout_s: float | None = None
     max_train_steps: int | None = None
@@ -126,7 +129,8 @@ class TrialRecord(Record):
     """The attributes of a trial. A frozen trial can only be read: it is a copy."""
 
     owner = Attribute[str]("owner")  # the process that runs it: a `machine.process.ProcessIdentity`
-    started = Attribute[float]("started")  # when its owner took it, by the study's clock
+    # When its owner began it, by the study's clock; written with its point, of which nothing is missing then.
+    started = Attribute[float]("started")
     heartbeat = Attribute[float]("beat")  # when its owner was last alive, by the study's clock
     recoverer = Attribute[str | None]("recoverer")  # the process that ends it in place of its dead owner
     recovered_since = Attribute[float]("recovered_since")  # by the study's clock
@@ -140,6 +144,7 @@ class TrialRecord(Record):
     progress = Attribute[Progress]("live", Progress.load, Progress.dump)
     # What pruning compares: share of the training, and the value measured there; None in older studies.
     curve = Attribute[list[tuple[float, float]]]("curve", lambda stored: [tuple(point) for point in stored])
+    told_to_stop = Attribute[bool]("told")  # its worker was told to stop, so a kill that follows is no death
     worker_deaths = Attribute[int]("deaths")  # of its workers and those of the tries before it
     outcome = Attribute[Outcome]("outcome", Outcome.load, Outcome.dump)  # written before anybody is told
     retry_overrides = Attribute[list[str]]("extra")  # on top of its point: the smaller batch after an OOM
@@ -147,13 +152,15 @@ class TrialRecord(Record):
     confirms = Attribute[int]("confirms")  # number of the trial whose point it trains with another seed
     seed = Attribute[int]("seed")  # that other seed
 
-    def __init__(self, trial: FrozenTrial | optuna.Trial) -> None:
+    def __init__(self, trial: FrozenTrial | optuna.Trial, study: Study | None = None) -> None:
+        """study: of a frozen trial that is to be written; what is read of it stays as it was."""
         self.name, self._trial = f"trial {trial.number}", trial
+        self._study = trial.study if isinstance(trial, optuna.Trial) else study
 
     @classmethod
     def writable(cls, study: Study, trial: FrozenTrial) -> "TrialRecord":
         """Returns the record of a frozen trial in a form that can be written."""
-        return cls(optuna.Trial(study, trial._trial_id))
+        return cls(trial, study)
 
     @classmethod
     def attributes(cls, **values: Any) -> dict[str, Any]:
@@ -163,10 +170,25 @@ class TrialRecord(Record):
     def read(self, key: str) -> Any:
         return self._trial.user_attrs.get(key)
 
-    def write(self, key: str, value: Any) -> None:
-        if isinstance(self._trial, FrozenTrial):
+    def write(self, attrs: dict[str, Any], steps: dict[int, float] | None = None) -> None:
+        """Writes attributes and values that were measured at steps."""
+        if self._study is None:
             raise TypeError(f"{self.name}: a frozen trial cannot be written")
-        self._trial.set_user_attr(key, value)
+        write_trial(self._study, self._trial._trial_id, attrs, steps or {})
+        if isinstance(self._trial, optuna.Trial):
+            self._trial._cached_frozen_trial.user_attrs.update(attrs)
+            self._trial._cached_frozen_trial.intermediate_values.update(steps or {})
+
+
+def write_trial(study: Study, trial_id: int, attrs: dict[str, Any], steps: Mapping[int, float] = {}) -> None:
+    """Writes attributes and intermediate values of a trial: at once, except in memory."""
+    storage = study._storage
+    if isinstance(storage, TrialCache):
+        return storage.set_trial_user_attrs(trial_id, attrs, steps)
+    for key, value in attrs.items():
+        storage.set_trial_user_attr(trial_id, key, value)
+    for step, measured in steps.items():
+        storage.set_trial_intermediate_value(trial_id, step, measured)
 
 
 class StudyRecord(Record):
@@ -196,9 +218,10 @@ class StudyRecord(Record):
     def read(self, key: str) -> Any:
         return self._attrs.get(key)
 
-    def write(self, key: str, value: Any) -> None:
-        self._study.set_user_attr(key, value)
-        self._attrs[key] = value
+    def write(self, attrs: dict[str, Any]) -> None:
+        for key, value in attrs.items():
+            self._study.set_user_attr(key, value)
+        self._attrs.update(attrs)
 
     @property
     def last_command(self) -> Command | None:

@@ -14,12 +14,13 @@ def describe(sweep: SweepRequest) -> str:
     lines = [
         f"# study {sweep.name}: {study.n_trials} trials, sampler {study.sampler}",
         "# searched, in place of the values above:",
-        *(f"#   {dimension.key}: {_range(dimension)}" for dimension in sweep.space),
+        *(f"#   {dimension.key}: {range_of(dimension)}" for dimension in sweep.space),
     ]
     return redact_urls(to_yaml(sweep.run)) + "\n".join(lines)
 
 
-def _range(dimension: Dimension) -> str:
+def range_of(dimension: Dimension) -> str:
+    """Writes what is tried of a dimension for a person: `0.0001 to 0.01, on a log scale`."""
     conditions = ", ".join(f"{key}={value}" for key, value in dimension.when.items())
     return _values(dimension.distribution) + (f", where {conditions}" if conditions else "")
 

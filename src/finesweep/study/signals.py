@@ -1,8 +1,11 @@
-"""Signals: at the first Ctrl-C or SIGTERM trials save and are handed back; the second ends at once."""
+"""Signals: at the first one, trials save and are handed back; the second ends at once.
+
+Ctrl-C is a person's. An engine ends a job by SIGTERM, and can announce a time limit by SIGUSR1 or SIGUSR2.
+"""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -11,6 +14,11 @@ from optuna.study import Study
 from finesweep.study.liveness import this_owner
 from finesweep.study.records import StudyRecord
 
+SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)  # Windows has fewer
+]
 KEPT = 200  # stops that a study remembers: a cluster may end as many workers at once
 
 
@@ -25,6 +33,7 @@ class Stop:
     def __init__(self) -> None:
         self._requested = threading.Event()
         self._commands: tuple[str, ...] = ()  # whose workers listen here
+        self.signal: int | None = None  # that asked this process; None if a person or the study did
 
     @property
     def requested(self) -> bool:
@@ -42,8 +51,9 @@ class Stop:
             return
         self._commands = commands
         self._requested.clear()
+        self.signal = None
         is_main = threading.current_thread() is threading.main_thread()
-        numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        numbers = SIGNALS if is_main else []
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
             yield
@@ -55,6 +65,7 @@ class Stop:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
+        self.signal = None if number == signal.SIGINT else number
         self._requested.set()
 
     def write_to(self, study: Study) -> None:
@@ -64,7 +75,11 @@ class Stop:
             record.stopped_commands = [*(record.stopped_commands or [])[-KEPT:], self._commands[0]]
 
     def read_from(self, study: Study) -> None:
-        if not {*self._commands}.isdisjoint(StudyRecord(study).stopped_commands or []):
+        self.hear(StudyRecord(study).stopped_commands or [])
+
+    def hear(self, stopped_commands: Sequence[str]) -> None:
+        """Requests a stop if a command that is listened to is among those that were told to stop."""
+        if not {*self._commands}.isdisjoint(stopped_commands):
             self._requested.set()
 
 

@@ -44,6 +44,8 @@ def add(model: PreTrainedModel, config: LoraConfig, new: Collection[str]) -> Non
     try:
         model.add_adapter(lora)
     except ValueError as error:
+        if "version of PEFT" in str(error):  # transformers' word on a package that is too old for it
+            raise ConfigError(f"peft: {first_line(error)}: pip install --upgrade peft") from error
         linear = {name.rpartition(".")[2] for name, part in model.base_model.named_modules()
                   if isinstance(part, torch.nn.Linear)}  # fmt: skip
         legal = f"names of modules: {', '.join(sorted(linear))}; or all-linear ({first_line(error)})"

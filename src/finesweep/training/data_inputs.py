@@ -16,11 +16,16 @@ TEST = "test "  # begins the names of the splits to predict in a run's provenanc
 
 
 def data_inputs(config: DataConfig, splits: Splits, hashes: Mapping[str, str]) -> list[DataInput]:
-    """Describes the splits whose SHA-256 is given, by their names in the run's provenance."""
+    """Describes the splits whose SHA-256 is given, by their names in the run's provenance.
+
+    MLflow lists one data set of a name and a digest, so a further split of equal rows has a longer name.
+    """
     source_type, source = _source(config)
+    described = [split for split in _described(config, splits) if split[0] in hashes]
+    firsts = {hashes[name]: name for name, *_ in reversed(described)}
     return [
         DataInput(
-            name=config.name,
+            name=config.name if firsts[hashes[name]] == name else f"{config.name} {name}",
             context=context,
             sha256=hashes[name],
             source_type=source_type,
@@ -28,8 +33,7 @@ def data_inputs(config: DataConfig, splits: Splits, hashes: Mapping[str, str]) -
             rows=len(rows),
             columns={column: str(kind) for column, kind in _types(rows).items()},
         )
-        for name, context, split, rows in _described(config, splits)
-        if name in hashes
+        for name, context, split, rows in described
     ]
 
 

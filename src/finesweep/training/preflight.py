@@ -54,7 +54,10 @@ def check_peft(config: RunConfig) -> None:
             "pip install '.[lora]' in a checkout, or the wheel's name with [lora] behind it"
         )
     if config.model.name_or_path is None or config.model.init is Init.random:
-        raise ConfigError("peft: adapters need a base model with trained weights; legal: peft=none here")
+        raise ConfigError(
+            "peft: adapters need a base model with trained weights; legal: peft=none here, or a model of the "
+            "hub or of a folder: model=bert-tiny, or model.init=pretrained model.name_or_path=FOLDER"
+        )
     if config.model.freeze is not None:
         raise ConfigError.at("model.freeze", config.model.freeze, "null with peft, which freezes all weights")
 

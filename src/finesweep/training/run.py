@@ -16,6 +16,7 @@ from finesweep.config.run import RunConfig
 from finesweep.hooks import RunHooks, RunState, TrialPruned, current_hooks
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
+from finesweep.io.model_files import folder_hash
 from finesweep.io.output import explaining_removal
 from finesweep.machine import device
 from finesweep.machine.fork_server import start_server
@@ -75,7 +76,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
         start_server()  # it imports while the inputs are loaded here
     inputs = load_inputs(config)
     if hooks := current_hooks.get():
-        hooks.loaded({name: split.sha256 for name, split in inputs.content.items()})
+        rows = {name: split.sha256 for name, split in inputs.content.items()}
+        hooks.loaded(rows, folder_hash(config.model.name_or_path))
     try_out(config, inputs)
     result = RunResult(metric=config.data.metric)
     opened = open_run(config, overrides)

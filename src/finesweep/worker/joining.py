@@ -27,6 +27,7 @@ from finesweep.study.request import SweepRequest
 from finesweep.study.signals import stop
 from finesweep.tracking import TrackedRun
 from finesweep.training.preflight import check_folders
+from finesweep.worker.allotment import Allotment
 from finesweep.worker.launch import PreparedStudy, check_ground, shared_overrides
 
 POLL_S = 0.5  # how soon a stop of this command reaches its workers
@@ -64,9 +65,11 @@ def _parent_of(study: Study) -> str:
     return request.parent_run_id
 
 
-def tell(prepared: PreparedStudy, ended: int) -> None:
-    """Prints how many trials this command ended, and whether some are left for others."""
+def tell(prepared: PreparedStudy, ended: int, allotment: Allotment) -> None:
+    """Prints how many trials this command ended, whether some are left, and if it had no time for them."""
     left = "" if prepared.queue.is_over() else "; the study is not over"
+    if left and not allotment.admits(trials := prepared.queue.trials()):
+        left += f", but {allotment.explain(trials)}"
     show(f"worker on {socket.gethostname()}: {ended} trials ended here{left}", sys.stderr)
 
 

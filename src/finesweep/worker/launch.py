@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.study import Study
+from optuna.trial import TrialState
 
 from finesweep import tracking
 from finesweep.config.places import as_given
@@ -21,14 +22,18 @@ from finesweep.hooks import RunState
 from finesweep.io.terminal import show as show_line
 from finesweep.machine.gpus import needs_torch
 from finesweep.machine.placement import Placement
+from finesweep.monitor import hosts
 from finesweep.monitor.description import of_study
+from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.identity import CONTENT, identity, record, refuse_other_study, without_shortcuts
+from finesweep.study.liveness import BEAT_EVERY_S, Listener
 from finesweep.study.lock import study_lock
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import sampler_entry, try_out
+from finesweep.study.shown import range_of
 from finesweep.study.signals import stop, this_command
 from finesweep.study.space import check_point, grid, named, stored_point
 from finesweep.study.tables import check_tables
@@ -234,8 +239,8 @@ def _parent_params(sweep: SweepRequest) -> dict[str, Any]:
         "sampler": study.sampler, "pruner": study.pruner.value, "study.seed": study.seed,
         "metric": ", ".join(sweep.objectives),
         **{
-            f"space.{key}": "; ".join(str(dimension) for dimension in sweep.space if dimension.key == key)
-            for key in {dimension.key: None for dimension in sweep.space}
+            f"space.{key}": "; ".join(range_of(one) for one in sweep.space if one.key == key)
+            for key in {one.key: None for one in sweep.space}
         },
     }  # fmt: skip
 
@@ -247,8 +252,10 @@ def conclude(sweep: SweepRequest, prepared: PreparedStudy) -> None:
 
     print_summary(describe(prepared.study))
     trials = prepared.queue.trials()
-    if prepared.queue.is_over() or studies.is_running(trials):
+    if prepared.queue.is_over():
         return
+    if studies.is_running(trials):
+        return _refuse_stranded(prepared.queue)
     failed = studies.failures(trials)
     causes = "\n".join(f"  trial {trial.number}: {TrialRecord(trial).error}" for trial in failed)
     if len(failed) < sweep.config.study.max_failures:
@@ -257,3 +264,20 @@ def conclude(sweep: SweepRequest, prepared: PreparedStudy) -> None:
         f"{len(failed)} trials failed, and hydra.sweeper.study.max_failures is "
         f"{sweep.config.study.max_failures}; raise it to go on. The causes:\n{causes}"
     )
+
+
+def _refuse_stranded(queue: TrialQueue) -> None:
+    """Listens for the workers that still run trials, until one is heard of, or all are silent.
+
+    Raises: SweepFailed if none is alive: nobody would take up their trials.
+    """
+    listener = Listener()
+    while True:
+        trials, now = queue.trials(), clock.now(queue.study)
+        running = [TrialRecord(trial) for trial in trials if trial.state is TrialState.RUNNING]
+        if not running or any(listener.is_alive(r.owner, r.heartbeat, now) for r in running):
+            return
+        if lost := hosts.stranded(hosts.workers(trials, now)):
+            causes = "\n".join(f"  {hosts.lost(worker)}" for worker in lost)
+            raise SweepFailed(f"no worker is left, and the sweep is not over:\n{causes}")
+        time.sleep(BEAT_EVERY_S / 2)

@@ -10,8 +10,8 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, overrides_of
 from finesweep.tags import Tag
+from finesweep.worker.allotment import Allotment
 from finesweep.worker.describing import Describer
 from finesweep.worker.isolation import ending_if_orphaned, in_fresh_process
 from finesweep.worker.recovery import adopt_checkpoints, recover
@@ -67,6 +68,7 @@ class Worker:
     parent_run_id: str
     placement: Placement
     commands: tuple[str, ...]  # launching processes, which may ask workers to stop; first the one that waits
+    allotment: Allotment = field(default_factory=Allotment)
 
     def __post_init__(self) -> None:
         self._with_addresses(by_reference)  # sets the variables before the launcher starts any process
@@ -145,18 +147,24 @@ class Worker:
         """
         queue = self.queue()
         ended, self._describer = 0, Describer(self.tracking, self.parent_run_id)
-        with stop.listening(*self.commands):
-            while trial := self._next(queue):
+        with stop.listening(*self.commands), closing(queue):
+            while trial := self._next(queue, is_first=not ended):
                 ended += 1
                 if self.run_trial(queue, trial):
                     return ended, True
         return ended, False
 
-    def _next(self, queue: TrialQueue) -> OptunaTrial | None:
+    def _next(self, queue: TrialQueue, is_first: bool) -> OptunaTrial | None:
+        """Waits for the next trial; None when none is left, or no time for one.
+
+        The first one is always taken: one that is longer than any allotment would never end.
+        """
         while True:
             queue.check_present()
             stop.read_from(queue.study)
             if stop.requested:
+                return None
+            if not is_first and not self.allotment.admits(queue.trials()):
                 return None
             if trial := queue.patience.call(self._take, queue):
                 return trial
@@ -241,8 +249,9 @@ class Worker:
         own = [*self.overrides, *self.own_overrides(trial)]
         config = self.compose(trial.number, own)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
-        running.folder, running.record.folder = folder, queue.places.write(folder)
-        running.record.overrides = [redact_urls(text) for text in own if not text.startswith("hydra.")]
+        running.folder = folder
+        shown = [redact_urls(text) for text in own if not text.startswith("hydra.")]
+        running.record.write_all(folder=queue.places.write(folder), overrides=shown)
         batch, accumulation = (
             config.trainer.per_device_train_batch_size,
             config.trainer.gradient_accumulation_steps,

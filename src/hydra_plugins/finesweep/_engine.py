@@ -1,15 +1,21 @@
 """What a launcher is that starts workers by an engine, such as SLURM, on hosts of the engine's choice."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from finesweep.cluster.reach import check_leaves_host
+from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from finesweep.study.request import SweepRequest  # imports optuna
 
 
 class EngineLauncher(Launcher):
@@ -21,12 +27,23 @@ class EngineLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.context, self.task_function, self.config = hydra_context, task_function, config
 
-    @abstractmethod
-    def check(self, workers: int) -> None:
-        """Checks that the engine is there and can start so many workers, before a study is made.
+    name: str  # of the launcher, as in hydra/launcher=NAME
 
+    @abstractmethod
+    def hosts(self) -> Collection[str]:
+        """Names the hosts where workers may start. Raises: ConfigError if the engine is not there."""
+
+    def check_reach(self, run: RunConfig, storage: str, folder: str) -> None:
+        """Refuses stores and folders that workers on these hosts could not reach.
+
+        The places are as they were given, before relative ones are made absolute.
         Raises: ConfigError.
         """
+        check_leaves_host(f"hydra/launcher={self.name}", self.hosts(), run, storage, folder)
+
+    @abstractmethod
+    def check(self, sweep: "SweepRequest", workers: int) -> None:
+        """Checks that the engine can start so many workers, before a study is made. Raises: ConfigError."""
 
     @abstractmethod
     def start_workers(self, command: Sequence[str], workers: int, folder: Path) -> None:

@@ -5,7 +5,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +19,7 @@ from finesweep.errors import SweepFailed
 from finesweep.io.job_secrets import by_reference
 from finesweep.study.request import SweepRequest
 from finesweep.study.signals import stop, this_command
+from finesweep.worker.allotment import Allotment
 from finesweep.worker.launch import PreparedStudy
 from finesweep.worker.worker import STORAGE, Worker
 from hydra_plugins.finesweep._engine import EngineLauncher
@@ -36,8 +37,10 @@ class Workers:
     task_function: TaskFunction
     master: DictConfig
 
-    def start(self, sweep: SweepRequest, prepared: PreparedStudy) -> None:
+    def start(self, sweep: SweepRequest, prepared: PreparedStudy, engine: EngineLauncher | None) -> None:
         """Starts the workers by the launcher that the config names, and returns when all have ended."""
+        if engine:
+            return engine.start_workers(_command(sweep), prepared.workers, Path(sweep.folder))
         worker = self._worker(sweep, prepared, (this_command(),))
         self._keep_secrets(sweep.folder)
         with read_write(self.master), open_dict(self.master):
@@ -46,15 +49,14 @@ class Workers:
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=worker, config=self.master
         )
-        if isinstance(launcher, EngineLauncher):
-            launcher.start_workers(_command(sweep), prepared.workers, Path(sweep.folder))
-        else:
-            self._launch(launcher, prepared)
+        self._launch(launcher, prepared)
 
-    def join(self, sweep: SweepRequest, prepared: PreparedStudy, launched_by: str | None) -> int:
+    def join(
+        self, sweep: SweepRequest, prepared: PreparedStudy, launched_by: str | None, allotment: Allotment
+    ) -> int:
         """Runs workers in processes of this command. Returns how many trials they ended."""
         commands = (this_command(), *([launched_by] if launched_by else []))
-        worker = self._worker(sweep, prepared, commands)
+        worker = replace(self._worker(sweep, prepared, commands), allotment=allotment)
         self._keep_secrets(sweep.folder)
         launcher = FinesweepLauncher()
         launcher.setup(hydra_context=self.context, task_function=worker, config=self.master)

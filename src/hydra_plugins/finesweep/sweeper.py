@@ -1,15 +1,17 @@
 """`python train.py -m`: makes a study and its workers of Hydra's arguments; the work is done in finesweep."""
 
+import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import get_class
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep.config.folders import CONF
@@ -51,6 +53,7 @@ class FinesweepSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.context, self.task_function, self.master = hydra_context, task_function, config
         self.loader: ConfigLoader = hydra_context.config_loader
+        HydraConfig.instance().set_config(copy.deepcopy(config))  # so that `${hydra:...}` has a value here
 
     def sweep(self, arguments: list[str]) -> Any:
         """Checks the request, runs the workers, prints the summary, and returns the request (`SweepRequest`).
@@ -68,14 +71,15 @@ class FinesweepSweeper(Sweeper):
 
             start_server()  # before anything else is imported here: its imports take the longest
         import_all("datasets", "finesweep.worker.launch")
-        sweep = self._request(arguments)
+        engine = instantiate(self.master.hydra.launcher) if issubclass(launcher, EngineLauncher) else None
+        sweep = self._request(arguments, engine)
         if joining.get():
             self._join(sweep)
         else:
-            self._start(sweep, launcher)
+            self._start(sweep, engine)
         return sweep
 
-    def _start(self, sweep: Any, launcher: type) -> None:
+    def _start(self, sweep: Any, engine: EngineLauncher | None) -> None:
         """Makes the study or goes on with it, and runs its workers."""
         from finesweep.machine.capacity import plan_elsewhere, plan_workers
         from finesweep.monitor.progress import watching
@@ -84,32 +88,38 @@ class FinesweepSweeper(Sweeper):
 
         is_parallel = "basic_launcher" not in str(self.master.hydra.launcher._target_)
         plan = partial(plan_workers, sweep.run.trainer, sweep.config, is_parallel)
-        if issubclass(launcher, EngineLauncher):
+        if engine:
             plan = partial(plan_elsewhere, sweep.config)
+            engine.check(sweep, plan()[0])
         prepared = prepare(sweep, plan)
         workers = Workers(self.context, self.task_function, self.master)
         with prepared.closing(), watching(sweep, prepared):
             if not prepared.nothing_to_do:
-                workers.start(sweep, prepared)
+                workers.start(sweep, prepared, engine)
         conclude(sweep, prepared)
 
     def _join(self, sweep: Any) -> None:
         """Runs workers of a study that another command has made."""
         from finesweep.monitor.progress import watching
+        from finesweep.worker.allotment import Allotment
         from finesweep.worker.joining import join, passing_stops_on, tell
+        from finesweep.worker.requeue import starting_again
         from hydra_plugins.finesweep._workers import Workers
 
         request = joining.get()
         assert request is not None
-        prepared = join(sweep, request)
+        prepared, allotment = join(sweep, request), Allotment(request.ends_at)
         workers = Workers(self.context, self.task_function, self.master)
         shown = passing_stops_on(prepared) if request.command else watching(sweep, prepared)
-        with prepared.closing(), shown:
-            ended = 0 if prepared.nothing_to_do else workers.join(sweep, prepared, request.command)
-        tell(prepared, ended)
+        with starting_again(prepared.queue, allotment), prepared.closing(), shown:
+            ended = 0 if prepared.nothing_to_do else workers.join(sweep, prepared, request.command, allotment)
+        tell(prepared, ended, allotment)
 
-    def _request(self, arguments: list[str]) -> Any:
-        """Makes a `SweepRequest` of the arguments. Raises: ConfigError."""
+    def _request(self, arguments: list[str], engine: EngineLauncher | None = None) -> Any:
+        """Makes a `SweepRequest` of the arguments.
+
+        Raises: ConfigError, also for places that the workers of `engine` cannot reach.
+        """
         from finesweep.study.encode import encode
         from finesweep.study.request import SweepRequest
         from hydra_plugins.finesweep._arguments import processes, split, stand_ins
@@ -130,6 +140,8 @@ class FinesweepSweeper(Sweeper):
         fixed = [*fixed, f"hydra.sweeper.study.name={encode(name)}"]
         base = self._compose([*stand_ins(parser, sweep_config.params, searched, self.master), *fixed])
         config = parse_config(base)
+        if engine:
+            engine.check_reach(config, sweep_config.study.storage, str(base.hydra.sweep.dir))
         config.tracking = absolute_tracking(config.tracking, here)
         named = {override.key_or_group for override in given}
         space = Dimensions(self.loader, base, fixed, self._compose).read(sweep_config, searched, named)
@@ -142,7 +154,8 @@ class FinesweepSweeper(Sweeper):
         from finesweep.study.records import Request
 
         node = self.master.hydra
-        given = [*node.overrides.hydra, *node.overrides.task]
+        overrides: Any = OmegaConf.to_container(node.overrides, resolve=False)  # or passwords were filled in
+        given = [*overrides["hydra"], *overrides["task"]]
         places = {source.provider: source.path for source in node.runtime.config_sources}
         conf = None if Path(places["main"]).resolve() == CONF else places["main"]
         return Request(

@@ -1,0 +1,168 @@
+"""hydra/launcher=ray on a cluster of three nodes: nodes and drivers die, and every trial is trained once."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+from processes import SMALL, Process, start
+from ray_nodes import RayNodes, ray_nodes
+from sweeping import STORAGE, runs
+
+from finesweep.errors import StudyError
+from finesweep.machine.process import ProcessIdentity
+from finesweep.study import clock
+from finesweep.study import storage as studies
+from finesweep.study.records import StudyRecord, TrialRecord
+
+# One process makes the cluster. Each worker imports everything anew, which takes long on busy cores.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+TRIALS = 4
+SWEEP = (
+    "-m", "hydra/launcher=ray", "hydra.sweeper.workers=2", *SMALL, "predict=false",
+    f"hydra.sweeper.study.n_trials={TRIALS}", "data.metric=gate:score", "data.direction=maximize",
+)  # fmt: skip
+# A metric that lets no trial end before the test has seen it.
+GATE = """
+import time
+from pathlib import Path
+
+from finesweep.hooks import current_hooks
+
+
+def score(y_true, y_pred):
+    while current_hooks.get() and not Path(__file__).with_name("open").exists():
+        time.sleep(0.05)
+    return sum(one == other for one, other in zip(y_true, y_pred)) / len(y_true)
+"""
+DEADLINE_S = 200
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
+    if not RayNodes.is_installed():
+        pytest.skip("the extra [ray] is not installed")
+    with ray_nodes(nodes=3, cpus=1) as running:
+        yield running
+
+
+def started(cluster: RayNodes, folder: Path) -> Process:
+    (folder / "gate.py").write_text(GATE)
+    (folder / "open").unlink(missing_ok=True)
+    return start(*SWEEP, cwd=folder, environ=cluster.environ)
+
+
+def trials() -> list[FrozenTrial]:
+    with suppress(StudyError):
+        return studies.load("quickstart", STORAGE).get_trials(deepcopy=False)
+    return []
+
+
+def await_running(sweep: Process, since: float = 0.0) -> TrialRecord:
+    """Waits until a trial is at the gate, and has given a heartbeat since then."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline and sweep.poll() is None:
+        for trial in trials():
+            record = TrialRecord(trial)
+            if trial.state is TrialState.RUNNING and record.progress and (record.heartbeat or 0) > since:
+                return record
+        time.sleep(0.1)
+    raise AssertionError(f"no trial was trained: {sweep.communicate(timeout=DEADLINE_S)}")
+
+
+def kill_its_node(cluster: RayNodes, record: TrialRecord) -> None:
+    pid = int(ProcessIdentity.parse(str(record.owner)).pid)
+    (node,) = [n for n in cluster.raylets if pid in {process.pid for process in cluster.processes(n)}]
+    cluster.kill_node(node)
+
+
+def open_gate(folder: Path) -> None:
+    (folder / "open").touch()
+
+
+ACTORS = """
+import ray, time
+from ray.util import list_named_actors
+ray.init(log_to_driver=False)
+end = time.monotonic() + {seconds}
+while list_named_actors(all_namespaces=True) and time.monotonic() < end:
+    time.sleep(0.5)
+while ray.available_resources().get("CPU") != {cpus} and time.monotonic() < end:
+    time.sleep(0.5)
+print()
+print(len(list_named_actors(all_namespaces=True)), ray.available_resources().get("CPU"))
+"""
+
+
+def await_free(cluster: RayNodes) -> None:
+    """Waits until the actors have removed themselves, and all CPUs are free."""
+    code = ACTORS.format(seconds=DEADLINE_S, cpus=len(cluster.raylets))
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | cluster.environ, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1:] == [f"0 {len(cluster.raylets)}.0"], done.stdout + done.stderr
+
+
+def check_each_trial_once() -> None:
+    """Each planned trial is COMPLETE once, one death was counted, and all runs are closed."""
+    known = trials()
+    complete = [trial for trial in known if trial.state is TrialState.COMPLETE]
+    assert sorted(TrialRecord(trial).ordinal or 0 for trial in complete) == list(range(TRIALS))
+    assert {trial.state for trial in known} <= {TrialState.COMPLETE, TrialState.FAIL}
+    assert max(TrialRecord(trial).worker_deaths or 0 for trial in known) == 1
+    made = runs()
+    assert made.pop("quickstart").info.status == "FINISHED"
+    assert {made[f"trial-{trial.number:04d}"].info.status for trial in complete} == {"FINISHED"}
+    assert len(made) <= len(known)
+    assert "RUNNING" not in {run.info.status for run in made.values()}
+    assert StudyRecord(studies.load("quickstart", STORAGE)).conclusion is not None
+
+
+def test_ctrl_c_hands_trials_back_and_the_same_command_goes_on_though_a_node_dies(
+    cluster: RayNodes, tmp_path: Path
+) -> None:
+    sweep = started(cluster, tmp_path)
+    await_running(sweep)
+    os.kill(sweep.pid, signal.SIGINT)
+    study = studies.load("quickstart", STORAGE)
+    while not StudyRecord(study).stopped_commands:
+        time.sleep(0.1)
+    await_running(sweep, since=clock.now(study))  # it has read the stop with this heartbeat
+    open_gate(tmp_path)
+    _, stderr = sweep.communicate(timeout=DEADLINE_S)
+    assert sweep.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert {trial.state for trial in trials()} == {TrialState.FAIL, TrialState.WAITING}
+    await_free(cluster)
+    sweep = started(cluster, tmp_path)
+    kill_its_node(cluster, await_running(sweep))
+    open_gate(tmp_path)
+    stdout, stderr = sweep.communicate(timeout=DEADLINE_S)
+    assert sweep.returncode == 0, stderr
+    assert f"{TRIALS} of {TRIALS} trials finished" in stdout
+    check_each_trial_once()
+    await_free(cluster)
+
+
+def test_a_driver_and_a_node_that_are_killed_leave_a_sweep_that_finishes_itself(
+    cluster: RayNodes, tmp_path: Path
+) -> None:
+    sweep = started(cluster, tmp_path)
+    record = await_running(sweep)
+    os.kill(sweep.pid, signal.SIGKILL)
+    kill_its_node(cluster, record)
+    open_gate(tmp_path)
+    sweep.communicate(timeout=DEADLINE_S)
+    await_free(cluster)
+    check_each_trial_once()
+    again = started(cluster, tmp_path)
+    _, stderr = again.communicate(timeout=DEADLINE_S)
+    assert again.returncode == 0, stderr
+    assert "nothing to do" in stderr
