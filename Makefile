@@ -15,7 +15,7 @@ STAMP := $(VENV)/.stamp
 ARGS ?=
 SPHINX = $(PY) -m sphinx --fail-on-warning --keep-going --quiet -c docs
 
-.PHONY: help install sweep reproduce test lint bench campaign faults docs links pictures clean FORCE
+.PHONY: help install sweep reproduce test clusters lint bench campaign faults docs links pictures clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,7 +29,10 @@ reproduce: sweep  ## make every trial of the quickstart sweep again, each in a f
 	$(PY) tests/support/every_trial.py quickstart
 
 test: $(STAMP)  ## run the tests on two cores: pytest $(ARGS); the slowest ten are printed at the end
-	$(PY) -m pytest --numprocesses 2 --dist loadgroup --durations 10 $(ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadgroup --durations 10 -m "not cluster" $(ARGS)
+
+clusters: $(STAMP)  ## run the tests on real clusters (SLURM, Ray, hosts), started for them one after the other: minutes
+	$(PY) -m pytest --durations 10 -m cluster $(ARGS)
 
 lint: $(STAMP)  ## ruff check, ruff format --check and mypy, all even when the first fails
 	@failed=0; $(PY) -m ruff check . || failed=1; $(PY) -m ruff format --check . || failed=1; $(PY) -m mypy || failed=1; exit $$failed

@@ -63,11 +63,18 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def no_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_submission(monkeypatch: pytest.MonkeyPatch) -> None:
     """For sweeps whose training is the test's own (`sweeping.sweep`): no weights to predict with."""
     monkeypatch.setattr(
         "finesweep.worker.finish._submit", lambda *_: SimpleNamespace(submissions=[], metrics={})
     )
+
+
+@pytest.fixture
+def no_finish(no_submission: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For such sweeps in tests that look at no picture: drawing them takes most of the time."""
+    monkeypatch.setattr("finesweep.monitor.plots.draw", lambda *_: [])
+    monkeypatch.setattr("finesweep.worker.finish.publish_page", lambda *_: None)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from finesweep.study import storage as studies
 from finesweep.study.records import StudyRecord, TrialRecord
 
 # One process makes the cluster. Each worker imports everything anew, which takes long on busy cores.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 TRIALS = 4
 SWEEP = (

@@ -23,7 +23,7 @@ from finesweep.study import storage as studies
 from finesweep.study.places import places_of
 from finesweep.study.records import Progress, StudyRecord, TrialRecord
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.slow]
+pytestmark = pytest.mark.cluster
 
 HERE = socket.gethostname()
 # Two trials of some seconds; the grid begins with the longer one.

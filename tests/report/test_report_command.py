@@ -18,7 +18,7 @@ from finesweep.study.records import Conclusion, TrialRecord
 from finesweep.study.storage import open_storage
 from finesweep.tracking import TrackedRun, open_store
 
-pytestmark = [pytest.mark.usefixtures("no_finish"), pytest.mark.xdist_group("report")]
+pytestmark = [pytest.mark.usefixtures("no_submission"), pytest.mark.xdist_group("report")]
 GRID = ("optimizer.learning_rate=1e-3,2e-3", "trainer.num_train_epochs=1",
         "trainer.per_device_train_batch_size=8", "hydra.sweeper.study.sampler=grid")  # fmt: skip
 

@@ -96,7 +96,7 @@ def test_optuna_has_the_measured_values_alone_and_the_metrics_name() -> None:
 
 def test_more_evaluations_than_per_cents_are_all_compared() -> None:
     values = [index / 300 for index in range(300)]
-    study = sweep(lambda config, trial: evaluate(trial, values), *GRID)
+    study = sweep(lambda config, trial: evaluate(trial, values), *GRID, "hydra.sweeper.study.n_trials=1")
     trial = study.trials[0]
     assert len(trial.intermediate_values) == 101 and trial.intermediate_values[100] == values[-1]
     assert len(TrialRecord(trial).curve or []) == 300

@@ -28,7 +28,7 @@ def missing() -> str | None:
     return None if PostgresServer.is_installed() else "no PostgreSQL server on this machine"
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_two_hosts_share_a_study_and_both_hand_back_at_ctrl_c(tmp_path: Path) -> None:
     if lacks := missing():
         pytest.skip(lacks)

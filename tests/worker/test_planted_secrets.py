@@ -48,7 +48,7 @@ def pickles(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_secrets_of_a_file_are_in_nothing_that_a_sweep_writes(
-    own_folder: Path, pickles: None, no_finish: None, monkeypatch: pytest.MonkeyPatch
+    own_folder: Path, pickles: None, no_submission: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", f"{PLANTED}hub")
     (own_folder / "own/mine").mkdir(parents=True)

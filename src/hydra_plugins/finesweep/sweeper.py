@@ -155,7 +155,8 @@ class FinesweepSweeper(Sweeper):
         from finesweep.study.records import Request
 
         node = self.master.hydra
-        given = [*node.overrides.hydra, *node.overrides.task]
+        overrides: Any = OmegaConf.to_container(node.overrides, resolve=False)  # or passwords were filled in
+        given = [*overrides["hydra"], *overrides["task"]]
         places = {source.provider: source.path for source in node.runtime.config_sources}
         conf = None if Path(places["main"]).resolve() == CONF else places["main"]
         return Request(
