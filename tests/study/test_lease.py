@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from test_study import DEAD, queue, recover
 
 from finesweep.hooks import RunState, TrialLost
@@ -91,8 +91,8 @@ def test_who_lost_a_trial_cannot_tell_it_even_if_the_lock_was_lost(
         books.sign_off(trial.number, Outcome(RunState.COMPLETE, [1.0]))
     check = books._check_mine
 
-    def check_and_lose(number: int) -> object:
-        mine = check(number)
+    def check_and_lose(number: int, trial: FrozenTrial | None) -> object:
+        mine = check(number, trial)
         other.study.tell(number, state=TrialState.FAIL)
         return mine
 

@@ -1,7 +1,7 @@
 """A database that executes a write and whose answer is lost, or that loses the study's lock."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from finesweep.config.study import ConfirmConfig
 from finesweep.errors import ConfigError
 from finesweep.io import patience
 from finesweep.io.patience import single_attempts
-from finesweep.study import lock, storage
-from finesweep.study.lock import connect_args, study_lock
+from finesweep.study import server, storage
+from finesweep.study.lock import study_lock
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import TrialRecord
+from finesweep.study.server import connect_args
 from finesweep.study.storage import PatientStorage, open_storage
 
 
@@ -58,18 +59,20 @@ def take(books: TrialQueue) -> optuna.Trial | None:
     return books.patience.call(attempt)
 
 
-def test_a_trial_whose_owner_was_written_without_an_answer_is_taken_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("written", ["owner", "started"])
+def test_a_trial_whose_owner_or_point_was_written_without_an_answer_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
     books = queue(tmp_path, n_trials=1)
-    write = PatientStorage.set_trial_user_attr
-    lost = answer_lost(write, lambda *_, key, value: key == "owner")
-    monkeypatch.setattr(PatientStorage, "set_trial_user_attr", lost)
+    lost = answer_lost(
+        PatientStorage.write, lambda self, trial_id, attrs, params={}, systems={}, steps={}: written in attrs
+    )
+    monkeypatch.setattr(PatientStorage, "write", lost)
     trial = take(books)
     assert trial is not None
     complete(books, trial.number, 1.0)
     assert [trial.state.name for trial in books.trials()] == ["FAIL", "COMPLETE"]
-    assert books.trials()[0].params == books.trials()[1].params
+    assert books.trials()[0].params == (books.trials()[1].params if written == "started" else {})
     assert not TrialRecord(books.trials()[1]).worker_deaths
     assert take(books) is None
     assert not books.more_may_come()
@@ -131,9 +134,9 @@ def test_a_server_that_hangs_is_given_up_and_the_address_may_set_its_own_limits(
         raise psycopg.errors.ConnectionTimeout("connection timeout expired")
 
     monkeypatch.setattr(psycopg, "connect", lambda *_, **arguments: hang(**arguments))
-    with pytest.raises(ConfigError, match="cannot open.*connection timeout expired"):  # at the lock
+    with pytest.raises(ConfigError, match="cannot open.*connection timeout expired"):  # at the first look
         open_storage("postgresql+psycopg://u@h/db")
-    monkeypatch.setattr(storage, "study_lock", lambda *_: nullcontext())
+    monkeypatch.setattr(storage, "is_made", lambda _: True)
     with pytest.raises(ConfigError, match="cannot open.*connection timeout expired"):  # at the storage
         open_storage("postgresql+psycopg://u@h/db")
-    assert [arguments.items() >= lock.TIMEOUTS.items() for arguments in asked] == [True, True]
+    assert [arguments.items() >= server.TIMEOUTS.items() for arguments in asked] == [True, True]

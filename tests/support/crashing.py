@@ -124,12 +124,12 @@ def places() -> dict[str, Place]:
 
     from finesweep import tracking
     from finesweep.io import checkpoint
-    from finesweep.study import queue, records, storage
+    from finesweep.study import cache, queue, records, storage
     from finesweep.tracking import store
     from finesweep.worker import finish, trial
 
     concluding: Is = lambda self, key, value: key == records.StudyRecord.conclusion.key  # noqa: E731
-    signing: Is = lambda self, key, value: key == records.TrialRecord.owner.key  # noqa: E731
+    signing: Is = lambda self, trial_id, attrs, *_, **__: records.TrialRecord.owner.key in attrs  # noqa: E731
     of_parent: Is = lambda self, status: not self.client.get_run(self.run_id).data.tags.get("finesweep.trial")  # noqa: E731
     of_trial: Is = lambda self, status: not of_parent(self, status)  # noqa: E731
     return {
@@ -137,10 +137,10 @@ def places() -> dict[str, Place]:
         "stores half made": before(HeadMaintainer, "update_to_step"),
         "study made": after(storage, "create"),
         # taking a trial
-        "before ask": before(optuna.Study, "ask"),
-        "in ask": after(optuna.Study, "ask"),
+        "before ask": before(queue.TrialQueue, "_claim_suggestion"),
+        "in ask": after(cache.TrialCache, "create_new_trial"),
+        "unsigned": before(storage.PatientStorage, "write", signing),
         "half suggested": after(optuna.Trial, "suggest_float"),
-        "unsigned": before(optuna.Trial, "set_user_attr", signing),
         "taken": after(queue.TrialQueue, "next_trial", returned=lambda trial: trial is not None),
         "first beat": beat,
         "adopted": after(Path, "rename", moved("training", "training")),

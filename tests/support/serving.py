@@ -82,6 +82,7 @@ class PostgresServer:
     port: int
     user: dict[str, str]
     host: str = "127.0.0.1"
+    settings: str = ""  # options of the server, `-c NAME=VALUE`
 
     @staticmethod
     def is_installed() -> bool:
@@ -102,7 +103,9 @@ class PostgresServer:
             rules.write(f"host all all {self.host}/24 trust\n")
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses={self.host} -c fsync=off"
+        options = (
+            f"-p {self.port} -k {self.folder} -c listen_addresses={self.host} -c fsync=off {self.settings}"
+        )
         self._control("-w", "-l", f"{self.folder}/log", "-o", options, "start")
 
     def stop(self) -> None:
@@ -116,7 +119,7 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(host: str = "127.0.0.1") -> Iterator[PostgresServer]:
+def postgres_server(settings: str = "", host: str = "127.0.0.1") -> Iterator[PostgresServer]:
     """A server of its own, in a new folder. host: the address of this machine that it listens on."""
     folder = Path("/tmp") / f"finesweep-postgres-{os.getpid()}"  # short: a socket's path holds 107 characters
     folder.mkdir(mode=0o700)
@@ -125,7 +128,7 @@ def postgres_server(host: str = "127.0.0.1") -> Iterator[PostgresServer]:
         name = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
         shutil.chown(folder, name)
         user = {"user": name}
-    server = PostgresServer(folder, free_port(), user, host)
+    server = PostgresServer(folder, free_port(), user, host, settings)
     try:
         server.initialize()
         server.start()

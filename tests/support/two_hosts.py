@@ -79,7 +79,7 @@ def work(project: Path) -> dict[str, object]:
     """Has two hosts work on one study until both have ended a trial, and stops them by Ctrl-C."""
     make_hub()
     with ExitStack() as stack:
-        server = stack.enter_context(postgres_server(HUB))
+        server = stack.enter_context(postgres_server(host=HUB))
         with sqlalchemy.create_engine(server.url, isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(sqlalchemy.text("CREATE DATABASE runs"))
         first, second = start_host(stack, 1), start_host(stack, 2)

@@ -5,6 +5,7 @@ a StoreError, so nobody has to know the exceptions of their libraries.
 """
 
 import logging
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ AWAY_SQLSTATES = ("08", "57P", "53300", "55P03", "40001", "40P01")
 AWAY_REQUESTS = {"ConnectionError", "Timeout", "RetryError", "ChunkedEncodingError"}
 
 _once: ContextVar[bool] = ContextVar("once", default=False)
+_RANDOM = random.SystemRandom()  # neither the trainings' own nor the same in all forks
 _waited_s = 0.0  # by this process, for all its stores
 
 
@@ -43,9 +45,14 @@ class Patience:
     because of a store must not wait for it again and again.
     """
 
-    def __init__(self, seconds: float, store: str) -> None:
-        """store: what to call it in messages, with the key that says where it is."""
-        self.seconds, self.store = seconds, store
+    def __init__(
+        self, seconds: float, store: str, waits_for: Callable[[BaseException], bool] | None = None
+    ) -> None:
+        """store: what to call it in messages, with the key that says where it is.
+
+        waits_for: tells whether a call is repeated after an error; by default, if the store is away.
+        """
+        self.seconds, self.store, self.waits_for = seconds, store, waits_for or is_away
         self.is_over = False
         self._told = False
 
@@ -62,7 +69,7 @@ class Patience:
                 result = function(*args, **kwargs)
                 break
             except Exception as error:
-                if _once.get() or not is_away(error):
+                if _once.get() or not self.waits_for(error):
                     raise
                 failed_at = failed_at or time.monotonic()
                 self._pause(error, time.monotonic() - failed_at, pause)
@@ -99,7 +106,7 @@ class Patience:
         if not self._told:
             log.warning("%s does not answer; tried again for %g s: %s", self.store, self.seconds, cause)
             self._told = True
-        time.sleep(pause)
+        time.sleep(pause * _RANDOM.uniform(0.5, 1.0))  # or all workers would come back at once
 
     def _answered(self, waited: float) -> None:
         if self._told:

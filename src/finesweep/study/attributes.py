@@ -20,8 +20,13 @@ class Record:
     def read(self, key: str) -> Any:
         raise NotImplementedError
 
-    def write(self, key: str, value: Any) -> None:
+    def write(self, attrs: dict[str, Any]) -> None:
+        """Writes attributes by stored key."""
         raise NotImplementedError
+
+    def write_all(self, **values: Any) -> None:
+        """Writes several attributes in one step; those that are None stay as they are."""
+        self.write(self.attributes(**{name: value for name, value in values.items() if value is not None}))
 
     @classmethod
     def attributes(cls, **values: Any) -> dict[str, Any]:
@@ -53,7 +58,7 @@ class Attribute(Generic[T]):
         return None if stored is None else self.load(stored)
 
     def __set__(self, record: Record, value: T) -> None:
-        record.write(self.key, self.dump(value))
+        record.write({self.key: self.dump(value)})
 
 
 class Required(Attribute[T]):

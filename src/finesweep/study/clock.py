@@ -13,13 +13,15 @@ from finesweep.machine.process import UNKNOWN, machine_id, this_process
 from finesweep.study.records import StudyRecord
 from finesweep.study.storage import PatientStorage, backend_of
 
+SERVERS = "extract(epoch FROM clock_timestamp())"  # PostgreSQL's time
+
 
 def now(study: Study) -> float:
     """Raises: StoreError if the database is away for longer than the storage's patience."""
     backend = backend_of(study)
-    if not isinstance(backend, PatientStorage) or backend.engine.dialect.name != "postgresql":
+    if not isinstance(backend, PatientStorage) or not backend.is_server:
         return _local(study)
-    return backend.server_time()
+    return float(backend.execute(f"SELECT {SERVERS}")[0])
 
 
 def start(study: Study) -> None:

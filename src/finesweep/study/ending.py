@@ -1,6 +1,6 @@
 """Tells Optuna how a trial ended; a trial that shall be tried again is enqueued first.
 
-The caller holds the study's lock.
+The caller holds the trial.
 """
 
 from optuna.study import Study
@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.hooks import RunState
 from finesweep.study.ordinal import ordinal_of
 from finesweep.study.records import Outcome, TrialRecord
+from finesweep.study.storage import skim
 
 
 def end_trial(
@@ -52,7 +53,7 @@ def _requeue(
         record.worker_deaths = worker_deaths
         if retry_overrides is not None:
             record.retry_overrides = retry_overrides
-    elif not any(TrialRecord(other).retry_of == trial.number for other in study.get_trials(deepcopy=False)):
+    elif not any(TrialRecord(other).retry_of == trial.number for other in skim(study)):
         _enqueue_retry(study, trial, worker_deaths, retry_overrides)
     study.tell(trial.number, state=TrialState.FAIL)
 
@@ -60,11 +61,12 @@ def _requeue(
 def _enqueue_retry(
     study: Study, trial: FrozenTrial, worker_deaths: int, retry_overrides: list[str] | None
 ) -> None:
-    # A point without an owner may be half drawn: it is drawn again, from the same seed.
+    trial = study._storage.get_trial(trial._trial_id)  # whole
+    # A point without an owner may be half drawn (by an earlier version): it is drawn again, from its seed.
     drawn = trial.params if TrialRecord(trial).owner is not None else {}
     attrs = TrialRecord.attributes(
         retry_of=trial.number,
-        ordinal=ordinal_of(trial, study.get_trials(deepcopy=False)),
+        ordinal=ordinal_of(trial, skim(study)),
         worker_deaths=worker_deaths,
         retry_overrides=retry_overrides,
     )

@@ -7,22 +7,15 @@ from pathlib import Path
 
 import sqlalchemy
 from filelock import Timeout
+from sqlalchemy import event
 
 from finesweep.errors import ConfigError
 from finesweep.io.locks import file_lock
 from finesweep.io.patience import Patience
+from finesweep.study.server import connect_args, limit_connection
 
 SQLITE, POSTGRESQL = "sqlite:///", "postgresql"
 STORE = "the studies' database (hydra.sweeper.study.storage)"
-# A server that vanishes without a word is noticed within half a minute. The system's own limits are hours.
-# Source: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
-TIMEOUTS = {
-    "connect_timeout": 10,  # s
-    "keepalives_idle": 10,  # s
-    "keepalives_interval": 5,  # s
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,  # ms
-}
 
 
 class Busy(Exception):
@@ -79,31 +72,29 @@ def _file_lock(path: Path, wait: bool) -> Iterator[None]:
 
 @contextmanager
 def _advisory_lock(storage: str, name: str, wait: bool) -> Iterator[None]:
-    """Holds an advisory lock of PostgreSQL, which lives as long as its connection."""
-    # Autocommit: the lock is the connection's, and a transaction open for as long would hold up others.
+    """Holds an advisory lock of PostgreSQL, which lives as long as a transaction of its own connection.
+
+    One of the session would not do behind PgBouncer. A transaction that only has such a lock holds nobody up.
+    """
     engine = sqlalchemy.create_engine(
-        storage,
-        poolclass=sqlalchemy.NullPool,
-        isolation_level="AUTOCOMMIT",
-        connect_args=connect_args(storage),
+        storage, poolclass=sqlalchemy.NullPool, connect_args=connect_args(storage)
     )
-    key = zlib.crc32(f"finesweep:{name}".encode())
-    function = sqlalchemy.func.pg_advisory_lock if wait else sqlalchemy.func.pg_try_advisory_lock
+    event.listen(engine, "connect", limit_connection)
+    take = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
+    # The holder may work for long without a word to the server, whose own limit would end that.
+    query = f"SELECT set_config('idle_in_transaction_session_timeout', '0', true), {take}(:key)"
     with ExitStack() as stack:
         with Patience(0, STORE).naming(lambda error: isinstance(error, sqlalchemy.exc.SQLAlchemyError)):
             connection = stack.enter_context(engine.connect())
-            got = connection.scalar(sqlalchemy.select(function(key)))
+            _, got = connection.execute(sqlalchemy.text(query), {"key": lock_key(name)}).one()
         if got is False:
             raise Busy
         yield
 
 
-def connect_args(storage: str) -> dict[str, int]:
-    """Returns libpq's limits for a server that does not answer; those that the address sets stay."""
-    url = sqlalchemy.make_url(storage)
-    if url.get_driver_name() not in ("psycopg", "psycopg2"):
-        return {}
-    return {name: limit for name, limit in TIMEOUTS.items() if name not in url.query}
+def lock_key(name: str) -> int:
+    """Returns the key of an advisory lock of PostgreSQL."""
+    return zlib.crc32(f"finesweep:{name}".encode())
 
 
 def check_storage(storage: str) -> None:

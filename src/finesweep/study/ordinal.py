@@ -10,7 +10,8 @@ from finesweep.study.storage import searching
 
 def next_ordinal(trials: Sequence[FrozenTrial]) -> int:
     """Returns the ordinal of the next suggestion. trials: all trials of the study."""
-    return sum(TrialRecord(trial).retry_of is None for trial in searching(trials))
+    key = TrialRecord.retry_of.key
+    return sum(trial.user_attrs.get(key) is None for trial in searching(trials))
 
 
 def ordinal_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:

@@ -8,7 +8,7 @@ between them instead, at those steps, through `_OnGrid`, a view of the study.
 from collections.abc import Container, Sequence
 from copy import copy
 
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -20,6 +20,8 @@ Curve = Sequence[tuple[float, float]]  # the share of the training, up to 1.0, a
 
 def is_behind(pruner: BasePruner, study: Study, number: int) -> bool:
     """Asks a pruner whether a trial shall be stopped now."""
+    if isinstance(pruner, NopPruner):  # it would read the whole study for nothing
+        return False
     seen = _OnGrid.of(study)
     return bool(pruner.prune(seen, seen.get_trials(deepcopy=False)[number]))
 

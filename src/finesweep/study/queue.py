@@ -1,21 +1,28 @@
 """The queue of trials as one worker sees it: which trial is next, who runs it, how it ended.
 
-    next_trial -> run -> sign_off -> tell; what must not happen twice is done under the study's lock.
+    next_trial -> run -> sign_off -> tell
+
+Under the study's lock a worker only claims a trial, against the budget; a point that needs nothing of what
+others do at that moment is drawn without it. Whoever ends or recovers a trial holds that trial alone.
 
 A trial is RUNNING only while its owner lives. The owner is written under the same lock as the trial, so a
 RUNNING trial without an owner, seen under the lock, has lost it between the two. How a run ended is signed
 off before MLflow or Optuna are told: whoever recovers the trial of a worker that died in between tells both
-the same. A recovery claims a trial under the lock, closes its MLflow run without it, and then commits.
+the same. A recovery claims a trial, closes its MLflow run without holding it, and then commits.
 
-Locked sections are repeated as a whole while the storage is away: PostgreSQL frees a lock when it restarts.
+In PostgreSQL a locked section is one transaction, which is done whole or not at all, and repeated as a whole
+while the server is away. For SQLite, both locks are one file lock, and each write is a transaction.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import StudyConfig
@@ -23,16 +30,20 @@ from finesweep.errors import StoreAway
 from finesweep.hooks import TrialLost
 from finesweep.io.patience import single_attempts
 from finesweep.study import budget, clock, confirm
+from finesweep.study.cache import TrialCache
 from finesweep.study.ending import end_trial
+from finesweep.study.heartbeat import with_last_signs
 from finesweep.study.liveness import Listener, this_owner
-from finesweep.study.lock import SQLITE, STORE, study_lock
+from finesweep.study.lock import STORE, lock_key, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.places import Places
-from finesweep.study.records import Outcome, StudyRecord, TrialRecord
-from finesweep.study.samplers import make_sampler
+from finesweep.study.records import Outcome, StudyRecord, TrialRecord, write_trial
+from finesweep.study.samplers import draws_alone, make_sampler
 from finesweep.study.space import Space, suggest
 from finesweep.study.storage import (
     FINISHED,
+    PatientStorage,
+    backend_of,
     check_present,
     count_finished,
     failures,
@@ -41,10 +52,21 @@ from finesweep.study.storage import (
     patience_of,
     searching,
 )
+from finesweep.study.transaction import IDLE, LIMITS, UNLIMITED, WAIT
 
 GONE = "its worker is gone"
 _held: set[tuple[str, str, int]] = set()  # storage, study and number of the trials that this process runs
 LOST = "trial {} was taken over while its worker was out of sight"
+
+
+@dataclass
+class _Claim:
+    """A trial that is RUNNING and has an owner. Its sampler has still to draw, or it is done."""
+
+    trial: FrozenTrial
+    sampler: BaseSampler | None = None
+    seen: Sequence[FrozenTrial] = ()  # all trials, as the sampler sees them
+    done: optuna.Trial | None = None
 
 
 class TrialQueue:
@@ -58,20 +80,59 @@ class TrialQueue:
         self.patience = patience_of(config)
         self.study = self.patience.call(load, config.name, config.storage, self.patience)
         self._listener = Listener()
+        cache, backend = self.study._storage, backend_of(self.study)
+        assert isinstance(cache, TrialCache) and isinstance(backend, PatientStorage)
+        self.cache, self.backend = cache, backend
+        self._has_read = False
         self.hashed_seeds = StudyRecord(self.study).hashed_seeds is True
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Holds the study's lock.
 
-        A PostgreSQL that restarts frees it. So calls in the body are made once there: whoever wants them
-        repeated takes the lock again.
+        In PostgreSQL the body is one transaction. So calls in it are made once: whoever wants them repeated
+        takes the lock again.
         """
-        freed_by_restart = not self.config.storage.startswith(SQLITE)
-        with study_lock(self.config.storage, self.name), ExitStack() as stack:
-            if freed_by_restart:
-                stack.enter_context(single_attempts())
-            yield
+        if self.backend.is_server:
+            idle = IDLE if draws_alone(self.config) else UNLIMITED  # a sampler may think for long
+            with self._whole("pg_advisory_xact_lock(:key)", idle, key=lock_key(self.name)):
+                yield
+        else:
+            with study_lock(self.config.storage, self.name):
+                yield
+
+    @contextmanager
+    def holding(self, number: int, waits: bool = True) -> Iterator[FrozenTrial | None]:
+        """Keeps others from ending or claiming a trial; its present state and attributes are yielded.
+
+        In PostgreSQL the body is one transaction. waits: whether to wait for who holds it; else None is
+        yielded then.
+        """
+        if not self.backend.is_server:
+            with self.lock():
+                yield self.backend.get_trial(self._id(number), whole=False)
+            return
+        skip = "" if waits else " SKIP LOCKED"
+        row = f"1 FROM trials WHERE trial_id = :trial_id FOR UPDATE{skip}"
+        with self._whole(row, IDLE, trial_id=self._id(number)) as found:
+            yield self.backend.get_trial(self._id(number), whole=False) if found else None
+
+    @contextmanager
+    def _whole(self, lock: str, idle: str, **parameters: Any) -> Iterator[Sequence[Any]]:
+        """Makes one transaction of the body. If it is undone, what was read in it is forgotten."""
+        begin = f"SELECT {LIMITS}, {lock}"
+        whole = self.backend.transaction(begin, idle=idle, wait=WAIT, **parameters)
+        try:
+            with single_attempts(), whole as rows:
+                yield rows
+        except BaseException:
+            self.cache.forget()
+            raise
+
+    def close(self) -> None:
+        """Gives the connection to a server back; the next call opens another one."""
+        if self.backend.is_server:
+            self.backend.engine.dispose()
 
     def check_present(self) -> None:
         """Raises: DatabaseGone if the study's file was deleted or replaced since this process opened it."""
@@ -80,24 +141,48 @@ class TrialQueue:
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
+    def skim(self) -> list[FrozenTrial]:
+        """Lists all trials; of those that run, what they were when they began."""
+        return self.cache.skim(self.study._study_id)
+
+    def running(self) -> list[FrozenTrial]:
+        """Lists the trials that run, with the last signs of life of their owners and recoverers."""
+        return with_last_signs(
+            self.backend, [trial for trial in self.skim() if trial.state is TrialState.RUNNING]
+        )
+
+    def trial(self, number: int) -> FrozenTrial:
+        return self.cache.get_trial(self._id(number))
+
+    def _id(self, number: int) -> int:
+        return self.cache.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+
     def next_trial(self) -> optuna.Trial | None:
         """Takes the next trial and makes this process its owner; None when nothing is left to take.
 
         Raises: StoreError. A trial may then be RUNNING that nobody runs; a recovery, also by this process,
         hands it on.
         """
+        if not self._has_read:
+            self.skim()  # before the lock, for it takes long
+            self._has_read = True
         with self.lock():
-            if trial := self._next():
-                _held.add(self._key(trial.number))
-            return trial
+            claim = self._claim()
+            trial = claim and (claim.done or (None if draws_alone(self.config) else self._draw(claim)))
+        if claim is None:
+            return None
+        trial = trial or self._draw(claim)
+        _held.add(self._key(trial.number))
+        return trial
 
-    def _next(self) -> optuna.Trial | None:
-        trials = self.trials()
+    def _claim(self) -> "_Claim | None":
+        counts_running = self.config.timeout_s or self.config.max_train_steps
+        trials = self.trials() if counts_running else self.skim()
         if len(failures(trials)) >= self.config.max_failures:
             return None
         if budget.spent(trials, self.config, spoken_for=True):
-            return self._next_confirmation(trials)
-        return self._next_suggestion(trials)
+            return self._claim_confirmation(trials)
+        return self._claim_suggestion(trials)
 
     def _key(self, number: int) -> tuple[str, str, int]:
         return self.config.storage, self.name, number
@@ -106,35 +191,47 @@ class TrialQueue:
         """Tells that this process no longer runs a trial. If it is RUNNING still, a recovery ends it."""
         _held.discard(self._key(number))
 
-    def _next_suggestion(self, trials: Sequence[FrozenTrial]) -> optuna.Trial:
+    def _claim_suggestion(self, trials: Sequence[FrozenTrial]) -> "_Claim":
         waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
         retries = [trial for trial in waiting if TrialRecord(trial).retry_of is not None]
         following = next(iter(retries or waiting), None)
         ordinal = ordinal_of(following, trials) if following else next_ordinal(trials)
-        self.study.sampler = make_sampler(self.config, ordinal, self.space, self.hashed_seeds)
-        trial = self._take(retries[0]) if retries else self.study.ask()
-        suggest(trial, self.space)
-        record = TrialRecord(trial)
-        record.ordinal = ordinal
-        if twin := self._evaluated_before(trial, trials):
-            record.reused_of = twin.number
-        record.started = record.heartbeat = clock.now(self.study)
-        record.owner = this_owner()
-        return trial
+        sampler = make_sampler(self.config, ordinal, self.space, self.hashed_seeds)
+        trial_id = self._take(following) if following else self.cache.create_new_trial(self.study._study_id)
+        attrs = TrialRecord.attributes(ordinal=ordinal, heartbeat=clock.now(self.study), owner=this_owner())
+        write_trial(self.study, trial_id, attrs)
+        claimed = self.cache.as_known(self.study._study_id, trial_id)
+        claimed.state, claimed.user_attrs = TrialState.RUNNING, claimed.user_attrs | attrs
+        return _Claim(claimed, sampler, trials)
 
-    def _take(self, trial: FrozenTrial) -> optuna.Trial:
-        """Starts a waiting retry, as Optuna's `ask` would start the first waiting trial.
+    def _take(self, trial: FrozenTrial) -> int:
+        """Starts a trial that waits, as Optuna's `ask` would start the first one. Returns its id.
 
         Raises: StoreAway if another worker has taken it: the study's lock was lost, so all is read again.
         """
         try:
-            is_mine = self.study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
+            is_mine = self.cache.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
         except UpdateFinishedTrialError:
             is_mine = False
         if not is_mine:
             raise StoreAway(f"{STORE} lost the study's lock: another worker took trial {trial.number}")
+        return trial._trial_id
+
+    def _draw(self, claim: "_Claim") -> optuna.Trial:
+        """Draws the point of a claimed trial and begins it. What fails halfway is drawn again by a retry."""
+        assert claim.sampler is not None
         self.study._thread_local.cached_all_trials = None
-        return optuna.Trial(self.study, trial._trial_id)
+        self.study.sampler = claim.sampler
+        others = [one for one in claim.seen if one.number != claim.trial.number]
+        seen = sorted([*others, claim.trial], key=lambda one: one.number)
+        with self.cache.drawing(claim.trial, seen) as attrs:
+            trial = optuna.Trial(self.study, claim.trial._trial_id)
+            suggest(trial, self.space)
+            twin = self._evaluated_before(trial, claim.seen)
+            now, twin_number = clock.now(self.study), twin.number if twin else None
+            attrs |= TrialRecord.attributes(started=now, heartbeat=now, reused_of=twin_number)
+        claim.trial.user_attrs |= attrs
+        return trial
 
     def _evaluated_before(self, trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
         """Finds a finished trial of the same point.
@@ -150,11 +247,12 @@ class TrialQueue:
         )
         return next((other for other in trained if other.params == trial.params), None)
 
-    def _next_confirmation(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
+    def _claim_confirmation(self, trials: Sequence[FrozenTrial]) -> "_Claim | None":
         if is_running(searching(trials)) or not (missing := self.to_confirm()):
             return None
         candidate, seed = missing[0]
-        return confirm.add_confirmation(self.study, self.space, trials, candidate, seed)
+        trial = confirm.add_confirmation(self.study, self.space, trials, candidate, seed)
+        return _Claim(trial._cached_frozen_trial, done=trial)
 
     def to_confirm(self) -> list[tuple[FrozenTrial, int]]:
         return confirm.missing(self.study, self.config.confirm, self.run_seed)
@@ -165,16 +263,16 @@ class TrialQueue:
         Trials that other workers still run decide which candidates are to be confirmed; and a worker that is
         out of sight may be dead until it is heard of.
         """
-        trials = self.trials()
+        trials, running = self.skim(), map(TrialRecord, self.running())
         now = clock.now(self.study)
-        if any(self._listener.may_be_dead(r.owner, r.heartbeat, now) for r in _running(trials)):
+        if any(self._listener.may_be_dead(record.owner, record.heartbeat, now) for record in running):
             return len(failures(trials)) < self.config.max_failures
         may_confirm = self.config.confirm.top_k > 0 and len(failures(trials)) < self.config.max_failures
         return may_confirm and is_running(searching(trials))
 
     def has_work(self) -> bool:
         """Tells whether a worker that started now would find a trial, or the finish step, to take."""
-        trials = self.trials()
+        trials = self.skim()
         if len(failures(trials)) >= self.config.max_failures:
             return False
         if budget.spent(trials, self.config, spoken_for=True) is None or self.to_confirm():
@@ -183,7 +281,7 @@ class TrialQueue:
 
     def is_over(self) -> bool:
         """Tells whether a budget is used up, all is confirmed, there is a result, and nobody works."""
-        trials = self.trials()
+        trials = self.skim()
         if is_running(trials) or not any(trial.state is TrialState.COMPLETE for trial in trials):
             return False
         return budget.spent(trials, self.config) is not None and not self.to_confirm()
@@ -199,7 +297,7 @@ class TrialQueue:
 
     def counted(self) -> list[int]:
         """Returns the counts of a conclusion: finished trials, and the number of candidates to confirm."""
-        return [count_finished(self.trials()), self.config.confirm.top_k]
+        return [count_finished(self.skim()), self.config.confirm.top_k]
 
     def sign_off(self, number: int, outcome: Outcome) -> None:
         """Writes how a run ended into its trial.
@@ -209,19 +307,20 @@ class TrialQueue:
         self.patience.call(self._sign_off, number, outcome)
 
     def _sign_off(self, number: int, outcome: Outcome) -> None:
-        with self.lock(), self._lost_if_ended(number):
-            TrialRecord.writable(self.study, self._check_mine(number)).outcome = outcome
+        with self._lost_if_ended(number), self.holding(number) as trial:
+            TrialRecord.writable(self.study, self._check_mine(number, trial)).outcome = outcome
 
     def tell(self, number: int) -> None:
         """Tells Optuna the outcome of a trial that was signed off. Raises: TrialLost, StoreError."""
         self.patience.call(self._tell, number)
 
     def _tell(self, number: int) -> None:
-        with self.lock(), self._lost_if_ended(number):
-            record = TrialRecord(trial := self.trials()[number])
+        with self._lost_if_ended(number), self.holding(number) as trial:
+            assert trial is not None
+            record = TrialRecord(trial)
             if trial.state.is_finished() and record.owner == this_owner() and record.outcome is not None:
                 return  # told by an attempt that got no answer, or by who recovered the signed-off trial
-            outcome = TrialRecord(self._check_mine(number)).outcome
+            outcome = TrialRecord(self._check_mine(number, trial)).outcome
             assert outcome is not None, "signed off before it is told"
             end_trial(self.study, trial, outcome, self.config.max_retries)
 
@@ -229,11 +328,10 @@ class TrialQueue:
         """Tells whether this process runs a trial; if not, one that it owns was left, or never begun."""
         return self._key(number) in _held
 
-    def _check_mine(self, number: int) -> FrozenTrial:
-        trial = self.trials()[number]
-        record = TrialRecord(trial)
-        mine = record.owner == this_owner() and record.recoverer is None
-        if trial.state is not TrialState.RUNNING or not mine:
+    def _check_mine(self, number: int, trial: FrozenTrial | None) -> FrozenTrial:
+        record = TrialRecord(trial) if trial else None
+        mine = record is not None and record.owner == this_owner() and record.recoverer is None
+        if trial is None or trial.state is not TrialState.RUNNING or not mine:
             raise TrialLost(LOST.format(number))
         return trial
 
@@ -243,14 +341,10 @@ class TrialQueue:
         try:
             yield
         except (UpdateFinishedTrialError, ValueError) as error:  # from a write, and from `tell`
-            if not self.trials()[number].state.is_finished():
+            if not self.trial(number).state.is_finished():
                 raise
             raise TrialLost(LOST.format(number)) from error
 
 
 def _trained_as_drawn(record: TrialRecord) -> bool:
     return record.reused_of is None and record.retry_overrides is None
-
-
-def _running(trials: Sequence[FrozenTrial]) -> list[TrialRecord]:
-    return [TrialRecord(trial) for trial in trials if trial.state is TrialState.RUNNING]

@@ -12,7 +12,8 @@ from finesweep.errors import ConfigError
 from finesweep.io.patience import Patience, reason
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import Copy, has_table, must_be_copied, read_only_url
-from finesweep.study.lock import SQLITE, STORE, check_storage, connect_args
+from finesweep.study.lock import SQLITE, STORE, check_storage
+from finesweep.study.server import engine_args
 from finesweep.study.storage import BUSY_S, PATIENCE_S, UNUSABLE, PatientStorage, check_exists, find
 from finesweep.study.tables import check_tables
 
@@ -54,7 +55,7 @@ def _clear_errors(storage: str) -> Iterator[None]:
 def _open(storage: str) -> PatientStorage:
     patience = Patience(PATIENCE_S, STORE)
     if not storage.startswith(SQLITE):
-        return PatientStorage(storage, patience, is_read_only=True, connect_args=connect_args(storage))
+        return PatientStorage(storage, patience, is_read_only=True, **engine_args(storage))
     path = Path(storage.removeprefix(SQLITE)).resolve()
     if must_be_copied(path):
         copy = Copy(path, BUSY_S)

@@ -3,6 +3,7 @@
 The keys are those of version 0.1, whose studies stay readable. An attribute is None until it is written.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from optuna.trial import FrozenTrial
 from finesweep.config.study import ConfirmConfig
 from finesweep.hooks import RunState
 from finesweep.study.attributes import Attribute, Record, Required
+from finesweep.study.cache import TrialCache
 
 
 @dataclass
@@ -125,7 +127,8 @@ class TrialRecord(Record):
     """The attributes of a trial. A frozen trial can only be read: it is a copy."""
 
     owner = Attribute[str]("owner")  # the process that runs it: a `machine.process.ProcessIdentity`
-    started = Attribute[float]("started")  # when its owner took it, by the study's clock
+    # When its owner began it, by the study's clock; written with its point, of which nothing is missing then.
+    started = Attribute[float]("started")
     heartbeat = Attribute[float]("beat")  # when its owner was last alive, by the study's clock
     recoverer = Attribute[str | None]("recoverer")  # the process that ends it in place of its dead owner
     recovered_since = Attribute[float]("recovered_since")  # by the study's clock
@@ -147,13 +150,15 @@ class TrialRecord(Record):
     confirms = Attribute[int]("confirms")  # number of the trial whose point it trains with another seed
     seed = Attribute[int]("seed")  # that other seed
 
-    def __init__(self, trial: FrozenTrial | optuna.Trial) -> None:
+    def __init__(self, trial: FrozenTrial | optuna.Trial, study: Study | None = None) -> None:
+        """study: of a frozen trial that is to be written; what is read of it stays as it was."""
         self.name, self._trial = f"trial {trial.number}", trial
+        self._study = trial.study if isinstance(trial, optuna.Trial) else study
 
     @classmethod
     def writable(cls, study: Study, trial: FrozenTrial) -> "TrialRecord":
         """Returns the record of a frozen trial in a form that can be written."""
-        return cls(optuna.Trial(study, trial._trial_id))
+        return cls(trial, study)
 
     @classmethod
     def attributes(cls, **values: Any) -> dict[str, Any]:
@@ -163,10 +168,25 @@ class TrialRecord(Record):
     def read(self, key: str) -> Any:
         return self._trial.user_attrs.get(key)
 
-    def write(self, key: str, value: Any) -> None:
-        if isinstance(self._trial, FrozenTrial):
+    def write(self, attrs: dict[str, Any], steps: dict[int, float] | None = None) -> None:
+        """Writes attributes and values that were measured at steps."""
+        if self._study is None:
             raise TypeError(f"{self.name}: a frozen trial cannot be written")
-        self._trial.set_user_attr(key, value)
+        write_trial(self._study, self._trial._trial_id, attrs, steps or {})
+        if isinstance(self._trial, optuna.Trial):
+            self._trial._cached_frozen_trial.user_attrs.update(attrs)
+            self._trial._cached_frozen_trial.intermediate_values.update(steps or {})
+
+
+def write_trial(study: Study, trial_id: int, attrs: dict[str, Any], steps: Mapping[int, float] = {}) -> None:
+    """Writes attributes and intermediate values of a trial: at once, except in memory."""
+    storage = study._storage
+    if isinstance(storage, TrialCache):
+        return storage.set_trial_user_attrs(trial_id, attrs, steps)
+    for key, value in attrs.items():
+        storage.set_trial_user_attr(trial_id, key, value)
+    for step, measured in steps.items():
+        storage.set_trial_intermediate_value(trial_id, step, measured)
 
 
 class StudyRecord(Record):
@@ -196,9 +216,10 @@ class StudyRecord(Record):
     def read(self, key: str) -> Any:
         return self._attrs.get(key)
 
-    def write(self, key: str, value: Any) -> None:
-        self._study.set_user_attr(key, value)
-        self._attrs[key] = value
+    def write(self, attrs: dict[str, Any]) -> None:
+        for key, value in attrs.items():
+            self._study.set_user_attr(key, value)
+        self._attrs.update(attrs)
 
     @property
     def last_command(self) -> Command | None:

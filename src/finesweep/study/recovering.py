@@ -1,7 +1,8 @@
-"""Ends the trials whose owner is gone: claims them under the study's lock, talks without it, and commits."""
+"""Ends the trials whose owner is gone: claims each, talks to MLflow without a lock, and commits."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TypeGuard
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -35,7 +36,7 @@ def end_lost_trials(queue: TrialQueue, reason: str | None, close_run: Callable[[
             close_run(trial.number, outcome.state)
             # A trial that had not begun cannot be what its worker died of. One whose worker was told to stop
             # was killed by an engine that waited no longer.
-            begun = record.owner not in (None, this_owner())
+            begun = record.started is not None and record.owner != this_owner()
             death = reason if begun and not signed and not record.told_to_stop else None
             ended += queue.patience.call(_end_claimed, queue, trial.number, outcome, death)
     except BaseException:
@@ -47,15 +48,21 @@ def end_lost_trials(queue: TrialQueue, reason: str | None, close_run: Callable[[
 
 def _claim(queue: TrialQueue) -> list[FrozenTrial]:
     """Makes this process the one that recovers the lost trials; their owners can no longer end them."""
-    with queue.lock():
-        now, earlier_boots = clock.now(queue.study), clock.earlier_boots(queue.study)
-        lost = [trial for trial in queue.trials() if _is_lost(queue, trial, now, earlier_boots)]
-        for trial in lost:
-            record = TrialRecord.writable(queue.study, trial)
-            record.recovered_since = now
-            record.recoverer = this_owner()
-        _correct_future(queue, now)
-        return lost
+    if not (running := queue.running()):
+        return []
+    now, earlier_boots = clock.now(queue.study), clock.earlier_boots(queue.study)
+    _correct_future(queue, running, now)
+    lost = [trial for trial in running if _is_lost(queue, trial, now, earlier_boots)]
+    return [mine for trial in lost if (mine := _claim_lost(queue, trial.number, now, earlier_boots))]
+
+
+def _claim_lost(queue: TrialQueue, number: int, now: float, earlier_boots: set[str]) -> FrozenTrial | None:
+    """Claims a trial if it is still lost; one that somebody holds at this moment is not."""
+    with queue.holding(number, waits=False) as trial:
+        if trial is None or not _is_lost(queue, trial, now, earlier_boots):
+            return None
+        TrialRecord.writable(queue.study, trial).write_all(recovered_since=now, recoverer=this_owner())
+        return trial
 
 
 def _is_lost(queue: TrialQueue, trial: FrozenTrial, now: float, earlier_boots: set[str]) -> bool:
@@ -72,15 +79,13 @@ def _is_lost(queue: TrialQueue, trial: FrozenTrial, now: float, earlier_boots: s
     return is_gone(process, beat, now)
 
 
-def _correct_future(queue: TrialQueue, now: float) -> None:
+def _correct_future(queue: TrialQueue, running: Sequence[FrozenTrial], now: float) -> None:
     """Has owners and recoverers count as silent from now on whose last sign is in the future.
 
     A clock was wrong when they wrote it. Those that are alive will write another one.
     """
     silent, future = now - SILENT_S, now + SILENT_S
-    for trial in queue.trials():
-        if trial.state is not TrialState.RUNNING:
-            continue
+    for trial in running:
         record = TrialRecord(trial)
         if (record.heartbeat or now) > future:
             TrialRecord.writable(queue.study, trial).heartbeat = silent
@@ -90,16 +95,21 @@ def _correct_future(queue: TrialQueue, now: float) -> None:
 
 def _end_claimed(queue: TrialQueue, number: int, outcome: Outcome, reason: str | None) -> bool:
     """Ends a trial that this process has claimed; returns False if somebody else has ended it since."""
-    with queue.lock():
-        trial = queue.trials()[number]
-        if trial.state is not TrialState.RUNNING or TrialRecord(trial).recoverer != this_owner():
+    with queue.holding(number) as trial:
+        if not _is_claimed(trial):
             return False
         end_trial(queue.study, trial, outcome, queue.config.max_retries, reason)
         return True
 
 
+def _is_claimed(trial: FrozenTrial | None) -> TypeGuard[FrozenTrial]:
+    if trial is None or trial.state is not TrialState.RUNNING:
+        return False
+    return TrialRecord(trial).recoverer == this_owner()
+
+
 def _release(queue: TrialQueue, numbers: Sequence[int]) -> None:
-    with queue.lock():
-        for trial in map(queue.trials().__getitem__, numbers):
-            if trial.state is TrialState.RUNNING and TrialRecord(trial).recoverer == this_owner():
+    for number in numbers:
+        with queue.holding(number) as trial:
+            if _is_claimed(trial):
                 TrialRecord.writable(queue.study, trial).recoverer = None

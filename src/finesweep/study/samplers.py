@@ -26,6 +26,9 @@ class SamplerEntry:
     make: Callable[[], type[BaseSampler]]  # called late: `optuna.samplers` loads some classes when first used
     enqueues_all_points: bool = False  # whether the whole space is enqueued, and the sampler draws nothing
     several_objectives: bool = True  # whether it can optimize more than one
+    # Whether workers may draw at once: a point that another one is drawing at this moment does not count.
+    # Others draw under the study's lock.
+    draws_alone: bool = False
     seed_per_suggestion: bool = True  # False: it counts its position in the storage, and workers share a seed
     conditional_options: dict[str, Any] = field(default_factory=dict)  # for spaces with conditions
 
@@ -33,11 +36,12 @@ class SamplerEntry:
 SAMPLERS = {
     "tpe": SamplerEntry(
         lambda: optuna.samplers.TPESampler,
+        draws_alone=True,
         # Without them, it would draw conditional dimensions at random.
         conditional_options={"group": True, "multivariate": True},
     ),
-    "random": SamplerEntry(lambda: optuna.samplers.RandomSampler),
-    "grid": SamplerEntry(lambda: optuna.samplers.RandomSampler, enqueues_all_points=True),
+    "random": SamplerEntry(lambda: optuna.samplers.RandomSampler, draws_alone=True),
+    "grid": SamplerEntry(lambda: optuna.samplers.RandomSampler, enqueues_all_points=True, draws_alone=True),
     "gp": SamplerEntry(lambda: optuna.samplers.GPSampler),
     "cmaes": SamplerEntry(lambda: optuna.samplers.CmaEsSampler, several_objectives=False),
     "qmc": SamplerEntry(lambda: optuna.samplers.QMCSampler, seed_per_suggestion=False),
@@ -92,6 +96,11 @@ PRUNERS = {
     Pruner.wilcoxon: PrunerEntry(optuna.pruners.WilcoxonPruner),
     Pruner.patience: PrunerEntry(_patient),
 }  # fmt: skip
+
+
+def draws_alone(config: StudyConfig) -> bool:
+    """Tells whether a suggestion is drawn without the study's lock."""
+    return sampler_entry(config.sampler).draws_alone
 
 
 def make_sampler(

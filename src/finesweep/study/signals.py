@@ -5,7 +5,7 @@ Ctrl-C is a person's. An engine ends a job by SIGTERM, and can announce a time l
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -75,7 +75,11 @@ class Stop:
             record.stopped_commands = [*(record.stopped_commands or [])[-KEPT:], self._commands[0]]
 
     def read_from(self, study: Study) -> None:
-        if not {*self._commands}.isdisjoint(StudyRecord(study).stopped_commands or []):
+        self.hear(StudyRecord(study).stopped_commands or [])
+
+    def hear(self, stopped_commands: Sequence[str]) -> None:
+        """Requests a stop if a command that is listened to is among those that were told to stop."""
+        if not {*self._commands}.isdisjoint(stopped_commands):
             self._requested.set()
 
 

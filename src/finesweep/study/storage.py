@@ -2,18 +2,20 @@
 
 import sqlite3
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import optuna
 import sqlalchemy
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
@@ -23,8 +25,12 @@ from finesweep.io.patience import Patience, patient, reason
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import FileInUse, create_database, has_table
 from finesweep.io.terminal import trainer
-from finesweep.study.lock import SQLITE, STORE, check_storage, connect_args, study_lock
+from finesweep.study import rows
+from finesweep.study.cache import TrialCache
+from finesweep.study.lock import SQLITE, STORE, check_storage, study_lock
 from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.server import connect_args, engine_args, is_made, is_refused, limit_servers_patience
+from finesweep.study.transaction import Part, transaction
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 optuna.logging.disable_default_handler()
@@ -44,7 +50,7 @@ BUSY_S = 5  # that SQLite itself waits for a lock; it cannot be interrupted mean
     "set_trial_system_attr", "set_trial_intermediate_value", "get_trial_id_from_study_id_trial_number",
     # The methods that Optuna's cache, which lies above this storage, calls in place of public ones.
     "_create_new_trial", "_get_trials", "_set_trial_param", "_get_best_trial_id",
-    "server_time",
+    "read_trials", "read_attrs", "write", "execute",
 )  # fmt: skip
 class PatientStorage(RDBStorage):
     """Optuna's storage, whose calls are repeated while the database is locked, away or restarting."""
@@ -65,17 +71,106 @@ class PatientStorage(RDBStorage):
             # A deleted file is not made again, empty, by the next connection.
             path = Path(url.removeprefix(SQLITE)).resolve()
             self.file, url = FileInUse(path), f"{SQLITE}file:{quote(str(path))}?mode=rw&uri=true"
-        super().__init__(url, {"pool_pre_ping": True, **engine_kwargs}, skip_table_creation=is_read_only)
+        try:
+            super().__init__(url, engine_kwargs, skip_compatibility_check=True, skip_table_creation=True)
+            self._check_version()
+        except StorageInternalError as error:
+            raise error.__cause__ or error from None
+        if self.is_server:
+            limit_servers_patience(self.engine)
+
+    def _check_version(self) -> None:
+        """Raises: RuntimeError if the tables are of another version of Optuna."""
+        versions = self._version_manager
+        if versions.get_current_version() != versions.get_head_version():
+            versions.check_table_schema_compatibility()  # Optuna's own: it would need a second connection
 
     @staticmethod
     def is_trouble(error: Exception) -> bool:
         """Tells whether the database is the cause; else the error is an answer, such as an unknown name."""
         return isinstance(error, (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, OSError))
 
-    def server_time(self) -> float:
-        """Returns the seconds since 1970 by PostgreSQL's clock."""
-        with self.engine.connect() as connection:
-            return float(connection.scalar(sqlalchemy.text("SELECT extract(epoch FROM clock_timestamp())")))
+    @property
+    def is_server(self) -> bool:
+        return self.engine.dialect.name == "postgresql"
+
+    @contextmanager
+    def transaction(self, begin: str, **parameters: Any) -> Iterator[Sequence[Any]]:
+        """Makes one transaction of the calls in the body by this thread; on a server, not in a file.
+
+        begin: its first statement, which takes a lock; its rows are yielded. Unless the body ends well,
+        nothing was done. Raises: StoreError.
+        """
+        whole = transaction(self.engine, self.scoped_session, begin, parameters)
+        with (
+            self.patience.naming(lambda error: isinstance(error, sqlalchemy.exc.SQLAlchemyError)),
+            whole as found,
+        ):
+            yield found
+
+    @contextmanager
+    def connection(self, writes: bool = False) -> Iterator[Connection]:
+        """Connects to the database: as a part of this thread's transaction, if it has begun one.
+
+        writes: whether the body is a transaction of its own else; if not, each statement is one.
+        """
+        if self.scoped_session.registry.has() and isinstance(self.scoped_session(), Part):
+            yield self.scoped_session().connection()
+            return
+        level = {} if writes or not self.is_server else {"isolation_level": "AUTOCOMMIT"}
+        with self.engine.connect().execution_options(**level) as connection:
+            yield connection
+            connection.commit()
+
+    def read_trials(
+        self, study_id: int, included: Collection[int], after: int, known: Mapping[int, TrialState]
+    ) -> list[FrozenTrial]:
+        with self.connection() as connection:
+            return rows.read_trials(connection, study_id, included, after, known)
+
+    def get_trial(self, trial_id: int, whole: bool = True) -> FrozenTrial:
+        """Reads a trial; if not whole, only its state and attributes."""
+        with self.connection() as connection:
+            return rows.read_trial(connection, trial_id, whole)
+
+    def read_attrs(self, ids: Sequence[int], keys: tuple[str, ...]) -> dict[int, dict[str, Any]]:
+        """Reads some attributes of these trials, by their ids."""
+        with self.connection() as connection:
+            return rows.read_attrs(connection, ids, keys)
+
+    def write(
+        self,
+        trial_id: int,
+        attrs: Mapping[str, Any],
+        params: Mapping[str, Any] = {},
+        systems: Mapping[str, Any] = {},
+        steps: Mapping[int, float] = {},
+    ) -> None:
+        """Writes attributes, what a sampler drew, and intermediate values, at once.
+
+        Raises: UpdateFinishedTrialError.
+        """
+        with self.connection(writes=True) as connection:
+            state = rows.write(connection, trial_id, attrs, params, systems, steps)
+        if state.is_finished():
+            raise UpdateFinishedTrialError(f"trial {trial_id} is {state.name}")
+
+    def execute(self, statement: str, **parameters: Any) -> Sequence[Any]:
+        """Executes one statement and returns its first row."""
+        with self.connection() as connection:
+            return connection.execute(sqlalchemy.text(statement), parameters).one()
+
+
+def cached(storage: RDBStorage) -> BaseStorage:
+    return TrialCache(storage, TrialRecord.started.key) if isinstance(storage, PatientStorage) else storage
+
+
+def skim(study: Study) -> list[FrozenTrial]:
+    """Lists all trials; of those that run, what they were when they began. It reads what has changed."""
+    storage = study._storage
+    return (
+        storage.skim(study._study_id) if isinstance(storage, TrialCache) else study.get_trials(deepcopy=False)
+    )
 
 
 def backend_of(study: Study) -> BaseStorage:
@@ -124,8 +219,7 @@ def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:
     patience = patience or Patience(PATIENCE_S, STORE)
     try:
         if not url.startswith(SQLITE):
-            with study_lock(url, "create"):
-                return PatientStorage(url, patience, connect_args=connect_args(url))
+            return Patience(patience.seconds, STORE, is_refused).call(_open_server, url, patience)
         path = Path(url.removeprefix(SQLITE))
         path.parent.mkdir(parents=True, exist_ok=True)
         with study_lock(url, "create"):
@@ -139,6 +233,14 @@ def open_storage(url: str, patience: Patience | None = None) -> PatientStorage:
         raise ConfigError(
             f"hydra.sweeper.study.storage: cannot open {redact_urls(url)!r}: {reason(error)}"
         ) from error
+
+
+def _open_server(url: str, patience: Patience) -> PatientStorage:
+    """Opens a database on a server; its tables are made under a lock, for which only the first ones wait."""
+    if not is_made(url):
+        with study_lock(url, "create"):
+            RDBStorage(url, {"poolclass": sqlalchemy.NullPool, "connect_args": connect_args(url)})
+    return PatientStorage(url, patience, **engine_args(url))
 
 
 def _create_sqlite(path: Path) -> None:
@@ -161,7 +263,7 @@ def create(
     """Finds the study, or makes it with its enqueued points and attributes; under the study's lock."""
     assert config.name is not None
     study = optuna.create_study(
-        storage=open_storage(config.storage, patience_of(config)),
+        storage=cached(open_storage(config.storage, patience_of(config))),
         study_name=config.name,
         directions=[direction.value for direction in objectives.values()],
         load_if_exists=True,
@@ -197,7 +299,7 @@ def find(name: str, opened: RDBStorage, storage: str) -> Study:
     Raises: StudyError, which lists the studies that are there.
     """
     try:
-        return optuna.load_study(study_name=name, storage=opened)
+        return optuna.load_study(study_name=name, storage=cached(opened))
     except KeyError:
         names = sorted(optuna.get_all_study_names(opened))
         raise StudyError(
@@ -208,7 +310,8 @@ def find(name: str, opened: RDBStorage, storage: str) -> Study:
 
 def searching(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Leaves out the trials that only confirm another one."""
-    return [trial for trial in trials if TrialRecord(trial).confirms is None]
+    key = TrialRecord.confirms.key  # not through a record: this is called under the lock, for all trials
+    return [trial for trial in trials if trial.user_attrs.get(key) is None]
 
 
 def failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

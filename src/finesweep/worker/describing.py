@@ -33,7 +33,7 @@ class Describer:
 
     def after(self, queue: TrialQueue, number: int) -> None:
         """Is called after each trial. Raises: StoreError if the study cannot be read."""
-        trial = queue.trials()[number]
+        trial = queue.trial(number)
         if run_id := TrialRecord(trial).run_id:
             describe_run(partial(self._run, run_id), partial(of_trial, queue.study, trial))
         if time.monotonic() - self._described_at > DESCRIBE_EVERY_S and not queue.is_over():

@@ -27,9 +27,9 @@ def recover(queue: TrialQueue, config: TrackingConfig, reason: str | None = GONE
 
 def adopt_checkpoints(queue: TrialQueue, trial: Trial, folder: Path) -> None:
     """Moves the checkpoints of the last try that has some into the folder of a retry."""
-    trials, number = queue.trials(), TrialRecord(trial).retry_of
+    number = TrialRecord(trial).retry_of
     while number is not None and not (folder / "training").exists():
-        earlier = TrialRecord(trials[number])
+        earlier = TrialRecord(queue.trial(number))
         if earlier.folder and (made := queue.places.find(earlier.folder) / "training").is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             if queue.places.is_foreign(made):

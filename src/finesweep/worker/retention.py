@@ -29,7 +29,7 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
     Removes nothing if a checkpoint that stays is damaged.
     """
     study = queue.study
-    trials = study.get_trials(deepcopy=False)  # before `stay`: what completes in between is no loser yet
+    trials = queue.skim()  # before `stay`: what completes in between is no loser yet
     for trial in trials:
         _clean_up_after_kill(trial, queue.places)
     stay = best_first(study)[: max(keep, queue.config.confirm.top_k)]

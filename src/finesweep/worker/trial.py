@@ -17,7 +17,8 @@ from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, curr
 from finesweep.io.output import causes, is_output_error
 from finesweep.io.patience import describe, single_attempts, store_error, working_time
 from finesweep.io.redaction import redact
-from finesweep.study import clock, unwritten
+from finesweep.study import unwritten
+from finesweep.study.heartbeat import beat
 from finesweep.study.identity import refuse_other_model, refuse_other_rows
 from finesweep.study.liveness import BEAT_EVERY_S
 from finesweep.study.pruning import is_behind, step_of
@@ -34,9 +35,9 @@ LAST_BEAT_S = 10.0  # that the end of a trial waits for a heartbeat on its way
 class _OwnRecord(TrialRecord):
     """The record of a trial that this process runs. Writing raises TrialLost if another process ended it."""
 
-    def write(self, key: str, value: Any) -> None:
+    def write(self, attrs: dict[str, Any], steps: dict[int, float] | None = None) -> None:
         try:
-            super().write(key, value)
+            super().write(attrs, steps)
         except UpdateFinishedTrialError as error:
             raise TrialLost(f"{self.name} was ended by somebody else") from error
 
@@ -62,7 +63,7 @@ class RunningTrial:
         self._pruner = make_pruner(self.config)
         self._lost = False
         self._told = False  # whether the trial says that this worker was told to stop
-        self._progress = Progress()
+        self._progress, self._written = Progress(), Progress()  # as it is, and as the storage has it
         self._curve: list[tuple[float, float]] = []  # progress and value of each evaluation
         self._result: tuple[list[float], str] | None = None
         self._started = working_time()
@@ -126,10 +127,10 @@ class RunningTrial:
         if self.config.objectives:
             return
         self.check()
+        step, known = step_of(progress), {step_of(share) for share, _ in self._curve}
         self._curve.append((progress, value))
-        self.record.curve = self._curve
-        if step_of(progress) not in map(step_of, (share for share, _ in self._curve[:-1])):
-            self.trial.report(value, step_of(progress))
+        curve = TrialRecord.attributes(curve=self._curve)
+        self.record.write(curve, {} if step in known else {step: value})
         confirms, number = self.record.confirms is not None, self.trial.number
         if progress < 1.0 and not confirms and is_behind(self._pruner, self.trial.study, number):
             raise TrialPruned
@@ -220,10 +221,9 @@ class RunningTrial:
         try:
             self.queue.check_present()
             with single_attempts():  # the next heartbeat is the next attempt
-                record = TrialRecord(self.trial)
-                record.progress = self._progress
-                record.heartbeat = clock.now(self.trial.study)
-                stop.read_from(self.trial.study)
+                progress = self._progress
+                stop.hear(beat(self.trial, None if progress == self._written else progress))
+                self._written = progress
                 self._check_runs()
                 if stop.requested and not self._told:
                     TrialRecord(self.trial).told_to_stop = self._told = True

@@ -15,10 +15,10 @@ def reuse(queue: TrialQueue, running: RunningTrial, config: TrackingConfig, expe
     """Ends a trial with the value of the earlier trial of the same point, and records a run that says so."""
     record = running.record
     assert record.reused_of is not None
-    twin = queue.trials()[record.reused_of]
+    twin = queue.trial(record.reused_of)
     known = TrialRecord(twin)
     assert known.folder is not None and known.overrides is not None
-    record.folder, record.overrides = known.folder, known.overrides
+    record.write_all(folder=known.folder, overrides=known.overrides)
     outcome = Outcome(RunState(twin.state.name), twin.values or [], known.checkpoint)
     tracked = _open(running, config, experiment)
     tracked.log_params(params_of(running.trial))

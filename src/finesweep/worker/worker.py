@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -137,7 +137,7 @@ class Worker:
         """
         queue = self.queue()
         ended, self._describer = 0, Describer(self.tracking, self.parent_run_id)
-        with stop.listening(*self.commands):
+        with stop.listening(*self.commands), closing(queue):
             while trial := self._next(queue, is_first=not ended):
                 ended += 1
                 if self.run_trial(queue, trial):
@@ -239,8 +239,9 @@ class Worker:
         own = [*self.overrides, *self.own_overrides(trial)]
         config = self.compose(trial.number, own)
         folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
-        running.folder, running.record.folder = folder, queue.places.write(folder)
-        running.record.overrides = [redact_urls(text) for text in own if not text.startswith("hydra.")]
+        running.folder = folder
+        shown = [redact_urls(text) for text in own if not text.startswith("hydra.")]
+        running.record.write_all(folder=queue.places.write(folder), overrides=shown)
         batch, accumulation = (
             config.trainer.per_device_train_batch_size,
             config.trainer.gradient_accumulation_steps,

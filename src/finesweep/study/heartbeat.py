@@ -1,0 +1,62 @@
+"""Heartbeats: a worker writes that it is alive and how far its trial is; others read these signs of life."""
+
+import json
+from collections.abc import Sequence
+from copy import copy
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial
+
+from finesweep.study import clock
+from finesweep.study.records import Progress, StudyRecord, TrialRecord
+from finesweep.study.storage import PatientStorage, backend_of
+
+BEAT, PROGRESS = TrialRecord.heartbeat.key, TrialRecord.progress.key
+SIGNS = BEAT, *(one.key for one in (TrialRecord.owner, TrialRecord.recoverer, TrialRecord.recovered_since))
+STOP = StudyRecord.stopped_commands.key
+# One statement writes the signs, unless the trial has ended, and reads which commands were told to stop.
+STATEMENT = f"""
+WITH signs AS (
+  INSERT INTO trial_user_attributes (trial_id, key, value_json)
+  SELECT trial_id, sign.key, sign.value FROM trials, (
+    SELECT '{BEAT}' AS key, CAST({clock.SERVERS} AS text) AS value
+    UNION ALL SELECT '{PROGRESS}', CAST(:progress AS text)
+  ) AS sign
+  WHERE trial_id = :trial_id AND state = 'RUNNING' AND sign.value IS NOT NULL
+  ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json
+  RETURNING key
+)
+SELECT (SELECT count(*) FROM signs), (
+  SELECT value_json FROM study_user_attributes WHERE study_id = :study_id AND key = '{STOP}'
+)
+"""
+
+
+def beat(trial: optuna.Trial, progress: Progress | None) -> Sequence[str]:
+    """Writes a heartbeat; progress: None if it has not changed. Returns the commands that shall stop.
+
+    Raises: UpdateFinishedTrialError if somebody else has ended the trial; StoreError.
+    """
+    backend = backend_of(trial.study)
+    if not isinstance(backend, PatientStorage) or not backend.is_server:
+        TrialRecord(trial).write_all(progress=progress, heartbeat=clock.now(trial.study))
+        return StudyRecord(trial.study).stopped_commands or []
+    written, stopped = backend.execute(
+        STATEMENT,
+        progress=progress and json.dumps(progress.dump()),
+        trial_id=trial._trial_id,
+        study_id=trial.study._study_id,
+    )
+    if not written:
+        raise UpdateFinishedTrialError(f"trial {trial.number} has ended")
+    return json.loads(stopped) if stopped else []
+
+
+def with_last_signs(backend: PatientStorage, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Returns copies of the trials that have the present signs of life."""
+    attrs = backend.read_attrs([trial._trial_id for trial in trials], SIGNS)
+    seen = [copy(trial) for trial in trials]
+    for trial in seen:
+        trial.user_attrs = trial.user_attrs | attrs[trial._trial_id]
+    return seen
