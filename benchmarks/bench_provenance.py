@@ -59,7 +59,7 @@ def in_a_new_process() -> dict[str, Sample]:
 
 
 def variants(_: Path, quick: bool) -> dict[str, Work]:
-    from finesweep.worker.processes import run_each
+    from finesweep.machine.fork_server import run_each
 
     return {"provenance": lambda: run_each([in_a_new_process])[0]}
 

@@ -77,7 +77,7 @@ def together(functions: Sequence[Callable[[], Sample]]) -> Sample:
 
     Each process has its share of the cores, and is forked from a server that has imported all libraries.
     """
-    from finesweep.worker.processes import run_each
+    from finesweep.machine.fork_server import run_each
 
     samples = run_each(functions)
     wall, own = max(one.wall_s for one in samples), sum(one.cpu_s for one in samples)

@@ -9,19 +9,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 NAVIGATION = {
-    "Use it": [
-        "project",
-        "data",
-        "tasks",
-        "models",
-        "lora",
-        "sweeps",
-        "hosts",
-        "slurm",
-        "scale",
-        "predict",
-        "python",
-    ],
+    "Use it": ["project", "data", "tasks", "models", "lora", "sweeps", "predict", "python"],
+    "Beyond one machine": ["hosts", "slurm", "scale", "ranks"],
     "Results": ["reproduce", "report", "mlflow", "places", "secrets"],
     "Reference": ["commands", "configuration", "provenance"],
     "Judge it": ["comparison", "coming-from", "measured", "speed", "faults"],

@@ -8,6 +8,7 @@ FinesweepError                 a person can do something about it: message only,
 ├── OutputError                a folder that cannot be written, or has no room
 ├── StoreError                 a store that stays away for longer than the patience, or cannot be used
 │   └── StoreAway              a store that did not answer one attempt; the same call may succeed later
+├── ProcessDied                one of the processes that train a run together was killed
 ├── StudyError                 a study that is unknown, or does not match the command
 ├── RunError                   a run that is unknown, or cannot be made again
 ├── SubmissionError            predictions that the benchmark's server would refuse
@@ -76,6 +77,10 @@ class StoreError(FinesweepError):
 
 class StoreAway(StoreError):
     """A store that did not answer one attempt. Whoever made the call may repeat it."""
+
+
+class ProcessDied(FinesweepError):
+    """One of the processes that train a run together was killed; it can go on from its last checkpoint."""
 
 
 class StudyError(FinesweepError):

@@ -35,7 +35,27 @@ class RunNotClosed(Exception):
     """A run has ended and its outcome is known, but its store could not be told: a recovery must close it."""
 
 
-class RunHooks(Protocol):
+class StepHooks(Protocol):
+    """The part of `RunHooks` that a training needs between its first step and its last."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the run shall save now and raise KeyboardInterrupt, because a stop was requested."""
+
+    def check(self) -> None:
+        """Is called after every step. Raises: TrialTimeout, TrialLost."""
+
+    def progress(self, **fields: float | str) -> None:
+        """Reports epoch, step, examples/s for people who watch; costs nothing."""
+
+    def evaluated(self, value: float, progress: float) -> None:
+        """Reports the objective at `progress`, the share of the training that is done, up to 1.0.
+
+        Raises: TrialPruned when the run shall stop here.
+        """
+
+
+class RunHooks(StepHooks, Protocol):
     """The questions that a run asks of whoever started it, and the events that it reports."""
 
     @property
@@ -53,10 +73,6 @@ class RunHooks(Protocol):
     def metrics(self) -> frozenset[str]:
         """Names, without `eval_`, of metrics to score besides `data.metric` and the task's usual ones."""
 
-    @property
-    def stopping(self) -> bool:
-        """Whether the run shall save now and raise KeyboardInterrupt, because a stop was requested."""
-
     def loaded(self, rows: Mapping[str, str], model: str | None) -> None:
         """The run has read its splits, and will read its model.
 
@@ -67,20 +83,8 @@ class RunHooks(Protocol):
     def unreadable(self, error: Exception) -> None:
         """The run cannot read its splits. Raises: DataChanged if they could be read before."""
 
-    def check(self) -> None:
-        """Is called after every step. Raises: TrialTimeout, TrialLost."""
-
     def started(self, run_id: str) -> None:
         """The run is open in MLflow under this id."""
-
-    def progress(self, **fields: float | str) -> None:
-        """Reports epoch, step, examples/s for people who watch; costs nothing."""
-
-    def evaluated(self, value: float, progress: float) -> None:
-        """Reports the objective at `progress`, the share of the training that is done, up to 1.0.
-
-        Raises: TrialPruned when the run shall stop here.
-        """
 
     def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None:
         """Reports the best evaluation. Raises: ArithmeticError if an objective is no number."""

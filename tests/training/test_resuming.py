@@ -46,6 +46,21 @@ def test_a_missing_file_is_a_problem_although_the_manifest_lacks_it_too(folder: 
     assert find_problem(folder) == f"{name}: missing"
 
 
+def test_of_several_processes_each_needs_its_random_states_and_its_losses(folder: Path) -> None:
+    torch.save({"step": 1}, folder / "rng_state_0.pth")
+    checkpoint.write_manifest(folder)
+    assert find_problem(folder, processes=2) == "rng_state_1.pth: missing"
+    torch.save({"step": 1}, folder / "rng_state_1.pth")
+    checkpoint.write_manifest(folder)
+    assert (find_problem(folder, processes=2) or "").startswith("observer.json: KeyError")
+    (folder / "observer.json").write_text(json.dumps(CARRIED | {"losses": [0.5, 0.25]}))
+    checkpoint.write_manifest(folder)
+    assert find_problem(folder, processes=2) is None
+    assert "rng_state_1.pth" not in {
+        p.name for p in checkpoint.publish(folder, folder.parent / "c").iterdir()
+    }
+
+
 def rewrite(folder: Path, name: str, content: bytes) -> str | None:
     whole = (folder / name).read_bytes()
     try:

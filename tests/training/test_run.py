@@ -130,7 +130,7 @@ def test_losses_that_stay_on_a_gpu_give_the_same_mean_and_are_missed_no_later_th
         read.add_loss(loss.item())
         kept.add_loss(loss.double())
     for callback in (read, kept):
-        callback.carry(tmp_path)
+        callback.carry(tmp_path, [callback.summed_loss()])
         assert json.loads((tmp_path / "observer.json").read_text())["loss"] == sum(losses.tolist())
     kept.add_loss(torch.tensor(float("nan"), dtype=torch.float64))
     state = TrainerState(log_history=[{"loss": 0.0}])

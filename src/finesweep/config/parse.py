@@ -145,9 +145,12 @@ def _checked(cfg: Any) -> RunConfig:
 def to_dict(config: RunConfig) -> dict[str, Any]:
     """Converts the config to nested dictionaries of plain values, for YAML and JSON.
 
-    Without adapters there is no key `peft`, so that records and hashes are those of versions before it.
+    Without adapters there is no key `peft`, and with one process no `trainer.num_processes`, so that records
+    and hashes are those of versions before them.
     """
     plain = {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    if config.trainer.num_processes == 1:
+        del plain["trainer"]["num_processes"]
     return plain if config.peft else {key: value for key, value in plain.items() if key != "peft"}
 
 

@@ -255,9 +255,9 @@ class OptimizerConfig:
 @dataclass
 class TrainerConfig:
     num_train_epochs: float = ruled(3.0, POSITIVE, "passes over the training rows; fractions are legal")
-    per_device_train_batch_size: int = ruled(16, COUNT, "rows of a batch")
+    per_device_train_batch_size: int = ruled(16, COUNT, "rows of a batch, in each process")
     per_device_eval_batch_size: int = ruled(128, COUNT, "rows of a batch in evaluations and predictions")
-    gradient_accumulation_steps: int = ruled(1, COUNT, "batches of one optimizer step")
+    gradient_accumulation_steps: int = ruled(1, COUNT, "batches of one optimizer step, in each process")
     evals_per_epoch: int = ruled(1, COUNT, "evaluations and checkpoints, evenly spaced")
     early_stopping_patience: int | None = ruled(
         None, COUNT, "a run stops after so many evaluations without a new best; null: it trains all epochs"
@@ -269,8 +269,12 @@ class TrainerConfig:
         "auto", matching(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda, cuda:0, cuda:1, ..."),
         "auto: a GPU if there is one",
     )  # fmt: skip
+    num_processes: int = ruled(
+        1, COUNT,
+        "processes that train together (data parallel): each on a GPU of its own, or on cores of its own",
+    )  # fmt: skip
     deterministic: bool = explained(True, "on a GPU: equal runs give equal weights, at some cost in speed")
-    threads: int | None = ruled(None, COUNT, "null: all cores; in a sweep, one for each worker")
+    threads: int | None = ruled(None, COUNT, "of each process; null: all cores; in a sweep, one")
     shortcuts: list[str] = ruled(
         list(SHORTCUTS), ALL_SHORTCUTS,
         "faster ways to the same mathematics, each where it fits the model; []: the library's own code",

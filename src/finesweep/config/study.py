@@ -20,6 +20,7 @@ from finesweep.config.rules import (
 from finesweep.config.run import Direction
 from finesweep.errors import ConfigError
 
+PROCESSES = "trainer.num_processes"  # the same for all trials of a study: a worker's place fits it
 # Optuna's samplers by name. `grid` tries every point once.
 SAMPLERS = ("tpe", "random", "grid", "gp", "cmaes", "qmc")
 SAMPLER = Rule(
@@ -117,13 +118,26 @@ class SweepConfig:
     enqueue: list[dict[str, Any]] = explained([], "points to try first")
     workers: Any = ruled("auto", WORKERS, "auto: as many as the CPU cores, memory or GPUs allow")
     workers_per_gpu: int = ruled(1, COUNT, "workers that share a GPU")
+    gpus_per_trial: int | None = ruled(
+        None, COUNT, "GPUs of each trial, which its processes train on together; null: trainer.num_processes"
+    )
     keep_checkpoints: int = ruled(3, COUNT, "how many of the best trials keep their weights")
 
 
 def check_sweep(config: SweepConfig) -> None:
     """Checks every key that has a rule, and what several objectives exclude. Raises: ConfigError."""
     check_rules(config, "hydra.sweeper.")
+    check_sharing(config, config.gpus_per_trial or 1)
     check_objectives(config.study)
+
+
+def check_sharing(config: SweepConfig, gpus_per_trial: int) -> None:
+    """Raises: ConfigError if trials of several GPUs would share them."""
+    if gpus_per_trial > 1 and config.workers_per_gpu > 1:
+        raise ConfigError.at(
+            "hydra.sweeper.workers_per_gpu", config.workers_per_gpu,
+            f"1 with {gpus_per_trial} GPUs for each trial, which are that trial's alone",
+        )  # fmt: skip
 
 
 # Objectives that come from the training's duration; all others are metrics of an evaluation.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from finesweep.config.run import DataConfig
+from finesweep.config.run import DataConfig, TrainerConfig
 from finesweep.data.load import Splits
 from finesweep.data.source import LABEL
 from finesweep.io import terminal
@@ -37,6 +37,20 @@ def overview(config: DataConfig, splits: Splits, task: Task) -> list[str]:
         ),
         *(f"note: {note}" for note in splits.notes),
     ]
+
+
+def step_line(config: TrainerConfig, is_searched: bool = False) -> str | None:
+    """Returns a line about the rows of an optimizer step, if several processes train together.
+
+    is_searched: its parts may be other ones in each trial, so they have their names in place of numbers.
+    """
+    if config.num_processes == 1:
+        return None
+    rows, batches = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    parts = f"{rows} rows x {batches} batches = {config.num_processes * rows * batches} rows"
+    if is_searched:
+        parts = "per_device_train_batch_size x gradient_accumulation_steps rows"
+    return f"each step: {config.num_processes} processes x {parts}"
 
 
 def show(config: DataConfig, splits: Splits) -> None:

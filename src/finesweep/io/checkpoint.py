@@ -20,9 +20,9 @@ from finesweep.io.reading import Unreadable, read_object
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-# Files that only a resumed training needs: they are never published, and three of them are pickles.
-RESUME_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json",
-                "observer.json")  # fmt: skip
+# Files that only a resumed training needs: they are never published, and some of them are pickles.
+RESUME_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "trainer_state.json", "observer.json")
+RANDOM_STATES = re.compile(r"rng_state(_\d+)?\.pth")  # with a number: of one of several processes
 
 
 def save(write: Callable[[Path], None], parent: Path, step: int) -> Path:
@@ -43,7 +43,7 @@ def publish(folder: Path, target: Path) -> Path:
     """
     with staged(target, folder=True, replace_folder=True, sync=True, parent=folder.parent) as staging:
         for path in folder.iterdir():
-            if path.name not in (*RESUME_FILES, MANIFEST):
+            if path.name not in (*RESUME_FILES, MANIFEST) and not RANDOM_STATES.fullmatch(path.name):
                 _link_or_copy(path, staging / path.name)
         write_manifest(staging)
     return target

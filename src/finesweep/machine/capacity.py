@@ -4,13 +4,13 @@ import joblib
 import psutil
 
 from finesweep.config.run import TrainerConfig
-from finesweep.config.study import SweepConfig
+from finesweep.config.study import PROCESSES, SweepConfig, check_sharing
 from finesweep.errors import ConfigError
-from finesweep.machine.gpus import check, count
+from finesweep.machine.gpus import check, check_processes, count
 from finesweep.machine.placement import Placement
 
 # Weights, gradients, AdamW's moments and activations of a base-sized BERT. Smaller models need less.
-GB_PER_WORKER = 3
+GB_PER_PROCESS = 3
 
 
 def plan_workers(trainer: TrainerConfig, config: SweepConfig, parallel: bool) -> tuple[int, Placement]:
@@ -18,15 +18,16 @@ def plan_workers(trainer: TrainerConfig, config: SweepConfig, parallel: bool) ->
 
     parallel: whether the Hydra launcher can run several jobs at a time.
     Raises: ConfigError for a device or a precision that is not there, for several workers without a parallel
-    launcher, and for one GPU's number where there are several.
+    launcher, for one GPU's number where there are several, and for a trial's processes that have no GPUs.
     """
     check(trainer)
     gpus = count(trainer)
     if gpus > 1 and ":" in trainer.device:
         raise ConfigError.at("trainer.device", trainer.device, "auto, cpu, cuda: workers share the GPUs")
-    placement = Placement(trainer.threads or 1, gpus, pin=parallel)
+    _check_group(trainer, config, gpus)
+    placement = Placement(trainer.threads or 1, gpus, parallel, trainer.num_processes, config.workers_per_gpu)
     if config.workers == "auto":
-        return (_capacity(placement, config.workers_per_gpu) if parallel else 1), placement
+        return (_capacity(placement) if parallel else 1), placement
     if config.workers > 1 and not parallel:
         raise ConfigError.at(
             "hydra.sweeper.workers",
@@ -46,13 +47,27 @@ def plan_elsewhere(config: SweepConfig) -> tuple[int, Placement]:
     return int(config.workers), Placement()
 
 
-def _capacity(placement: Placement, workers_per_gpu: int) -> int:
-    """`workers_per_gpu` on each GPU; on a CPU, as many as the cores and the free memory allow.
+def _check_group(trainer: TrainerConfig, config: SweepConfig, gpus: int) -> None:
+    """Raises: ConfigError for a trial's processes that this machine has no GPUs for."""
+    key, count = "hydra.sweeper.gpus_per_trial", config.gpus_per_trial
+    if not gpus and count is not None:
+        cpu = f"{PROCESSES}={count} trains on the CPU, with as many processes"
+        raise ConfigError.at(key, count, f"null where a trial does not train on GPUs; {cpu}")
+    if count is not None and count > gpus:
+        raise ConfigError.at(key, count, f"1 to {gpus}, the GPUs that torch finds here")
+    check_processes(trainer, gpus)
+    if gpus:
+        check_sharing(config, trainer.num_processes)
+
+
+def _capacity(placement: Placement) -> int:
+    """As many as the GPUs have room for; on a CPU, as many as the cores and the free memory allow.
 
     Each CPU worker has one thread by default: two one-thread workers do more than one with two threads, and
     results do not depend on the number of workers.
     """
     if placement.gpus:
-        return placement.gpus * workers_per_gpu
-    by_memory = int(psutil.virtual_memory().available / 2**30 / GB_PER_WORKER)
-    return max(1, min(int(joblib.cpu_count()) // placement.threads, by_memory))
+        return placement.capacity
+    by_memory = int(psutil.virtual_memory().available / 2**30 / GB_PER_PROCESS / placement.processes)
+    cores = placement.threads * placement.processes
+    return max(1, min(int(joblib.cpu_count()) // cores, by_memory))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 CUBLAS = ":4096:8"  # finesweep's default workspace; a person who sets the variable chooses another value
-GPU_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE")
+GPU_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "NCCL_ALGO", "NCCL_PROTO")
 # Variables that choose the kernels, and the order in which they add up. Each run records them.
 VARIABLES = ("MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "MKL_DYNAMIC", *GPU_VARIABLES)
 

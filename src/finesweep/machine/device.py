@@ -3,24 +3,55 @@
 import os
 from typing import Any
 
+import joblib
 import torch
 
 from finesweep.config.run import Precision, TrainerConfig
 from finesweep.errors import ConfigError
-from finesweep.machine import gpus
+from finesweep.machine import determinism, gpus
+from finesweep.machine.placement import Placement
 
 
 def prepare(config: TrainerConfig) -> None:
     """Sets this process's thread count and determinism, and hides all GPUs but the run's own.
 
-    Trainer would spread a run over every GPU that it sees.
-    Raises: ConfigError for a device or a precision that this machine does not have.
+    Raises: ConfigError for a device or a precision that this machine does not have, and for more processes
+    than it has GPUs, or than are free.
     """
     gpus.check(config)
+    gpus.check_processes(config, gpus.count(config))
     if config.device != "cpu" and torch.cuda.is_available():
-        _choose_gpu(config.device)
+        if config.num_processes == 1:
+            _choose_gpu(config.device)
+        else:
+            _claim_gpus(config.num_processes)
         _set_determinism(config.deterministic)
-    torch.set_num_threads(config.threads or torch.get_num_threads())
+    torch.set_num_threads(config.threads or _threads(config.num_processes))
+
+
+def _threads(processes: int) -> int:
+    """Returns how many threads each of a run's processes has by default: its share of the cores."""
+    return torch.get_num_threads() if processes == 1 else max(1, int(joblib.cpu_count()) // processes)
+
+
+def _claim_gpus(count: int) -> None:
+    """Claims the GPUs of a run's processes, unless its worker has. Raises: ConfigError for too few."""
+    present = torch.cuda.device_count()
+    place = Placement(gpus=present, processes=count)
+    if not place.has_gpus and not place.claim_gpus():
+        legal = f"fewer: other processes of finesweep hold some of the {present} GPUs; or wait for their end"
+        raise ConfigError.at("trainer.num_processes", count, legal)
+
+
+def join_group(config: TrainerConfig, rank: int, threads: int) -> str:
+    """Gives this process its device as one of a run's processes. Returns torch's backend for the group."""
+    determinism.set_threads(threads)  # accelerate reads the variable
+    torch.set_num_threads(threads)
+    if config.device == "cpu" or not torch.cuda.is_available():
+        return "gloo"
+    torch.cuda.set_device(rank)
+    _set_determinism(config.deterministic)
+    return "cpu:gloo,cuda:nccl"  # what the processes agree on does not wait for the GPUs
 
 
 def _set_determinism(wanted: bool) -> None:

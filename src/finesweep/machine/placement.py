@@ -1,47 +1,89 @@
-"""Places a worker process on a GPU, or on CPU cores of its own, before it imports torch."""
+"""Places a worker process on GPUs, or on CPU cores, of its own, before it imports torch."""
 
+import logging
 import os
-import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from finesweep.machine import determinism
+from finesweep.machine import claims, determinism, gpus
 from finesweep.tags import Tag
+
+log = logging.getLogger(__name__)
+POLL_S = 2.0  # between two looks for GPUs that are free
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+CLAIMED = "FINESWEEP_GPUS"  # what this process, or the worker that started it, has claimed
 
 
 @dataclass(frozen=True)
 class Placement:
     """The resources that the workers of one machine share."""
 
-    threads: int = 1  # of each worker, on a CPU
-    gpus: int = 0  # of the machine; its workers take them in turn. 0: the workers compute on the CPU
+    threads: int = 1  # of each process, on a CPU
+    gpus: int = 0  # of the machine, or those that a cluster allots. 0: the workers compute on the CPU
     pin: bool = True  # whether each CPU worker gets cores of its own
+    processes: int = 1  # of each trial: each has a GPU, or `threads` cores
+    workers_per_gpu: int = 1
 
-    def take(self, index: int) -> dict[str, str]:
-        """Places this process as the machine's worker number `index`, until it ends. Returns MLflow tags."""
+    @property
+    def capacity(self) -> int:
+        """How many workers the GPUs have room for."""
+        return self.gpus // self.processes * self.workers_per_gpu
+
+    def take(self, index: int, is_needed: Callable[[], bool] = lambda: True) -> dict[str, str] | None:
+        """Places this process as the machine's worker number `index`, until it ends. Returns MLflow tags.
+
+        It waits until enough GPUs are free; returns None if `is_needed` denies meanwhile.
+        """
         worker = {Tag.WORKER: str(index)}
-        return worker | (self._take_gpu(index) if self.gpus else self._take_cores())
+        if not self.gpus:
+            return worker | self._take_cores()
+        taken = self._take_gpus(is_needed)
+        return worker | {Tag.GPU: ",".join(taken)} if taken else None
 
-    def _take_gpu(self, index: int) -> dict[str, str]:
-        """A cluster names the allotted GPUs in CUDA_VISIBLE_DEVICES; without it, they have numbers."""
-        allotted = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(self.gpus)))
-        names = allotted.split(",")
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu = names[index % len(names)]
+    def claim_gpus(self) -> list[str]:
+        """Claims the GPUs of a worker, or of a single run. Returns none if too few are free."""
+        taken = claims.claim("gpus", gpus.allotted(self.gpus), self.processes, self.workers_per_gpu)
+        if taken:
+            os.environ[VISIBLE] = os.environ[CLAIMED] = ",".join(taken)
+        return taken
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether this process has claimed its GPUs, or its worker has, from which it has the environment."""
+        return CLAIMED in os.environ and os.environ[CLAIMED] == os.environ.get(VISIBLE)
+
+    def note(self, workers: int) -> str | None:
+        """Says that GPUs are in use, if they leave no room for this many workers."""
+        free = claims.count_free("gpus", gpus.allotted(self.gpus), self.workers_per_gpu) if self.gpus else 0
+        room = free // self.processes
+        if not self.gpus or room >= min(workers, self.capacity):
+            return None
+        return (
+            f"GPUs: other processes of finesweep hold some of the {self.gpus}; there is room for {room} of "
+            f"{workers} workers, and the others wait"
+        )
+
+    def _take_gpus(self, is_needed: Callable[[], bool]) -> list[str]:
         determinism.fix_cublas_workspace()
-        return {Tag.GPU: gpu}
+        waits = False
+        while not (taken := self.claim_gpus()):
+            if not waits:
+                log.warning("waits for %d of the %d GPUs: other workers hold them", self.processes, self.gpus)
+            waits = True
+            if not is_needed():
+                return []
+            time.sleep(POLL_S)
+        return taken
 
     def _take_cores(self) -> dict[str, str]:
         determinism.set_threads(self.threads)
-        cores = _pin_to_free_cores(self.threads) if self.pin else []
+        cores = _pin_to_free_cores(self.threads * self.processes) if self.pin else []
         tags = {Tag.THREADS: str(self.threads)}
         return tags | ({Tag.CORES: ",".join(map(str, cores))} if cores else {})
 
 
-_held: list[FileLock] = []  # held until this process ends; a kill frees them, too
-_allowed = set[int]()  # the cores that this process had before it was pinned
+_allowed: list[str] = []  # the cores that this process had before it was pinned
 
 
 def take_idle_cores() -> int | None:
@@ -49,12 +91,11 @@ def take_idle_cores() -> int | None:
 
     Returns how many cores it has then; None if it was not given any.
     """
-    if not _held:
+    if not claims.claimed("cores"):
         return None
-    idle = _lock_free_cores(_allowed, len(_allowed))
-    _held.extend(idle.values())
-    os.sched_setaffinity(0, {*os.sched_getaffinity(0), *idle})
-    return len(os.sched_getaffinity(0))
+    cores = claims.claim_rest("cores", dict(zip(_allowed, _allowed, strict=True)))
+    os.sched_setaffinity(0, map(int, cores))
+    return len(cores)
 
 
 def _pin_to_free_cores(count: int) -> list[int]:
@@ -64,31 +105,9 @@ def _pin_to_free_cores(count: int) -> list[int]:
     """
     if not hasattr(os, "sched_setaffinity"):  # not Linux
         return []
-    if _held:  # this process was a worker before
-        return sorted(os.sched_getaffinity(0))
-    _allowed.update(os.sched_getaffinity(0))
-    locks = _lock_free_cores(_allowed, count)
-    if len(locks) < count:
-        for lock in locks.values():
-            lock.release()
-        return []
-    _held.extend(locks.values())
-    os.sched_setaffinity(0, locks)
-    return list(locks)
-
-
-def _lock_free_cores(among: Iterable[int], count: int) -> dict[int, FileLock]:
-    """Locks at most `count` cores that no worker of this user has. Returns the locks by core."""
-    folder = Path(tempfile.gettempdir()) / f"finesweep-cores-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    locks: dict[int, FileLock] = {}
-    for core in sorted(among):
-        if len(locks) == count:
-            break
-        lock = FileLock(folder / f"{core}.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            continue
-        locks[core] = lock
-    return locks
+    if not claims.claimed("cores"):  # else this process was a worker before
+        _allowed[:] = map(str, sorted(os.sched_getaffinity(0)))
+    cores = list(map(int, claims.claim("cores", dict(zip(_allowed, _allowed, strict=True)), count)))
+    if cores:
+        os.sched_setaffinity(0, cores)
+    return cores

@@ -53,10 +53,15 @@ def _between(then: Provenance, now: Provenance, places: bool = False) -> list[Ch
 
 
 def _config(then: Provenance, now: Provenance, places: bool) -> Iterator[Change]:
-    for change in _leaves("config", "", then.config, now.config):
+    for change in _leaves("config", "", _with_processes(then.config), _with_processes(now.config)):
         is_place = change.what.startswith(PLACES)
         if places or not is_place:
             yield replace(change, may_matter=not is_place)
+
+
+def _with_processes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds the number of processes where a record leaves it out, because there was one."""
+    return {**config, "trainer": {"num_processes": 1, **config["trainer"]}}
 
 
 def _data(then: Provenance, now: Provenance) -> Iterator[Change]:

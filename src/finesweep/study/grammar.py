@@ -22,6 +22,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from finesweep.config.study import PROCESSES
 from finesweep.errors import ConfigError
 from finesweep.study.encode import encode_stored, stored
 
@@ -36,7 +37,7 @@ def distribution(override: Override, key_type: Any = Any) -> BaseDistribution:
     or a range whose values are not of the key's type.
     """
     key = override.key_or_group
-    if key.replace("/", ".").split(".")[0] in FIXED:
+    if key.replace("/", ".").split(".")[0] in FIXED or key == PROCESSES:
         raise ConfigError(
             f"{key}: cannot be swept; all trials of a study share it. Start one sweep for each value"
         )

@@ -14,6 +14,7 @@ from optuna.study import Study
 from finesweep.config.parse import to_dict
 from finesweep.config.places import project, relocated, url_within
 from finesweep.config.run import RunConfig
+from finesweep.config.study import PROCESSES
 from finesweep.data import Splits, fingerprint
 from finesweep.data.source import LABEL
 from finesweep.errors import DataChanged, StudyError
@@ -51,6 +52,7 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
         # Below a group that is searched, only what the command fixes is the same for all trials.
         "fixed": sorted(text for text in sweep.overrides if text.lstrip("+").partition(".")[0] in searched),
         **shared,
+        PROCESSES: run.trainer.num_processes,
         "data.positive_label": _positive_label(sweep, splits),
         "data.standardize": task_of(run.data).fitted(splits.train[LABEL][:]).is_standardized,
         "data.path": run.data.path,  # is not compared, but shown if the rows differ
@@ -162,6 +164,7 @@ def _of_today(stored: dict[str, Any], requested: dict[str, Any], splits: Splits)
     defaults["data.standardize"] = False
     defaults[SHORTCUTS] = []
     defaults[MODELS] = requested[MODELS]
+    defaults[PROCESSES] = 1
     missing = {key: defaults[key] for key in requested if key in defaults and key not in stored}
     known = {key: value for key, value in stored.items() if key not in PLACES}
     model, now = known.get("model.name_or_path"), requested.get("model.name_or_path")

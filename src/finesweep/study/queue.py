@@ -322,7 +322,7 @@ class TrialQueue:
                 return  # told by an attempt that got no answer, or by who recovered the signed-off trial
             outcome = TrialRecord(self._check_mine(number, trial)).outcome
             assert outcome is not None, "signed off before it is told"
-            end_trial(self.study, trial, outcome, self.config.max_retries)
+            end_trial(self.study, trial, outcome, self.config.max_retries, outcome.death)
 
     def is_run_here(self, number: int) -> bool:
         """Tells whether this process runs a trial; if not, one that it owns was left, or never begun."""

@@ -26,6 +26,7 @@ class Outcome:
     checkpoint: str | None = None
     error: str | None = None
     retry_overrides: list[str] | None = None  # set: the trial is tried again, with these overrides on top
+    death: str | None = None  # of one of its processes, which interrupted it and costs a retry
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Outcome":
@@ -35,6 +36,7 @@ class Outcome:
             stored["checkpoint"],
             stored["error"],
             retry_overrides=stored["extra"],
+            death=stored.get("death"),
         )
 
     def dump(self) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def end_lost_trials(queue: TrialQueue, reason: str | None, close_run: Callable[[
             # A trial that had not begun cannot be what its worker died of. One whose worker was told to stop
             # was killed by an engine that waited no longer.
             begun = record.started is not None and record.owner != this_owner()
-            death = reason if begun and not signed and not record.told_to_stop else None
+            charged = begun and not signed and not record.told_to_stop
+            death = outcome.death or (reason if charged else None)
             ended += queue.patience.call(_end_claimed, queue, trial.number, outcome, death)
     except BaseException:
         with suppress(Exception), single_attempts():

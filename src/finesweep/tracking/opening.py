@@ -14,6 +14,7 @@ from mlflow.entities import Run, ViewType
 from finesweep.config.parse import flat, to_yaml
 from finesweep.config.places import as_given
 from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.errors import ProcessDied
 from finesweep.hooks import RunHooks, RunState, TrialLost, TrialPruned, current_hooks
 from finesweep.io.patience import single_attempts
 from finesweep.io.redaction import redact_urls
@@ -67,7 +68,8 @@ def state_of(error: BaseException) -> RunState:
     """Returns the state of a run that ends with this error."""
     if isinstance(error, TrialPruned):
         return RunState.PRUNED
-    return RunState.INTERRUPTED if isinstance(error, (KeyboardInterrupt, SystemExit)) else RunState.FAIL
+    interrupts = KeyboardInterrupt, SystemExit, ProcessDied
+    return RunState.INTERRUPTED if isinstance(error, interrupts) else RunState.FAIL
 
 
 def _end(tracked: TrackedRun, hooks: RunHooks | None, state: RunState, error: BaseException | None) -> None:

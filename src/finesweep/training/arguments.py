@@ -21,7 +21,7 @@ def training_arguments(
 ) -> TrainingArguments:
     """Builds the Trainer's arguments. sampling: how rows are grouped into batches, in evaluations too."""
     trainer, optimizer = config.trainer, config.optimizer
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=trainer.num_train_epochs,
         per_device_train_batch_size=trainer.per_device_train_batch_size,
@@ -50,8 +50,14 @@ def training_arguments(
         logging_nan_inf_filter=False,  # `training_step` raises at the first such loss instead
         disable_tqdm=True,
         report_to=[],
+        # Frozen layers and poolers have no gradients. And only then are gradients always summed in the same
+        # parts, after a resume as well: three or more processes add up each part in an order of its own.
+        ddp_find_unused_parameters=True,
+        ddp_broadcast_buffers=False,  # they are constants, and those of `OccurringEmbedding` are large
         **device.arguments(trainer),
     )
+    arguments._n_gpu = min(arguments._n_gpu, 1)  # the Trainer would spread over all GPUs that it sees
+    return arguments
 
 
 def _optim_args(optimizer: OptimizerConfig) -> str | None:

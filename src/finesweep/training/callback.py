@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -11,11 +12,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from finesweep.config import trained
 from finesweep.config.run import Direction, RunConfig, metric_key
 from finesweep.errors import OutputError
-from finesweep.hooks import RunHooks, current_watcher
+from finesweep.hooks import StepHooks, current_watcher
 from finesweep.io import checkpoint
 from finesweep.io.patience import working_time
 from finesweep.provenance.record import PROGRESS
 from finesweep.tasks import Scorer, direction_of
+from finesweep.training import ranks
 
 # The file in each checkpoint that holds the callback's state. It keeps its name of version 0.1, so that
 # checkpoints of that version can be resumed.
@@ -44,7 +46,7 @@ class TrainingCallback(TrainerCallback):
     """Evaluates and saves at equal shares of an epoch, logs metrics, and removes superseded checkpoints."""
 
     def __init__(
-        self, config: RunConfig, scorer: Scorer, steps_per_epoch: int, log: MetricLog, trial: RunHooks | None
+        self, config: RunConfig, scorer: Scorer, steps_per_epoch: int, log: MetricLog, trial: StepHooks | None
     ) -> None:
         self.config, self.scorer, self.log, self.trial = config, scorer, log, trial
         self.watcher = current_watcher.get()
@@ -81,10 +83,15 @@ class TrainingCallback(TrainerCallback):
         _check_whole(best)
         return best
 
-    def carry(self, folder: Path) -> None:
-        """Writes the callback's state, for `resume`, into a checkpoint that is being made."""
-        carried = {"loss": self._summed_loss(), "steps": self._loss_steps, "seconds": self.seconds,
+    def carry(self, folder: Path, losses: Sequence[float]) -> None:
+        """Writes the callback's state, for `resume`, into a checkpoint that is being made.
+
+        losses: the `summed_loss` of each rank.
+        """
+        carried = {"loss": losses[0], "steps": self._loss_steps, "seconds": self.seconds,
                    "predictions": self.predictions}  # fmt: skip
+        if len(losses) > 1:
+            carried["losses"] = losses
         (folder / CARRIED).write_text(json.dumps(carried))
         (folder / trained.FILE).write_text(trained.to_json(self.config))
 
@@ -101,6 +108,8 @@ class TrainingCallback(TrainerCallback):
             return False
         carried = json.loads((folder / CARRIED).read_text())
         self._loss, self._loss_steps = carried["loss"], carried["steps"]
+        if ranks.count() > 1:
+            self._loss = carried["losses"][ranks.index()]
         self._seconds_before, self.steps = carried["seconds"], state["global_step"]
         self.predictions = {int(step): sha256 for step, sha256 in carried.get("predictions", {}).items()}
         for entry in state["log_history"]:
@@ -117,8 +126,11 @@ class TrainingCallback(TrainerCallback):
         """
         self._loss += loss
 
-    def _summed_loss(self) -> float:
-        """Raises: LossNotFinite if one of the losses was not."""
+    def summed_loss(self) -> float:
+        """Returns the sum of this rank's losses since the last log.
+
+        Raises: LossNotFinite if one of the losses was not.
+        """
         value = float(self._loss)
         if not math.isfinite(value):
             raise LossNotFinite(f"loss is {value} at step {self.steps}, or in the steps since the last log")
@@ -134,6 +146,17 @@ class TrainingCallback(TrainerCallback):
         self._started = working_time()
         self._first_step = self.steps = state.global_step
 
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        train_dataloader: Any = None,
+        **_: Any,
+    ) -> None:
+        """Tells the sampler the epoch: of several ranks, a loader that skips batches does not reach it."""
+        train_dataloader.set_epoch(int(state.epoch or 0))
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
@@ -143,13 +166,14 @@ class TrainingCallback(TrainerCallback):
             control.should_log = control.should_evaluate = control.should_save = True
         if self.trial:
             self.trial.check()
-            control.should_save = control.should_save or self.trial.stopping
+        stops = ranks.decided(self.trial is not None and self.trial.stopping)  # all save, or none
+        control.should_save = control.should_save or stops
         if self.trial or self.watcher:
             self._tell_progress(args, state)
 
     def _tell_progress(self, args: TrainingArguments, state: TrainerState) -> None:
         steps, seconds = state.global_step - self._first_step, working_time() - self._started
-        rows = steps * args.train_batch_size * args.gradient_accumulation_steps
+        rows = steps * args.train_batch_size * args.gradient_accumulation_steps * ranks.count()
         step, max_steps, epoch = state.global_step, state.max_steps, round(state.epoch or 0, 2)
         examples_per_s = round(rows / seconds, 1)
         if self.trial:
@@ -180,7 +204,8 @@ class TrainingCallback(TrainerCallback):
     ) -> None:
         metrics = {key: float(value) for key, value in (logs or {}).items() if key != "epoch"}
         if "loss" in metrics:  # the Trainer's value lacks, after a resume, the steps before it
-            metrics["loss"] = state.log_history[-1]["loss"] = self._summed_loss() / max(1, self._loss_steps)
+            mean = ranks.mean(self.summed_loss()) / max(1, self._loss_steps)
+            metrics["loss"] = state.log_history[-1]["loss"] = mean
             self._loss, self._loss_steps = 0.0, 0
         if "train_runtime" not in metrics:  # it counts this try alone; `train` returns the time of all tries
             self._log(metrics, state.global_step, state.max_steps, state.epoch or 0.0)
@@ -223,6 +248,8 @@ class TrainingCallback(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        if not ranks.is_first():
+            return
         folder = Path(str(args.output_dir))
         newest = folder / f"step-{state.global_step:06d}"
         best = {folder / f"step-{self.best.step:06d}"} if self.history else set()

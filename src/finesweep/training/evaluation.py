@@ -1,8 +1,9 @@
 """Evaluates rows in batches of about equally many tokens, from the longest rows to the shortest."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput
 
+from finesweep.training import ranks
 from finesweep.training.batches import ReadyRows
 
 Array = NDArray[Any]
@@ -49,41 +51,31 @@ class TokenBatchTrainer(Trainer):
     ) -> EvalLoopOutput:
         """Predicts and scores all rows, in the order of the rows."""
         rows = dataloader.dataset
-        if not self.by_tokens:
+        if not self.by_tokens and ranks.count() == 1:
             return super().evaluation_loop(
                 dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
             )
-        loss, logits, labels = self._outputs(rows)
-        metrics: dict[str, Any] = {}
-        if labels is not None:
-            if self.compute_metrics is not None:
-                metrics = self.compute_metrics(EvalPrediction(predictions=logits, label_ids=labels))
-            metrics["loss"] = loss
+        parts = ranks.in_turn(self._outputs(rows))
+        scored = self._scored(rows, parts) if ranks.is_first() else _Scored(np.empty(0), None, {})
+        metrics = ranks.from_first(scored.metrics)
         named = {f"{metric_key_prefix}_{name}": float(value) for name, value in metrics.items()}
-        return EvalLoopOutput(predictions=logits, label_ids=labels, metrics=named, num_samples=len(rows))
+        return EvalLoopOutput(scored.logits, scored.labels, named, len(rows))
 
-    def _outputs(self, rows: ReadyRows) -> tuple[float, Array, Array | None]:
-        """Returns the rows' mean loss, NaN without labels; their logits; and their labels, None without.
-
-        Logits are float32 [rows, outputs] or [rows, tokens, tags]; labels [rows, ...], padded like them.
-        """
+    def _outputs(self, rows: ReadyRows) -> Iterator["_Outputs"]:
+        """Computes this rank's share: of n ranks, each n-th of the batches that one rank alone would have."""
         assert self.model is not None
         model = self._wrap_model(self.model, training=False).eval()
-        losses, logits, labels = [], _Gathered(len(rows)), _Gathered(len(rows))
-        batches = list(token_batches(rows.lengths, self.args.eval_batch_size))
 
-        def compute(batch: Array) -> tuple[Any, Any, Any]:
+        def compute(batch: Array) -> _Outputs:
             with torch.inference_mode():  # of the thread
-                return self.prediction_step(model, rows.__getitems__(batch.tolist()), False)
+                loss, outputs, true = self.prediction_step(model, rows.__getitems__(batch.tolist()), False)
+                summed = None if loss is None else float(loss) * len(batch)
+                return _Outputs(batch, _array(outputs), None if true is None else _array(true), summed)
 
-        for batch, (loss, outputs, true) in zip(batches, self._computed(compute, batches), strict=True):
-            logits.put(batch, outputs)
-            if true is not None:
-                labels.put(batch, true)
-                losses.append(float(loss) * len(batch))
+        share = list(islice(self._batches(rows), ranks.index(), None, ranks.count()))
+        for made in self._computed(compute, share):
+            yield made
             self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
-        assert logits.array is not None, "there are no rows"
-        return sum(losses) / len(rows) if losses else float("nan"), logits.array, labels.array
 
     def _computed(self, compute: Callable[[Array], T], batches: Sequence[Array]) -> Iterator[T]:
         """Yields what each batch gives, in order. The thread count of torch is a thread's own."""
@@ -93,6 +85,55 @@ class TokenBatchTrainer(Trainer):
         with ThreadPoolExecutor(self.side_by_side, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield from pool.map(compute, batches)
 
+    def _batches(self, rows: ReadyRows) -> Iterator[Array]:
+        """Yields row numbers; the first batch has the longest row."""
+        size = self.args.eval_batch_size
+        if self.by_tokens:
+            yield from token_batches(rows.lengths, size)
+        else:  # as the library's loop, which evaluates some rows twice for ranks that have a batch less
+            order = np.asarray(list(self._get_eval_sampler(rows)))
+            yield from np.split(order, range(size, len(order), size))
+
+    def _scored(self, rows: ReadyRows, parts: Iterable["_Outputs"]) -> "_Scored":
+        """Puts the outputs of all batches in the order of the rows, and scores them if they have labels."""
+        losses, logits, labels = [], _Gathered(len(rows)), _Gathered(len(rows))
+        for part in parts:
+            logits.put(part.batch, part.logits)
+            if part.labels is not None and part.loss is not None:
+                labels.put(part.batch, part.labels)
+                losses.append(part.loss)
+        assert logits.array is not None, "there are no rows"
+        metrics: dict[str, Any] = {}
+        if labels.array is not None:
+            if self.compute_metrics is not None:
+                metrics = self.compute_metrics(EvalPrediction(logits.array, labels.array))
+            metrics["loss"] = sum(losses) / len(rows)
+        return _Scored(logits.array, labels.array, metrics)
+
+
+class _Outputs(NamedTuple):
+    """What the model makes of one batch."""
+
+    batch: Array  # the numbers of its rows
+    logits: Array  # float32 [rows, outputs] or [rows, tokens, tags]
+    labels: Array | None  # [rows, ...], padded like them
+    loss: float | None  # summed over its rows; None without labels
+
+
+class _Scored(NamedTuple):
+    """The outputs of all rows, as `_Outputs` has them, and what is scored with them."""
+
+    logits: Array
+    labels: Array | None
+    metrics: dict[str, Any]
+
+
+def _array(outputs: Any) -> Array:
+    """outputs: a tensor, or the model's outputs with the logits first."""
+    tensor = outputs[0] if isinstance(outputs, tuple) else outputs
+    array: Array = (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
+    return array
+
 
 class _Gathered:
     """The outputs of all rows, put in place batch by batch. The first batch has the longest rows."""
@@ -101,10 +142,8 @@ class _Gathered:
         self.rows = rows
         self.array: Array | None = None
 
-    def put(self, batch: Array, outputs: Any) -> None:
-        """batch: the numbers of its rows. outputs: a tensor, or the model's outputs with the logits first."""
-        tensor = outputs[0] if isinstance(outputs, tuple) else outputs
-        values = (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
+    def put(self, batch: Array, values: Array) -> None:
+        """batch: the numbers of its rows."""
         if self.array is None:
             self.array = np.full((self.rows, *values.shape[1:]), PADDING, values.dtype)
         place = (batch,) if values.ndim == 1 else (batch, slice(values.shape[1]))

@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 from finesweep.config.run import RunConfig
 from finesweep.data import Splits, encode
 from finesweep.data.load import files_state
-from finesweep.data.overview import overview, suspicions
+from finesweep.data.overview import overview, step_line, suspicions
 from finesweep.data.source import LABEL
 from finesweep.errors import ConfigError, DataError
 from finesweep.hooks import current_hooks
@@ -130,6 +130,8 @@ def _describe(config: RunConfig, task: Task, splits: Splits, train: Dataset) -> 
         lengths.mean(), np.quantile(lengths, 0.95), lengths.max(), (lengths >= limit).sum(), len(lengths),
         limit,
     )  # fmt: skip
+    if step := step_line(config.trainer):
+        log.info("%s", step)
     if task.is_standardized:
         log.info(
             "numbers are standardized in training: losses are in that unit; scores and predictions in yours"

@@ -12,24 +12,28 @@ from finesweep.io.reading import read_object
 from finesweep.training.callback import CARRIED
 
 # The Trainer would go on without a word if one of the first three were missing.
-NEEDED = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", CARRIED)
+NEEDED = ("optimizer.pt", "scheduler.pt", "trainer_state.json", CARRIED)
 
 
-def find_problem(folder: Path) -> str | None:
-    """Returns the reason why no training can go on from this checkpoint, or None if one can."""
+def find_problem(folder: Path, processes: int = 1) -> str | None:
+    """Returns the reason why no training can go on from this checkpoint, or None if one can.
+
+    processes: how many train together; each has random states of its own.
+    """
     if reason := checkpoint.find_damage(folder):
         return reason
-    if missing := [name for name in NEEDED if not (folder / name).is_file()]:
+    each = [f"rng_state_{rank}.pth" for rank in range(processes)] if processes > 1 else ["rng_state.pth"]
+    if missing := [name for name in (*NEEDED, *each) if not (folder / name).is_file()]:
         return f"{missing[0]}: missing"
     for path in sorted(folder.iterdir()):
         try:
-            _read(path)
+            _read(path, processes)
         except Exception as error:  # UnpicklingError, SafetensorError, RuntimeError, KeyError, ...
             return f"{path.name}: {type(error).__name__}: {first_line(error)}"
     return None
 
 
-def _read(path: Path) -> None:
+def _read(path: Path, processes: int) -> None:
     """Reads a file as the Trainer or the callback will. Raises: what they would raise."""
     if path.suffix == ".safetensors":
         with safe_open(path, "pt") as weights:
@@ -42,6 +46,8 @@ def _read(path: Path) -> None:
     elif path.name == CARRIED:
         carried = read_object(path)
         _check_numbers(carried["loss"], carried["steps"], carried["seconds"])
+        if processes > 1:
+            _check_numbers(*(carried["losses"][rank] for rank in range(processes)))
         _check_numbers(*carried.get("predictions", {}))
 
 

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from finesweep.config.parse import to_dict
 from finesweep.config.places import within_project
@@ -17,19 +19,19 @@ from finesweep.io.atomic import write_text
 from finesweep.io.model_files import folder_hash
 from finesweep.io.output import explaining_removal
 from finesweep.machine import device
+from finesweep.machine.fork_server import start_server
 from finesweep.provenance import Provenance
 from finesweep.provenance.fields import Results
-from finesweep.tasks import Scorer, score_name
+from finesweep.tasks import score_name
 from finesweep.tracking import STATUSES, TrackedRun, open_run, state_of
-from finesweep.training import recording
-from finesweep.training.callback import TrainingCallback
+from finesweep.training import process_group, recording
+from finesweep.training.fit import fit
 from finesweep.training.inputs import Inputs, load_inputs
-from finesweep.training.model import load_model
 from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.preflight import check_folders
 from finesweep.training.resuming import find_problem
 from finesweep.training.served import pipeline_of
-from finesweep.training.trainer import Trained, build_trainer, steps_per_epoch, train
+from finesweep.training.trainer import Trained
 from finesweep.training.tryout import try_out
 
 # The parts of the config that determine the weights.
@@ -70,6 +72,8 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
     """
     check_folders(config.tracking, output_dir)
     device.prepare(config.trainer)
+    if config.trainer.num_processes > 1:
+        start_server()  # it imports while the inputs are loaded here
     inputs = load_inputs(config)
     if hooks := current_hooks.get():
         rows = {name: split.sha256 for name, split in inputs.content.items()}
@@ -109,15 +113,15 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
 def _train(
     config: RunConfig, inputs: Inputs, output_dir: Path, tracked: TrackedRun, record: Provenance
 ) -> Trained:
-    model = load_model(config.model, inputs.tokenizer, inputs.task, inputs.names, config.seed, config.peft)
-    hooks = current_hooks.get()
-    scorer = Scorer(inputs.task, inputs.names, hooks.metrics if hooks else ())
-    callback = TrainingCallback(config, scorer, steps_per_epoch(config, len(inputs.train)), tracked, hooks)
-    folder = output_dir / "training"
-    trainer = build_trainer(config, model, inputs, folder, callback)
-    resume = checkpoint.resumable(folder, _training_identity(config), find_problem)
+    hooks, folder = current_hooks.get(), output_dir / "training"
+    find = partial(find_problem, processes=config.trainer.num_processes)
+    resume = checkpoint.resumable(folder, _training_identity(config), find)
     recording.keep_provenance(record, folder, resumes=resume is not None)
-    trained = train(trainer, callback, folder, resume)
+    if config.trainer.num_processes > 1:
+        trained = process_group.train(config, inputs, folder, resume, tracked, hooks)
+    else:
+        metrics = hooks.metrics if hooks else ()
+        trained = cast(Trained, fit(config, inputs, folder, resume, tracked, hooks, metrics))
     throughput = {key: value for key, value in trained.metrics.items() if key.startswith("train_")}
     tracked.log_metrics(throughput, step=trained.step)
     name = score_name(inputs.task, inputs.names)

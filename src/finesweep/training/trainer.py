@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
@@ -19,7 +20,7 @@ from finesweep.io import checkpoint
 from finesweep.io.output import check_writable
 from finesweep.tasks import Task
 from finesweep.tasks.class_weights import class_weights
-from finesweep.training import adapters
+from finesweep.training import adapters, ranks
 from finesweep.training.arguments import training_arguments
 from finesweep.training.batches import ReadyRows, is_ready
 from finesweep.training.callback import LossNotFinite, TrainingCallback
@@ -88,9 +89,18 @@ class WholeCheckpointTrainer(TokenBatchTrainer):
         loss = self.task.weighted_loss(outputs.logits, labels, self.class_weights.to(outputs.logits.device))
         return (loss, outputs) if kwargs.get("return_outputs") else loss
 
+    def store_flos(self) -> None: ...  # nobody reads them, and of several ranks only the first saves
+
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Saves into a staging folder, which `checkpoint.save` then verifies and renames."""
+        """Saves into a staging folder, which `checkpoint.save` then verifies and renames.
+
+        Of several ranks, the first saves, with what belongs to each of them.
+        """
         target = str(self.args.output_dir)
+        losses = ranks.gathered(self.callback.summed_loss())
+        states = ranks.gathered(self._random_state()) if ranks.count() > 1 else []
+        if not ranks.is_first():
+            return
 
         def write(staging: Path) -> None:
             self.args.output_dir = str(staging)
@@ -100,12 +110,21 @@ class WholeCheckpointTrainer(TokenBatchTrainer):
                 path.rename(staging / path.name)
             inner.rmdir()
             (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
-            self.callback.carry(staging)
+            for name, content in states:
+                (staging / name).write_bytes(content)
+            self.callback.carry(staging, losses)
 
         try:
             checkpoint.save(write, Path(target), self.state.global_step)
         finally:
             self.args.output_dir = target
+
+    def _random_state(self) -> tuple[str, bytes]:
+        """Returns the library's file of this rank's random states: its name and its content."""
+        with TemporaryDirectory() as folder:
+            self._save_rng_state(folder)
+            (file,) = Path(folder).iterdir()
+            return file.name, file.read_bytes()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if not adapters.is_adapted(self.model):
@@ -121,7 +140,7 @@ class WholeCheckpointTrainer(TokenBatchTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         rows = cast(ReadyRows, self.train_dataset)
-        together = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        together = self.args.train_batch_size * self.args.gradient_accumulation_steps * ranks.count()
         return EpochSampler(together, rows.lengths.tolist(), self.args.seed)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -158,31 +177,41 @@ def build_trainer(
         callbacks=[callback],
     )
     trainer.callback, trainer.task, trainer.trimmed = callback, inputs.task, trimmed
+    if config.trainer.gradient_accumulation_steps * config.trainer.num_processes > 1:
+        # The Trainer takes the loss of each model that takes keywords for a sum, divided by a step's labels.
+        # BERT's is a batch's mean, though: gradients would be summed over the batches of a step.
+        trainer.model_accepts_loss_kwargs = False
     trainer.by_tokens = "token_batches" in config.trainer.shortcuts
     weights = class_weights(inputs.task, inputs.names, inputs.splits.train[LABEL][:])
     if weights is not None:
         trainer.class_weights = torch.tensor(weights, dtype=torch.float32)
-        trainer.loss_is_scaled_for_ga = False  # the loss is a batch's mean, not yet divided by accumulation
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
 def train(
     trainer: WholeCheckpointTrainer, callback: TrainingCallback, folder: Path, resume: Path | None = None
-) -> Trained:
-    """Trains to the last epoch or to the callback's early stop. Publishes the best evaluation's checkpoint.
+) -> None:
+    """Trains to the last epoch or to the callback's early stop; its checkpoints lie in `folder`.
 
     resume: an undamaged checkpoint of an interrupted try, from which the training goes on.
-    Side effects: writes `checkpoint/` beside `folder`, and removes `folder`.
     Raises: OutputError before the first step if the disk has no room for all checkpoints; LossNotFinite,
     TrialPruned, KeyboardInterrupt.
     """
-    check_writable(folder, needed_bytes=_room_bytes(trainer.model))
+    if ranks.is_first():
+        check_writable(folder, needed_bytes=_room_bytes(trainer.model))
     if resume and not callback.resume(resume):
         log.warning("the best checkpoint so far is damaged; the training starts again from the beginning")
         resume = None
     if not callback.patience_is_over:  # an interrupted try may have reached it
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+
+
+def publish(trainer: WholeCheckpointTrainer, callback: TrainingCallback, folder: Path) -> Trained:
+    """Publishes the best evaluation's checkpoint of a training that is over.
+
+    Side effects: writes `checkpoint/` beside `folder`, and removes `folder`.
+    """
     throughput = _throughput(callback, cast(ReadyRows, trainer.train_dataset))
     best = callback.best_checkpoint(folder)
     published = checkpoint.publish(best, folder.parent / "checkpoint")
@@ -211,6 +240,6 @@ def _room_bytes(model: Any) -> int:
 
 
 def steps_per_epoch(config: RunConfig, rows: int) -> int:
-    """Counts the optimizer steps of an epoch over `rows` training rows."""
-    batches = math.ceil(rows / config.trainer.per_device_train_batch_size)
-    return max(1, math.ceil(batches / config.trainer.gradient_accumulation_steps))
+    """Counts the optimizer steps of an epoch over `rows` training rows, of all processes together."""
+    together = config.trainer.per_device_train_batch_size * config.trainer.num_processes
+    return max(1, math.ceil(math.ceil(rows / together) / config.trainer.gradient_accumulation_steps))

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 
+from finesweep.machine import fork_server
 from finesweep.machine.process import ProcessIdentity
-from finesweep.worker import processes
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -26,12 +26,12 @@ def in_fresh_process(function: Callable[[], T]) -> T:
     gc.collect()
     if torch := sys.modules.get("torch"):
         torch.cuda.empty_cache()
-    return processes.run_each([partial(_call, function, Singleton.get_state())])[0]
+    return fork_server.run_each([partial(_call, function, Singleton.get_state())])[0]
 
 
 def where_torch_is(function: Callable[[], T]) -> T:
     """Runs `function` in a new process if a server imports torch for those; else, or if that dies, here."""
-    if processes.server_runs():
+    if fork_server.server_runs():
         with suppress(BrokenProcessPool):  # it was killed; the answer only takes longer in this process
             return in_fresh_process(function)
     return function()

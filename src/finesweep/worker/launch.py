@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from finesweep import tracking
 from finesweep.config.places import as_given
 from finesweep.data import Splits
-from finesweep.data.overview import show
+from finesweep.data.overview import show, step_line
 from finesweep.data.source import LABEL
 from finesweep.errors import ConfigError, DatabaseGone, StoreError, SweepFailed
 from finesweep.hooks import RunState
@@ -144,6 +144,9 @@ def prepare(sweep: SweepRequest, plan: Plan) -> PreparedStudy:
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
     if not queue.is_over():
         show(sweep.run.data, splits)
+        for line in (step_line(sweep.run.trainer, is_searched=True), placement.note(workers)):
+            if line:
+                show_line(line, sys.stderr)
     describe_run(lambda: parent, lambda: of_study(study, works=not queue.is_over()))
     return PreparedStudy(
         shared_overrides(sweep, shared, placement), workers, placement, study, parent, queue, sweep

@@ -12,7 +12,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep.config.study import StudyConfig
-from finesweep.errors import DatabaseGone, DataChanged, FinesweepError, OutputError, StoreError
+from finesweep.errors import (
+    DatabaseGone,
+    DataChanged,
+    FinesweepError,
+    OutputError,
+    ProcessDied,
+    StoreError,
+)
 from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, current_hooks
 from finesweep.io.output import causes, is_output_error
 from finesweep.io.patience import describe, single_attempts, store_error, working_time
@@ -147,6 +154,8 @@ class RunningTrial:
         outcome = Outcome(state)
         if self._result and state is RunState.COMPLETE:
             outcome.values, outcome.checkpoint = self._result
+        if isinstance(error, ProcessDied):
+            outcome.death = str(error)
         if error is not None and state is RunState.FAIL:
             outcome.error = redact(f"{type(error).__name__}: {error}")
             self.trouble = self._trouble(error)

@@ -95,7 +95,11 @@ class Worker:
         logging.captureWarnings(True)  # into the log: several workers share one terminal
         job = HydraConfig.get()
         protect(Path(job.runtime.output_dir, job.output_subdir or "."))
-        self.tags = self.placement.take(int(job.job.num))
+        with stop.listening(*self.commands):
+            tags = self.placement.take(int(job.job.num), self._is_needed)
+        if tags is None:
+            return 0
+        self.tags = tags
         tracking.await_store(self.tracking)
         import_all("finesweep.training.run")  # the server, if there is one, has imported it
         with in_project(self.project), ending_if_orphaned(self.commands[0]), stop.listening(*self.commands):
@@ -109,6 +113,12 @@ class Worker:
                 self._finish()
         gc.freeze()  # or the process ends seconds later, having collected what torch and MLflow made
         return ended
+
+    def _is_needed(self) -> bool:
+        """Tells whether a worker that waits for its GPUs still has something to do."""
+        queue = self.queue()
+        stop.read_from(queue.study)
+        return not (stop.requested or queue.is_over())
 
     def _finish(self) -> None:
         # Imported here, because it imports torch and transformers; the launching process does without them.

@@ -7,6 +7,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from finesweep.config.parse import type_of
+from finesweep.config.study import PROCESSES, SweepConfig
 from finesweep.errors import ConfigError
 from finesweep.study.encode import encode_stored
 from finesweep.study.grammar import distribution, ends
@@ -48,6 +49,18 @@ def _overlaps(searched: Override, fixed: Override, groups: Container[str]) -> bo
         return False
     short, long = sorted(keys, key=len)
     return long.startswith(f"{short}.")
+
+
+def processes(config: SweepConfig, fixed: Sequence[str]) -> list[str]:
+    """Returns the override that `gpus_per_trial` stands for. Raises: ConfigError for two numbers."""
+    count = config.gpus_per_trial
+    if count is None:
+        return []
+    for text in fixed:
+        key, _, value = text.partition("=")
+        if key == PROCESSES and value != str(count):
+            raise ConfigError.at(PROCESSES, value, f"{count}, as hydra.sweeper.gpus_per_trial, or none")
+    return [f"{PROCESSES}={count}"]
 
 
 def stand_ins(

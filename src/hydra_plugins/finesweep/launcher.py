@@ -32,7 +32,7 @@ class FinesweepLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Raises: BrokenProcessPool if a job's process was killed; those of the other jobs are ended."""
-        from finesweep.worker.processes import run_each
+        from finesweep.machine.fork_server import run_each
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)

@@ -67,7 +67,7 @@ class FinesweepSweeper(Sweeper):
             return None
         launcher = FinesweepLauncher if joining.get() else get_class(self.master.hydra.launcher._target_)
         if launcher is FinesweepLauncher:
-            from finesweep.worker.processes import start_server
+            from finesweep.machine.fork_server import start_server
 
             start_server()  # before anything else is imported here: its imports take the longest
         import_all("datasets", "finesweep.worker.launch")
@@ -124,7 +124,7 @@ class FinesweepSweeper(Sweeper):
         """
         from finesweep.study.encode import encode
         from finesweep.study.request import SweepRequest
-        from hydra_plugins.finesweep._arguments import split, stand_ins
+        from hydra_plugins.finesweep._arguments import processes, split, stand_ins
         from hydra_plugins.finesweep._dimensions import Dimensions
         from hydra_plugins.finesweep._models import model_configs
 
@@ -136,6 +136,7 @@ class FinesweepSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.loader)
         given = parser.parse_overrides(arguments)
         fixed, searched = split(given, self.master.hydra.runtime.choices)
+        fixed = [*fixed, *processes(sweep_config, fixed)]
         name = sweep_config.study.name = self._name_study(fixed)
         # One study, one folder; and what the trials share must be said to every job that Hydra composes anew.
         fixed = [*fixed, f"hydra.sweeper.study.name={encode(name)}"]

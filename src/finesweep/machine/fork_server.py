@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, forkserver, resource_tracker
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import cloudpickle
 
@@ -35,14 +35,46 @@ context: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 _with_server: set[int] = set()  # processes that have started one; a fork inherits the set, but no server
 
 
+class Started(NamedTuple):
+    """A process that was started, and this process's end of the pipe to it."""
+
+    process: Any  # multiprocessing's
+    channel: connection.Connection
+
+
 def start_server() -> None:
-    """Starts this process's server, unless it runs. It imports while this process does other things."""
-    if FORKS:
+    """Starts this process's server, unless it runs. It imports while this process does other things.
+
+    A process that was forked from a server has its own processes forked from the same one.
+    """
+    if FORKS and not _shares_server():
         context.set_forkserver_preload(["finesweep.worker.preload"])
         resource_tracker.ensure_running()  # it would unblock the signals
         with _servers_environment(), _blocked_signals():
             forkserver.ensure_running()
         _with_server.add(os.getpid())
+
+
+def _shares_server() -> bool:
+    """Tells whether this process was forked from a server, which it can then reach.
+
+    Side effect: keeps multiprocessing from starting another one, which it does despite its documentation.
+    """
+    server: Any = forkserver._forkserver
+    address = server._forkserver_address
+    shares = server._forkserver_pid is None and address is not None and os.path.exists(address)
+    if shares:
+        server.ensure_running = lambda: None
+    else:
+        vars(server).pop("ensure_running", None)
+    return bool(shares)
+
+
+def _leave_shared_server() -> None:
+    """Has this process start a server of its own with the next process, if it shared one."""
+    server: Any = forkserver._forkserver
+    if "ensure_running" in vars(server):
+        server._forkserver_address = None
 
 
 def server_runs() -> bool:
@@ -84,7 +116,7 @@ def run_each(functions: Sequence[Callable[[], T]]) -> list[T]:
     from joblib import cpu_count  # after the server is on its way
 
     threads = max(1, int(cpu_count()) // len(functions))
-    started = [_start(function, threads) for function in functions]
+    started = [_start(function, threads, talks=False) for function in functions]
     try:
         answers: dict[connection.Connection, T] = {}
         while waiting := [receiver for _, receiver in started if receiver not in answers]:
@@ -100,20 +132,31 @@ def run_each(functions: Sequence[Callable[[], T]]) -> list[T]:
             receiver.close()
 
 
-def _start(function: Callable[[], Any], threads: int) -> tuple[Any, connection.Connection]:
-    receiver, sender = context.Pipe(duplex=False)
+def start(function: Callable[[connection.Connection], object], threads: int) -> Started:
+    """Starts a process that calls `function` with its end of a pipe, and sends its answer last.
+
+    An answer is a pickled pair: True and the result, or False and the error. Whoever starts the process ends
+    it. Raises: BrokenProcessPool if the server was killed.
+    """
+    start_server()
+    return _start(function, threads, talks=True)
+
+
+def _start(function: Callable[..., Any], threads: int, talks: bool) -> Started:
+    receiver, sender = context.Pipe(duplex=talks)
     environ = dict.fromkeys(THREADS, str(threads)) | dict(os.environ)  # the server's is older
     threads_of_torch = None if "OMP_NUM_THREADS" in os.environ else threads
     process = context.Process(
-        target=_main, args=(cloudpickle.dumps(function), environ, threads_of_torch, sender)
+        target=_main, args=(cloudpickle.dumps(function), environ, threads_of_torch, sender, talks)
     )
     try:
         with _without_main():
             process.start()
-    except (EOFError, ConnectionError) as error:
+    except (EOFError, ConnectionError, FileNotFoundError) as error:
+        _leave_shared_server()
         raise BrokenProcessPool("the server of worker processes was killed while it started one") from error
     sender.close()  # its end is the process's alone, so that its death is seen here
-    return process, receiver
+    return Started(process, receiver)
 
 
 @contextmanager
@@ -141,7 +184,11 @@ def _answer(receiver: connection.Connection) -> Any:
 
 
 def _main(
-    function: bytes, environ: dict[str, str], threads: int | None, sender: connection.Connection
+    function: bytes,
+    environ: dict[str, str],
+    threads: int | None,
+    sender: connection.Connection,
+    talks: bool,
 ) -> None:
     """Is what the process does: it becomes one that this environment would have started, and answers."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -156,7 +203,7 @@ def _main(
         torch.set_num_threads(threads)
     answer: tuple[bool, Any]
     try:
-        answer = True, pickle.loads(function)()
+        answer = True, pickle.loads(function)(*([sender] if talks else []))
     except BaseException as error:
         answer = False, error
     try:

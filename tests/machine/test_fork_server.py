@@ -16,11 +16,11 @@ import psutil
 import pytest
 from processes import ROOT, start
 
+from finesweep.machine import fork_server
 from finesweep.machine.determinism import THREADS
+from finesweep.machine.fork_server import run_each
 from finesweep.machine.imports import import_all
-from finesweep.worker import processes
 from finesweep.worker.isolation import where_torch_is
-from finesweep.worker.processes import run_each
 
 # What a fork of the preloaded server finds; run by a process that has imported everything already.
 LOOK = """
@@ -35,7 +35,7 @@ print([file.path for file in psutil.Process().open_files()], len(psutil.Process(
 @pytest.fixture(autouse=True)
 def cold_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """These functions need no libraries."""
-    monkeypatch.setattr(processes.context, "set_forkserver_preload", lambda _: None)
+    monkeypatch.setattr(fork_server.context, "set_forkserver_preload", lambda _: None)
 
 
 @pytest.mark.parametrize("backend", [None, "module://matplotlib_inline.backend_inline"])
@@ -46,7 +46,7 @@ def test_a_server_does_without_a_notebooks_backend(
     if backend:
         monkeypatch.setenv("MPLBACKEND", backend)
     before = dict(os.environ)
-    with processes._servers_environment():
+    with fork_server._servers_environment():
         assert os.environ["MPLBACKEND"] == "agg"
     assert dict(os.environ) == before
 
@@ -79,7 +79,7 @@ def test_a_killed_process_is_noticed_and_ends_the_others(tmp_path: Path) -> None
         (tmp_path / "read").write_text(left.read_text())  # the other one runs
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(processes.BrokenProcessPool):
+    with pytest.raises(fork_server.BrokenProcessPool):
         run_each([waits, is_killed])
     assert not psutil.pid_exists(int((tmp_path / "read").read_text()))
 
@@ -88,7 +88,7 @@ def test_a_server_that_is_killed_is_noticed_and_started_again() -> None:
     (server,) = run_each([os.getppid])
     os.kill(server, signal.SIGSTOP)  # as while it imports
     Timer(0.5, os.kill, (server, signal.SIGKILL)).start()
-    with pytest.raises(processes.BrokenProcessPool, match="server"):
+    with pytest.raises(fork_server.BrokenProcessPool, match="server"):
         run_each([os.getpid])
     while psutil.Process(server).status() != psutil.STATUS_ZOMBIE:  # it takes a moment to die
         time.sleep(0.01)
@@ -130,7 +130,7 @@ def test_a_process_gets_its_signals() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_each([interrupts])
     (blocked,) = run_each([lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ())])
-    assert not blocked & set(processes.SIGNALS)
+    assert not blocked & set(fork_server.SIGNALS)
 
 
 def test_the_server_has_computed_and_opened_nothing(tmp_path: Path) -> None:
