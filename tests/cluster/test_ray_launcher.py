@@ -30,10 +30,12 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster.ray, "nodes", lambda: NODES)
 
 
-def sweep(device: str = "auto", threads: int | None = None, workers_per_gpu: int = 1) -> SimpleNamespace:
+def sweep(
+    device: str = "auto", threads: int | None = None, workers_per_gpu: int = 1, processes: int = 1
+) -> SimpleNamespace:
     return SimpleNamespace(
         run=SimpleNamespace(
-            trainer=SimpleNamespace(device=device, threads=threads),
+            trainer=SimpleNamespace(device=device, threads=threads, num_processes=processes),
             cache_dir="/shared/cache",
             tracking=SimpleNamespace(spool="/shared/spool"),
         ),
@@ -52,6 +54,7 @@ def test_a_worker_takes_a_gpu_where_there_are_some_and_its_threads_in_cpus() -> 
     assert share(RayLauncher(), sweep()) == Share(1, 1.0, {})
     assert share(RayLauncher(), sweep(workers_per_gpu=4)) == Share(1, 0.25, {})
     assert share(RayLauncher(), sweep(device="cpu", threads=3)) == Share(3, 0.0, {})
+    assert share(RayLauncher(), sweep(processes=2, threads=3)) == Share(6, 2.0, {})
     given = RayLauncher(cpus=0.5, gpus=2, resources={"large": 1})
     assert share(given, sweep()) == Share(0.5, 2.0, {"large": 1})
     assert RayLauncher().hosts() == {"node-a", "node-b"}

@@ -1,19 +1,25 @@
 """Trials whose worker died on another host: this sweep waits for them, or says that it left them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sweeping import STORAGE, sweep
 
 from finesweep.config.run import RunConfig
+from finesweep.config.study import StudyConfig
 from finesweep.errors import SweepFailed
 from finesweep.hooks import RunHooks
 from finesweep.machine.process import this_process
 from finesweep.study import clock, liveness
 from finesweep.study import storage as studies
 from finesweep.study.liveness import BEAT_EVERY_S, GRACE_S, SILENT_S, Listener
+from finesweep.study.lock import study_lock
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import TrialRecord
+from finesweep.worker.launch import refuse_unconcluded
+from finesweep.worker.worker import Worker
 
 OTHER = str(replace(this_process(), host="node-b", boot="of node-b"))
 TWO = "hydra.sweeper.study.n_trials=2"
@@ -98,3 +104,18 @@ def test_a_sweep_ends_well_while_a_worker_of_another_host_is_heard_of(
     monkeypatch.setattr(TrialQueue, "trials", read_and_beat)
     study = sweep(training, TWO)
     assert [trial.state.name for trial in study.get_trials()] == ["COMPLETE", "RUNNING"]
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_sweep_whose_workers_failed_in_the_finish_step_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Worker, "_finish", lambda self: None)
+    study = sweep(lambda config, trial: 0.5, "hydra.sweeper.study.n_trials=1")
+    queue = TrialQueue(StudyConfig(name="quickstart", storage=STORAGE, n_trials=1), ())
+    asked: Any = SimpleNamespace(name=study.study_name, config=SimpleNamespace(study=queue.config))
+    prepared: Any = SimpleNamespace(queue=queue, nothing_to_do=False)
+    with pytest.raises(SweepFailed, match="but not the last step"):
+        refuse_unconcluded(asked, prepared)
+    with study_lock(STORAGE, "quickstart:finish"):  # somebody else takes it
+        refuse_unconcluded(asked, prepared)
+    prepared.nothing_to_do = True
+    refuse_unconcluded(asked, prepared)

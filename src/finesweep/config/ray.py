@@ -20,9 +20,15 @@ class RayConfig:
         None, ADDRESS,
         "the cluster; auto: the one of this host; null: RAY_ADDRESS, else a new one, for this command alone",
     )  # fmt: skip
-    cpus: float | None = ruled(None, NOT_NEGATIVE, "CPU cores of each worker; null: trainer.threads, or 1")
+    cpus: float | None = ruled(
+        None,
+        NOT_NEGATIVE,
+        "CPU cores of each worker; null: trainer.threads, or 1, for each process of a trial",
+    )
     gpus: float | None = ruled(
-        None, NOT_NEGATIVE, "GPUs of each worker; null: 1 / workers_per_gpu if the cluster has some, else 0"
+        None,
+        NOT_NEGATIVE,
+        "GPUs of each worker; null: gpus_per_trial, or 1 / workers_per_gpu, if the cluster has some",
     )
     resources: dict[str, Any] = explained({}, "more that each worker takes, by the cluster's own names")
     runtime_env: dict[str, Any] = explained(

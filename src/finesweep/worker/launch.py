@@ -28,7 +28,7 @@ from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.identity import CONTENT, identity, record, refuse_other_study, without_shortcuts
 from finesweep.study.liveness import BEAT_EVERY_S, Listener
-from finesweep.study.lock import study_lock
+from finesweep.study.lock import is_locked, study_lock
 from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
@@ -264,6 +264,16 @@ def conclude(sweep: SweepRequest, prepared: PreparedStudy) -> None:
         f"{len(failed)} trials failed, and hydra.sweeper.study.max_failures is "
         f"{sweep.config.study.max_failures}; raise it to go on. The causes:\n{causes}"
     )
+
+
+def refuse_unconcluded(sweep: SweepRequest, prepared: PreparedStudy) -> None:
+    """Raises: SweepFailed if an engine's workers ended all trials, and then failed in the finish step."""
+    is_left = prepared.queue.is_over() and not prepared.nothing_to_do
+    if is_left and not is_locked(sweep.config.study.storage, f"{sweep.name}:finish"):
+        raise SweepFailed(
+            "all trials are finished, but not the last step, which predicts and draws the plots; "
+            "the workers' logs say why, and the same command takes it"
+        )
 
 
 def _refuse_stranded(queue: TrialQueue) -> None:

@@ -74,8 +74,10 @@ class RayLauncher(EngineLauncher):
         trainer, gpus, cpus = sweep.run.trainer, self.ray.gpus, self.ray.cpus
         if gpus is None:
             computes_there = trainer.device != "cpu" and self._cluster().has_gpus()
-            gpus = 1 / sweep.config.workers_per_gpu if computes_there else 0.0
-        return Share(trainer.threads or 1 if cpus is None else cpus, gpus, self.ray.resources)
+            gpus = trainer.num_processes / sweep.config.workers_per_gpu if computes_there else 0.0
+        if cpus is None:
+            cpus = (trainer.threads or 1) * trainer.num_processes
+        return Share(cpus, gpus, self.ray.resources)
 
     def _cluster(self) -> ModuleType:
         """Imports what talks to Ray, and connects. Raises: ConfigError."""

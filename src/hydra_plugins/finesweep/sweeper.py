@@ -83,7 +83,7 @@ class FinesweepSweeper(Sweeper):
         """Makes the study or goes on with it, and runs its workers."""
         from finesweep.machine.capacity import plan_elsewhere, plan_workers
         from finesweep.monitor.progress import watching
-        from finesweep.worker.launch import conclude, prepare
+        from finesweep.worker.launch import conclude, prepare, refuse_unconcluded
         from hydra_plugins.finesweep._workers import Workers
 
         is_parallel = "basic_launcher" not in str(self.master.hydra.launcher._target_)
@@ -97,6 +97,8 @@ class FinesweepSweeper(Sweeper):
             if not prepared.nothing_to_do:
                 workers.start(sweep, prepared, engine)
         conclude(sweep, prepared)
+        if engine:  # the failure of a worker of this process has been raised
+            refuse_unconcluded(sweep, prepared)
 
     def _join(self, sweep: Any) -> None:
         """Runs workers of a study that another command has made."""
