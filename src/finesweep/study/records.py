@@ -41,6 +41,8 @@ class Outcome:
 
     def dump(self) -> dict[str, Any]:
         stored = asdict(self)
+        if self.death is None:  # as in studies from before it
+            del stored["death"]
         return stored | {"state": str(self.state), "extra": stored.pop("retry_overrides")}
 
 
