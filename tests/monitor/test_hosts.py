@@ -56,6 +56,7 @@ def test_status_counts_the_workers_of_each_host_and_says_who_does_what(tmp_path:
         (OTHER, GRACE_S + 60, hosts.GONE, "is gone; a worker that starts now takes it up"),
         (DEAD, 1.0, hosts.GONE, "is gone; a worker that starts now takes it up"),
     ],
+    ids=["silent", "gone", "dead here"],
 )
 def test_status_says_that_work_is_stranded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], owner: str, unheard: float, state: str, said: str
