@@ -15,7 +15,7 @@ STAMP := $(VENV)/.stamp
 ARGS ?=
 SPHINX = $(PY) -m sphinx --fail-on-warning --keep-going --quiet -c docs
 
-.PHONY: help install sweep reproduce test clusters lint bench campaign faults docs links pictures clean FORCE
+.PHONY: help install sweep reproduce test clusters lint bench campaign engines faults docs links pictures clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ bench: $(STAMP)  ## measure beside baselines, in turn: hours; ARGS=--quick: less
 
 campaign: $(STAMP)  ## kill a sweep 40 times, and prove that nothing is lost: 15 minutes
 	$(PY) tests/support/campaign.py $(ARGS)
+
+engines: $(STAMP)  ## run 40 trials under joblib, SLURM, Ray and by hand, and compare what is left: minutes
+	$(PY) tests/support/engines.py $(ARGS)
 
 faults: $(STAMP)  ## cause each fault of tests/support/causes, and count what was lost, silent or wrong
 	$(PY) tests/support/faults.py $(ARGS)
