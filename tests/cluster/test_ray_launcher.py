@@ -37,7 +37,12 @@ def sweep(
         run=SimpleNamespace(
             trainer=SimpleNamespace(device=device, threads=threads, num_processes=processes),
             cache_dir="/shared/cache",
-            tracking=SimpleNamespace(spool="/shared/spool"),
+            tracking=SimpleNamespace(
+                spool="/shared/spool",
+                uri="postgresql://me@db/runs",
+                is_server=False,
+                artifacts="/shared/artifacts",
+            ),
         ),
         folder="/shared/outputs",
         config=SimpleNamespace(workers_per_gpu=workers_per_gpu),

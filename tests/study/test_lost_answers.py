@@ -110,11 +110,12 @@ def test_two_workers_never_run_one_number_even_if_the_lock_was_lost(
     first = one.next_trial()
     assert first is not None
     hand_back(one, first.number)
-    stale = iter([two.trials()])  # read under a lock that was then lost
+    stale, two._has_read = iter([two.skim()]), True  # read under a lock that was then lost
     mine = one.next_trial()
-    read = two.trials
-    monkeypatch.setattr(two, "trials", lambda: next(stale, None) or read())
+    read = two.skim
+    monkeypatch.setattr(two, "skim", lambda: next(stale, None) or read())
     yours = two.patience.call(two.next_trial)
+    assert next(stale, None) is None  # it was believed at first
     assert mine is not None
     assert yours is not None
     assert mine.number != yours.number

@@ -15,6 +15,7 @@ from test_sweep import running
 from finesweep.cluster import slurm
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
+from finesweep.errors import StoreError
 from finesweep.hooks import RunState
 from finesweep.study import storage as studies
 from finesweep.study.queue import TrialQueue
@@ -128,7 +129,34 @@ def test_a_worker_without_work_is_not_started_again_and_others_need_not_begin(
     assert asked == [] and cancelled == []
     with starting_again(TrialQueue(books.config, SPACE), Allotment()):
         pass
+    assert asked == [] and cancelled == [], "a person's own array may have workers of other studies"
+    with starting_again(TrialQueue(books.config, SPACE), Allotment(), "host|boot|1|2|3"):
+        pass
     assert asked == [] and cancelled == ["7_0"]
+
+
+def test_a_stop_of_the_launching_command_asks_for_no_start_and_a_store_that_is_away_hides_no_signal(
+    asked: list[str], tmp_path: Path
+) -> None:
+    books = queue(tmp_path, n_trials=2)
+    StudyRecord(books.study).stopped_commands = ["host|boot|1|2|3"]
+    with starting_again(TrialQueue(books.config, SPACE), Allotment(time.time() - 1), "host|boot|1|2|3"):
+        run_trial(books, Outcome(RunState.INTERRUPTED))
+    assert asked == []
+    stop.signal = signal.SIGTERM
+    with pytest.raises(StoreError), starting_again(books, Allotment()):
+        raise StoreError("away")
+    assert asked == ["7_0"]
+
+
+def test_slurms_commands_may_be_missing_where_its_variables_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    assert slurm.end_time() is None
+    assert "SLURM does not start this worker again: scontrol: No such file" in slurm.requeue("7")
 
 
 def test_lack_of_time_has_the_worker_started_again(asked: list[str], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 from sweeping import STORAGE, sweep
 
 from finesweep.config.run import RunConfig
@@ -92,16 +93,17 @@ def test_a_sweep_ends_well_while_a_worker_of_another_host_is_heard_of(
         lend()
         return 0.5
 
-    read, beats = TrialQueue.trials, iter(range(1, 1000))
+    read, beats = {name: getattr(TrialQueue, name) for name in ("trials", "running")}, iter(range(1, 1000))
 
-    def read_and_beat(self: TrialQueue) -> object:
+    def read_and_beat(name: str, self: TrialQueue) -> object:
         """The other worker gives a sign of life whenever this one looks."""
-        for trial in read(self):
-            if TrialRecord(trial).owner == OTHER:
+        for trial in read[name](self):
+            if TrialRecord(trial).owner == OTHER and trial.state is TrialState.RUNNING:
                 TrialRecord.writable(self.study, trial).heartbeat = clock.now(self.study) + next(beats) / 1000
-        return read(self)
+        return read[name](self)
 
-    monkeypatch.setattr(TrialQueue, "trials", read_and_beat)
+    for name in read:
+        monkeypatch.setattr(TrialQueue, name, lambda self, name=name: read_and_beat(name, self))
     study = sweep(training, TWO)
     assert [trial.state.name for trial in study.get_trials()] == ["COMPLETE", "RUNNING"]
 

@@ -143,4 +143,4 @@ def _arguments(request: "Request", study: str, storage: str, tracking_uri: str |
     options = ["--config-name", request.config_name]
     if request.config_dir:
         options += ["--config-dir", request.config_dir]
-    return [*options, "-m", *kept, *hide([f"{key}={encode(value)}" for key, value in given.items()])]
+    return [*options, "-m", *hide([*kept, *(f"{key}={encode(value)}" for key, value in given.items())])]

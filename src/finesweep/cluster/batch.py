@@ -83,7 +83,7 @@ class Batch:
         for name, value in {**own, **config.options}.items():
             if value is True:
                 yield f"--{name.replace('_', '-')}"
-            elif value not in (None, False):
+            elif value is not None and value is not False:  # 0 is a value
                 yield f"--{name.replace('_', '-')}={shlex.quote(str(value))}"
 
     def _secrets(self) -> Iterator[str]:
@@ -103,8 +103,8 @@ def check_env_file(given: str | None, needed: Sequence[str]) -> None:
         if needed:
             raise ConfigError(
                 f"{key}: the workers need {', '.join(needed)}, which hold passwords, and SLURM shall "
-                "record none; leave those of PostgreSQL to ~/.pgpass, or write lines NAME=VALUE into a file "
-                "of mode 600 and name it here"
+                "record none; leave those of PostgreSQL to ~/.pgpass, or write lines NAME='VALUE' into a "
+                "file of mode 600 and name it here"
             )
         return
     path = Path(given)

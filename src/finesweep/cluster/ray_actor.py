@@ -68,6 +68,7 @@ class CommandActor:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
                     self._command,
+                    env=_without_slurm(),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -79,6 +80,11 @@ class CommandActor:
             self._over.set()
             time.sleep(LINGER_S)
             ray.kill(self._handle)
+
+
+def _without_slurm() -> dict[str, str]:
+    """Leaves out the SLURM job that Ray's nodes may run in: it is not the worker's to requeue or cancel."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -34,12 +35,18 @@ def check_installed() -> None:
 
 def check_batch(script: str) -> None:
     """Asks SLURM whether it would take a script. Raises: ConfigError with SLURM's own words."""
-    _sbatch("--test-only", stdin=script)
+    _sbatch("--test-only", *_options(script), stdin=script)
 
 
 def submit(script: Path) -> str:
     """Submits a script and returns the id of its job. Raises: ConfigError with SLURM's own words."""
-    return _sbatch("--parsable", str(script)).partition(";")[0].strip()
+    return _sbatch("--parsable", *_options(script.read_text()), str(script)).partition(";")[0].strip()
+
+
+def _options(script: str) -> list[str]:
+    """Returns a script's options for the command line: variables such as SBATCH_TIMELIMIT outrank it."""
+    lines = (line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH "))
+    return [word for line in lines for word in shlex.split(line)]
 
 
 def _sbatch(*arguments: str, stdin: str = "") -> str:
@@ -102,7 +109,12 @@ def hosts(partition: str | None) -> list[str]:
     if partition is None:
         defaults = [shown["PartitionName"] for shown in _show("partitions") if shown["Default"] == "YES"]
         partition = next(iter(defaults), None)
-    nodes = [node for node in _show("nodes") if partition in (None, *node.get("Partitions", "").split(","))]
+    wanted = set(partition.split(",")) if partition else None
+    nodes = [
+        node
+        for node in _show("nodes")
+        if wanted is None or wanted & set(node.get("Partitions", "").split(","))
+    ]
     return [node.get("NodeHostName") or node["NodeName"] for node in nodes]
 
 
@@ -167,3 +179,5 @@ def _run(
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"no answer within {TIMEOUT_S} s")
+    except OSError as error:  # in a container, for example, which has SLURM's variables and not its commands
+        return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: {error.strerror}")

@@ -35,7 +35,8 @@ class SlurmConfig:
     )
     setup: list[str] = explained([], "lines of shell before a worker starts, such as 'module load cuda'")
     env_file: str | None = explained(
-        None, "a file of mode 600 with lines NAME=VALUE: passwords and tokens that the workers shall have"
+        None,
+        "a file of mode 600 with lines NAME='VALUE', which bash reads: passwords and tokens for the workers",
     )
     options: dict[str, Any] = ruled(
         {}, OPTIONS, "more of sbatch's options: {constraint: a100, exclusive: true}"

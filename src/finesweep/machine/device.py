@@ -19,8 +19,9 @@ def prepare(config: TrainerConfig) -> None:
     than it has GPUs, or than are free.
     """
     gpus.check(config)
-    gpus.check_processes(config, gpus.count(config))
-    if config.device != "cpu" and torch.cuda.is_available():
+    present = gpus.count(config)  # 0 on a CPU
+    gpus.check_processes(config, present)
+    if present:
         if config.num_processes == 1:
             _choose_gpu(config.device)
         else:

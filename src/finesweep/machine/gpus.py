@@ -23,7 +23,7 @@ def count(config: TrainerConfig) -> int:
         return 0
     import torch
 
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return torch.cuda.device_count()  # `is_available` would open CUDA, which reads CUDA_VISIBLE_DEVICES once
 
 
 def check(config: TrainerConfig) -> None:

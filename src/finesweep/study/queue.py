@@ -171,7 +171,10 @@ class TrialQueue:
             trial = claim and (claim.done or (None if draws_alone(self.config) else self._draw(claim)))
         if claim is None:
             return None
-        trial = trial or self._draw(claim)
+        try:
+            trial = trial or self._draw(claim)
+        except UpdateFinishedTrialError as error:  # it took longer than the lease: another trial is taken
+            raise StoreAway(LOST.format(claim.trial.number)) from error
         _held.add(self._key(trial.number))
         return trial
 

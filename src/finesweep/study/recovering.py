@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeGuard
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.hooks import RunState
@@ -88,10 +89,11 @@ def _correct_future(queue: TrialQueue, running: Sequence[FrozenTrial], now: floa
     silent, future = now - SILENT_S, now + SILENT_S
     for trial in running:
         record = TrialRecord(trial)
-        if (record.heartbeat or now) > future:
-            TrialRecord.writable(queue.study, trial).heartbeat = silent
-        if (record.recovered_since or now) > future:
-            TrialRecord.writable(queue.study, trial).recovered_since = silent
+        with suppress(UpdateFinishedTrialError):  # another recovery has ended it since
+            if (record.heartbeat or now) > future:
+                TrialRecord.writable(queue.study, trial).heartbeat = silent
+            if (record.recovered_since or now) > future:
+                TrialRecord.writable(queue.study, trial).recovered_since = silent
 
 
 def _end_claimed(queue: TrialQueue, number: int, outcome: Outcome, reason: str | None) -> bool:

@@ -88,7 +88,8 @@ def predictor(
 ) -> TokenBatchTrainer:
     """Returns a trainer that predicts with the checkpoint `folder`; it scores nothing yet.
 
-    On a CPU each core has a batch of its own, and so every number of cores gives the same predictions.
+    On a CPU each core has a batch of its own (`token_batches`), so every number of cores gives the same
+    predictions.
     Raises: ModelError if the checkpoint cannot be loaded, or lacks weights.
     """
     model = load_trained(folder, task.model_class, config.model)

@@ -65,7 +65,8 @@ def train(
             raise ProcessDied(f"the processes of the training could not be started: {error}") from error
         finally:
             for one in started:
-                one.process.kill()
+                if one.process.is_alive():  # else its pid may be another's
+                    one.process.kill()
             for one in started:
                 one.process.join()
                 one.channel.close()
@@ -90,8 +91,16 @@ def _meeting_point(count: int) -> Iterator[int]:
         store = TCPStore(
             HOST, port, count, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach()
         )
-    yield port
-    del store
+    try:
+        yield port
+    finally:
+        del store  # its thread and its port are gone then, whatever keeps this frame
+
+
+def _log_here(record: logging.LogRecord) -> None:
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
 
 
 def _calls(log: MetricLog, hooks: RunHooks | None) -> Calls:
@@ -99,7 +108,7 @@ def _calls(log: MetricLog, hooks: RunHooks | None) -> Calls:
     watcher = current_watcher.get()
     calls: dict[str, Callable[..., object]] = {
         "metrics": log.log_metrics,
-        "record": lambda record: logging.getLogger(record.name).handle(record),
+        "record": _log_here,
     }
     if hooks:
         calls |= {"evaluated": hooks.evaluated, "progress": lambda fields: hooks.progress(**fields)}

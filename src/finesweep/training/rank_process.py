@@ -20,8 +20,9 @@ from torch import distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from finesweep.config.run import RunConfig
-from finesweep.errors import DataChanged
+from finesweep.errors import DataChanged, OutputError, first_line
 from finesweep.hooks import current_watcher
+from finesweep.io.output import explaining_removal, is_output_error
 from finesweep.machine import device
 from finesweep.training import ranks
 from finesweep.training.fit import fit
@@ -70,12 +71,16 @@ def main(assigned: Assignment, channel: Connection) -> Trained | None:
     _print_to(printed(assigned.folder, assigned.index))
     reports = Reports(channel)
     try:
-        inputs = _same_inputs(assigned)
-        _log_to(reports, assigned.index)
-        _join(assigned)
-        return _fit(assigned, inputs, reports)
+        with explaining_removal(assigned.folder.parent):  # here: a pipe carries no causes
+            inputs = _same_inputs(assigned)
+            _log_to(reports, assigned.index)
+            _join(assigned)
+            return _fit(assigned, inputs, reports)
     except BaseException as error:
         error.add_note(f"in the process of rank {assigned.index}:\n{traceback.format_exc()}")
+        if is_output_error(error) and not isinstance(error, OutputError):
+            reason = f"rank {assigned.index}: {first_line(error)}"
+            raise OutputError(f"{reason}; the disk takes no more: make room") from error
         raise
 
 

@@ -18,9 +18,7 @@ from finesweep.hooks import RunState
 from finesweep.io.terminal import show
 from finesweep.machine.capacity import plan_workers
 from finesweep.study import clock
-from finesweep.study import storage as studies
 from finesweep.study.identity import identity, refuse_other_study, without_shortcuts
-from finesweep.study.lock import study_lock
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
@@ -47,16 +45,20 @@ def join(sweep: SweepRequest, joining: Joining) -> PreparedStudy:
         check_folders(sweep.run.tracking, Path(sweep.folder))
     shared = without_shortcuts(sweep)
     refuse_other_study(sweep, identity(sweep, splits), splits)
-    study = studies.load(sweep.name, study_config.storage, studies.patience_of(study_config))
-    study_config.n_trials = StudyRecord(study).n_trials  # `grid` has no more than its points
-    with study_lock(study_config.storage, sweep.name):
-        clock.start(study)
-    parent = TrackedRun(tracking.open_store(sweep.run.tracking), _parent_of(study))
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
+    study = queue.study
+    study_config.n_trials = StudyRecord(study).n_trials  # `grid` has no more than its points
+    queue.patience.call(_note_boot, queue)
+    parent = TrackedRun(tracking.open_store(sweep.run.tracking), _parent_of(study))
     overrides = shared_overrides(sweep, shared, placement)
     return PreparedStudy(
         overrides, workers, placement, study, parent, queue, sweep, unfinished=RunState.INTERRUPTED
     )
+
+
+def _note_boot(queue: TrialQueue) -> None:
+    with queue.lock():  # over the connection that is there
+        clock.start(queue.study)
 
 
 def _parent_of(study: Study) -> str:
@@ -100,5 +102,10 @@ def _pass_on(prepared: PreparedStudy, over: threading.Event) -> None:
         if over.wait(POLL_S):
             return
     queue = prepared.queue
-    with suppress(FinesweepError), queue.lock():  # of a storage that is away; workers hear signals, too
-        stop.write_to(queue.study)
+    while True:
+        with suppress(FinesweepError):  # of a storage that is away for a moment
+            with queue.lock():
+                stop.write_to(queue.study)
+            return
+        if over.wait(POLL_S):
+            return

@@ -287,6 +287,8 @@ def _refuse_stranded(queue: TrialQueue) -> None:
         running = [TrialRecord(trial) for trial in trials if trial.state is TrialState.RUNNING]
         if not running or any(listener.is_alive(r.owner, r.heartbeat, now) for r in running):
             return
+        if all(record.owner is None for record in running):  # a worker was killed before it wrote its name
+            raise SweepFailed("no worker is left, and the sweep is not over; the same command goes on")
         if lost := hosts.stranded(hosts.workers(trials, now)):
             causes = "\n".join(f"  {hosts.lost(worker)}" for worker in lost)
             raise SweepFailed(f"no worker is left, and the sweep is not over:\n{causes}")

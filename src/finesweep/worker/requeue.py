@@ -10,6 +10,7 @@ from finesweep.io.patience import single_attempts
 from finesweep.io.terminal import show
 from finesweep.study.budget import train_steps
 from finesweep.study.queue import TrialQueue
+from finesweep.study.records import StudyRecord
 from finesweep.study.signals import stop
 from finesweep.study.storage import is_running
 from finesweep.worker.allotment import Allotment
@@ -18,11 +19,12 @@ FRUITLESS = 2  # restarts, after which one that trains nothing is the last; a fi
 
 
 @contextmanager
-def starting_again(queue: TrialQueue, allotment: Allotment) -> Iterator[None]:
+def starting_again(queue: TrialQueue, allotment: Allotment, launched_by: str | None = None) -> Iterator[None]:
     """Asks for another start after the body, which runs workers, if they left work for lack of time.
 
-    Ctrl-C, and a stop of the command that launched this one, are a person's: they ask for none. Where nothing
-    is left, the workers of this array that have not begun are cancelled.
+    launched_by: the command that submitted this worker. Ctrl-C, and a stop of that command, are a person's:
+    they ask for none. Where nothing is left, the workers of its array that have not begun are cancelled; in a
+    person's own array, they may be of other studies.
     """
     task = slurm.this_task()
     if task is None:
@@ -31,13 +33,15 @@ def starting_again(queue: TrialQueue, allotment: Allotment) -> Iterator[None]:
     steps = train_steps(queue.trials())
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StoreError):  # a store that was away when the workers ended hides the signal
         if stop.signal is not None:
             _ask(task, queue, allotment, steps)
         raise
-    if not allotment.admits(queue.trials()):
+    if launched_by in (StudyRecord(queue.study).stopped_commands or []):
+        return
+    if not allotment.admits(queue.skim()):
         _ask(task, queue, allotment, steps)
-    elif not queue.has_work() and not is_running(queue.trials()):
+    elif launched_by and not queue.has_work() and not is_running(queue.skim()):
         slurm.cancel_waiting(task)
 
 

@@ -74,7 +74,7 @@ class RunningTrial:
         self._curve: list[tuple[float, float]] = []  # progress and value of each evaluation
         self._result: tuple[list[float], str] | None = None
         self._started = working_time()
-        self._over = threading.Event()
+        self._over, self._beating = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     @property
@@ -227,6 +227,10 @@ class RunningTrial:
             self._write_heartbeat()
 
     def _write_heartbeat(self) -> None:
+        with self._beating:  # the thread's beat would write older progress after the last one
+            self._beat_once()
+
+    def _beat_once(self) -> None:
         try:
             self.queue.check_present()
             with single_attempts():  # the next heartbeat is the next attempt

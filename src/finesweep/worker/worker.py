@@ -37,6 +37,7 @@ from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, overrides_of
+from finesweep.study.storage import is_running
 from finesweep.tags import Tag
 from finesweep.worker.allotment import Allotment
 from finesweep.worker.describing import Describer
@@ -97,7 +98,7 @@ class Worker:
         protect(Path(job.runtime.output_dir, job.output_subdir or "."))
         with stop.listening(*self.commands):
             tags = self.placement.take(int(job.job.num), self._is_needed)
-        if tags is None:
+        if tags is None or stop.requested:
             return 0
         self.tags = tags
         tracking.await_store(self.tracking)
@@ -116,9 +117,9 @@ class Worker:
 
     def _is_needed(self) -> bool:
         """Tells whether a worker that waits for its GPUs still has something to do."""
-        queue = self.queue()
-        stop.read_from(queue.study)
-        return not (stop.requested or queue.is_over())
+        with closing(self.queue()) as queue:
+            stop.read_from(queue.study)
+            return not stop.requested and (queue.has_work() or is_running(queue.skim()))
 
     def _finish(self) -> None:
         # Imported here, because it imports torch and transformers; the launching process does without them.
@@ -164,7 +165,7 @@ class Worker:
             stop.read_from(queue.study)
             if stop.requested:
                 return None
-            if not is_first and not self.allotment.admits(queue.trials()):
+            if not is_first and not self.allotment.admits(queue.skim()):
                 return None
             if trial := queue.patience.call(self._take, queue):
                 return trial

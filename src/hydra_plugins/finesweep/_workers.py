@@ -60,6 +60,7 @@ class Workers:
         self._keep_secrets(sweep.folder)
         launcher = FinesweepLauncher()
         launcher.setup(hydra_context=self.context, task_function=worker, config=self.master)
+        prepared.queue.close()  # it connects again when the workers have ended
         return sum(job.return_value for job in self._launch(launcher, prepared))
 
     def _worker(self, sweep: SweepRequest, prepared: PreparedStudy, commands: tuple[str, ...]) -> Worker:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from finesweep.config.ray import RayConfig
+from finesweep.config.places import SQLITE
+from finesweep.config.ray import ADDRESS, RayConfig
 from finesweep.config.rules import check_rules
 from finesweep.errors import ConfigError
 from finesweep.io.redaction import is_secret
@@ -82,6 +83,8 @@ class RayLauncher(EngineLauncher):
     def _cluster(self) -> ModuleType:
         """Imports what talks to Ray, and connects. Raises: ConfigError."""
         address = self.ray.address or os.environ.get("RAY_ADDRESS")
+        if address and not ADDRESS.allows(address):
+            raise ConfigError.at("RAY_ADDRESS", address, ADDRESS.legal)
         if address is None:  # a cluster of this process alone; Ray reads the variable when it is imported
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # so it listens on loopback
         try:
@@ -98,12 +101,16 @@ class RayLauncher(EngineLauncher):
 
 def _check_not_copied(sweep: "SweepRequest") -> None:
     """Raises: ConfigError for a place in the working folder, of which each node gets a copy of its own."""
-    here = Path.cwd()
+    here, tracking = Path.cwd(), sweep.run.tracking
     places = {
         "hydra.sweep.dir": sweep.folder,
         "cache_dir": sweep.run.cache_dir,
-        "tracking.spool": sweep.run.tracking.spool,
+        "tracking.spool": tracking.spool,
     }
+    if not tracking.is_server:
+        places["tracking.artifacts"] = tracking.artifacts
+    if tracking.uri.startswith(SQLITE):
+        places["tracking.uri"] = tracking.uri.removeprefix(SQLITE)
     for key, place in places.items():
         if (here / place).is_relative_to(here):
             raise ConfigError(

@@ -1,5 +1,6 @@
 """`hydra/launcher=slurm`: the workers are a job array of SLURM, which this command only waits for."""
 
+import os
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -12,6 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from finesweep.config.rules import check_rules
 from finesweep.config.slurm import SlurmConfig, check_times
 from finesweep.errors import ConfigError
+from finesweep.io.job_secrets import VARIABLE_PREFIX
+from finesweep.io.redaction import holds_secret
 from hydra_plugins.finesweep._engine import EngineLauncher
 
 if TYPE_CHECKING:
@@ -46,8 +49,13 @@ class SlurmLauncher(EngineLauncher):
 
         check_rules(self.slurm, "hydra.launcher.")  # not at once: Hydra would wrap the error
         check_times(self.slurm)
+        if any(holds_secret(line, settings=True) for line in self.slurm.setup):
+            raise ConfigError(
+                "hydra.launcher.setup: holds a password or a token, and SLURM records these lines; write "
+                "NAME='VALUE' into a file of mode 600, and name it in hydra.launcher.env_file"
+            )
         slurm.check_installed()
-        return slurm.hosts(self.slurm.partition)
+        return slurm.hosts(self.slurm.partition or os.environ.get("SBATCH_PARTITION"))
 
     def check(self, sweep: "SweepRequest", workers: int) -> None:
         from finesweep.cluster import slurm
@@ -57,7 +65,8 @@ class SlurmLauncher(EngineLauncher):
         cpus = self.slurm.cpus_per_task or sweep.run.trainer.threads or 1
         self.slurm = replace(self.slurm, cpus_per_task=cpus)
         storage = by_reference("hydra.sweeper.study.storage", sweep.config.study.storage)
-        check_env_file(self.slurm.env_file, slurm.unsent([storage, *sweep.origin.arguments]))
+        texts = [storage, *sweep.origin.arguments, *_held_elsewhere(sweep.run.tracking.uri)]
+        check_env_file(self.slurm.env_file, slurm.unsent(texts))
         slurm.check_batch(self._batch(sweep.name, ["true"], workers, Path(sweep.folder)).script())
 
     def start_workers(self, command: Sequence[str], workers: int, folder: Path) -> None:
@@ -85,3 +94,14 @@ class SlurmLauncher(EngineLauncher):
         from finesweep.cluster.batch import Batch
 
         return Batch(study, command, workers, str(Path.cwd()), folder, self.slurm)
+
+
+def _held_elsewhere(uri: str) -> list[str]:
+    """Refers to variables that hold secrets without an argument that names them. uri: of MLflow's store.
+
+    A config file can name one that has the address; MLflow reads two by itself.
+    """
+    named = [
+        name for name, held in os.environ.items() if held == uri and not name.startswith(VARIABLE_PREFIX)
+    ]
+    return [f"${{oc.env:{name}}}" for name in (*named, "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")]

@@ -113,7 +113,7 @@ class FinesweepSweeper(Sweeper):
         prepared, allotment = join(sweep, request), Allotment(request.ends_at)
         workers = Workers(self.context, self.task_function, self.master)
         shown = passing_stops_on(prepared) if request.command else watching(sweep, prepared)
-        with starting_again(prepared.queue, allotment), prepared.closing(), shown:
+        with starting_again(prepared.queue, allotment, request.command), prepared.closing(), shown:
             ended = 0 if prepared.nothing_to_do else workers.join(sweep, prepared, request.command, allotment)
         tell(prepared, ended, allotment)
 
@@ -122,6 +122,7 @@ class FinesweepSweeper(Sweeper):
 
         Raises: ConfigError, also for places that the workers of `engine` cannot reach.
         """
+        from finesweep.io.job_secrets import by_reference
         from finesweep.study.encode import encode
         from finesweep.study.request import SweepRequest
         from hydra_plugins.finesweep._arguments import processes, split, stand_ins
@@ -143,6 +144,9 @@ class FinesweepSweeper(Sweeper):
         base = self._compose([*stand_ins(parser, sweep_config.params, searched, self.master), *fixed])
         config = parse_config(base)
         if engine:
+            by_reference(
+                "hydra.sweeper.study.storage", sweep_config.study.storage
+            )  # a cluster of this process
             engine.check_reach(config, sweep_config.study.storage, str(base.hydra.sweep.dir))
         config.tracking = absolute_tracking(config.tracking, here)
         named = {override.key_or_group for override in given}
