@@ -239,7 +239,7 @@ def test_places_of_a_record_that_are_gone_are_those_of_the_project(tmp_path: Pat
 
 def test_model_of_a_moved_project_is_the_same_model(tmp_path: Path) -> None:
     (tmp_path / "models/bert").mkdir(parents=True)
-    requested = {"model.name_or_path": "models/bert", "data.positive_label": None}
+    requested = {"model.name_or_path": "models/bert", "model content": {}, "data.positive_label": None}
     splits = cast(Splits, None)  # looked at for a positive label alone
     stored = {"model.name_or_path": "/gone/models/bert"}
     assert _of_today(stored, requested, splits)["model.name_or_path"] == "models/bert"
