@@ -15,7 +15,7 @@ STAMP := $(VENV)/.stamp
 ARGS ?=
 SPHINX = $(PY) -m sphinx --fail-on-warning --keep-going --quiet -c docs
 
-.PHONY: help install sweep reproduce test clusters lint bench campaign engines faults docs links pictures clean FORCE
+.PHONY: help install sweep reproduce test long clusters lint bench campaign engines faults docs links pictures clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,7 +29,10 @@ reproduce: sweep  ## make every trial of the quickstart sweep again, each in a f
 	$(PY) tests/support/every_trial.py quickstart
 
 test: $(STAMP)  ## run the tests on two cores: pytest $(ARGS); the slowest ten are printed at the end
-	$(PY) -m pytest --numprocesses 2 --dist loadgroup --durations 10 -m "not cluster" $(ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadgroup --durations 10 -m "not cluster and not long" $(ARGS)
+
+long: $(STAMP)  ## run the tests that take half a minute each: the README's commands, the notebook, the package, kills
+	$(PY) -m pytest --numprocesses 2 --dist loadgroup --durations 10 -m long $(ARGS)
 
 clusters: $(STAMP)  ## run the tests on real clusters (SLURM, Ray, hosts), started for them one after the other: minutes
 	$(PY) -m pytest --durations 10 -m cluster $(ARGS)

@@ -20,7 +20,7 @@ def example() -> str:
     return re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), re.DOTALL)[0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_notebook_and_the_example_run_one_after_the_other(own_folder: Path) -> None:
     for name in ("conf", "sweeps"):
         (own_folder / name).symlink_to(ROOT / name)

@@ -84,7 +84,7 @@ def test_an_editable_install_uses_the_checkouts_own_folders(tmp_path: Path) -> N
         assert (source / "src/finesweep" / folder).resolve() == source / folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_installed_package_makes_a_project_and_sweeps_in_it(
     archives: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -56,7 +56,7 @@ class Reader:
             (self.folder / command.output).write_text(stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_of_the_readme_run_in_their_order(own_folder: Path) -> None:
     rows = [(f"a {word} film {index}", word) for index in range(30) for word in ("good", "bad", "long")]
     for name, columns in (("reviews.csv", ("text", "stars")), ("new.csv", ("text",))):

@@ -203,7 +203,7 @@ SWEEP = ("-m", *TABLE, *SHORT, TWO, "hydra.sweeper.study.n_trials=1", "hydra.swe
          "hydra.sweeper.params={}", "optimizer.learning_rate=choice(1e-3)")  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_trial_whose_rank_is_killed_is_handed_back_and_its_retry_resumes(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -221,7 +221,7 @@ def test_a_trial_whose_rank_is_killed_is_handed_back_and_its_retry_resumes(
     assert runs["trial-0001"].data.tags["finesweep.retry_of"] == "0"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_trial_that_is_stopped_saves_in_all_ranks_at_one_step_and_goes_on_from_there(
     folder: Path, tmp_path: Path
 ) -> None:

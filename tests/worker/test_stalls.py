@@ -187,7 +187,7 @@ def test_a_locked_store_is_reported_at_the_start_with_one_clear_error() -> None:
         sweep(fine, *GRID, "optimizer.weight_decay=0.1", "hydra.sweeper.study.name=other", *SHORT)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_mlflow_server_that_hangs_and_then_restarts_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

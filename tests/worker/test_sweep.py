@@ -102,7 +102,13 @@ def running(tmp_path: Path, process: Process) -> FrozenTrial:
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
+@pytest.mark.parametrize(
+    "kill",
+    [
+        pytest.param(signal.SIGINT, id="ctrl-c"),
+        pytest.param(signal.SIGKILL, id="kill -9", marks=pytest.mark.long),
+    ],
+)
 def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
     tmp_path: Path, kill: signal.Signals
 ) -> None:
