@@ -111,12 +111,16 @@ def await_free(cluster: RayNodes) -> None:
 
 
 def check_each_trial_once() -> None:
-    """Each planned trial is COMPLETE once, one death was counted, and all runs are closed."""
+    """Each planned trial is COMPLETE once, at most one death was counted, and all runs are closed.
+
+    A worker whose actor is killed before it hears of that, and is then no death if it is killed, too.
+    """
     known = trials()
     complete = [trial for trial in known if trial.state is TrialState.COMPLETE]
     assert sorted(TrialRecord(trial).ordinal or 0 for trial in complete) == list(range(TRIALS))
     assert {trial.state for trial in known} <= {TrialState.COMPLETE, TrialState.FAIL}
-    assert max(TrialRecord(trial).worker_deaths or 0 for trial in known) == 1
+    assert any(TrialRecord(trial).retry_of is not None for trial in complete)
+    assert max(TrialRecord(trial).worker_deaths or 0 for trial in known) <= 1
     made = runs()
     assert made.pop("quickstart").info.status == "FINISHED"
     assert {made[f"trial-{trial.number:04d}"].info.status for trial in complete} == {"FINISHED"}
