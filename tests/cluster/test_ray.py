@@ -113,7 +113,7 @@ def await_free(cluster: RayNodes) -> None:
 def check_each_trial_once() -> None:
     """Each planned trial is COMPLETE once, at most one death was counted, and all runs are closed.
 
-    A worker whose actor is killed before it hears of that, and is then no death if it is killed, too.
+    A worker that was told to stop, because its actor died, before it was killed costs no retry.
     """
     known = trials()
     complete = [trial for trial in known if trial.state is TrialState.COMPLETE]
@@ -143,7 +143,8 @@ def test_ctrl_c_hands_trials_back_and_the_same_command_goes_on_though_a_node_die
     _, stderr = sweep.communicate(timeout=DEADLINE_S)
     assert sweep.returncode == 130, stderr
     assert "Traceback" not in stderr
-    assert {trial.state for trial in trials()} == {TrialState.FAIL, TrialState.WAITING}
+    assert {TrialState.FAIL, TrialState.WAITING} <= {trial.state for trial in trials()}
+    assert TrialState.RUNNING not in {trial.state for trial in trials()}
     await_free(cluster)
     sweep = started(cluster, tmp_path)
     kill_its_node(cluster, await_running(sweep))

@@ -42,8 +42,6 @@ def test_on_this_host_everything_is_taken(config: Callable[..., RunConfig], host
         (("tracking.uri=sqlite:////shared/mlflow.db",), {}, "tracking.uri"),
         (("tracking.uri=file:///shared/mlruns",), {}, "tracking.uri"),
         (("tracking.uri=mlruns",), {}, "tracking.uri"),
-        (("tracking.uri=http://localhost:5000",), {}, "tracking.uri"),
-        ((), {"storage": "postgresql://me:secret@127.0.0.1/studies"}, "hydra.sweeper.study.storage"),
         (("cache_dir=mlruns/cache",), {}, "cache_dir"),
         (("cache_dir=/tmp/cache",), {}, "cache_dir"),
         (("tracking.spool=/dev/shm/spool",), {}, "tracking.spool"),

@@ -1,6 +1,5 @@
 """Refuses a sweep whose workers would start on hosts that cannot reach what it writes."""
 
-import re
 import socket
 import tempfile
 from collections.abc import Collection, Iterator
@@ -11,7 +10,6 @@ from finesweep.errors import ConfigError
 
 # Folders that each host has for itself. Source: the Filesystem Hierarchy Standard 3.0.
 LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")
-LOOPBACK = re.compile(r"[^/]+://([^/]*@)?(localhost|127\.[\d.]+|\[::1\])([:/?]|$)", re.IGNORECASE)
 SHARED = "the absolute path of a folder that all hosts share"
 SHOWN = 3  # hosts that an error names
 
@@ -44,11 +42,10 @@ def is_this_host(name: str) -> bool:
 
 
 def _problems(run: RunConfig, storage: str, folder: str) -> Iterator[str]:
-    if storage.startswith("sqlite") or LOOPBACK.match(storage):
+    if storage.startswith("sqlite"):
         yield _wrong("hydra.sweeper.study.storage", storage, "postgresql://USER@HOST/DATABASE")
     tracking = run.tracking
-    is_file = tracking.uri.startswith(("sqlite", "file:")) or "://" not in tracking.uri
-    if is_file or LOOPBACK.match(tracking.uri):
+    if tracking.uri.startswith(("sqlite", "file:")) or "://" not in tracking.uri:
         yield _wrong("tracking.uri", tracking.uri, "an MLflow server, http://HOST:PORT")
     places = {"hydra.sweep.dir": folder, "cache_dir": run.cache_dir, "tracking.spool": tracking.spool}
     if not tracking.is_server:
