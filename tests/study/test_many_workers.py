@@ -18,7 +18,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from serving import PostgresServer, postgres_server
+from serving import PostgresServer
 from sqlalchemy import event
 from test_study import SPACE, complete, recover, run_out
 
@@ -34,14 +34,6 @@ from finesweep.study.records import Outcome, Progress, StudyRecord, TrialRecord
 
 pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they share
 FORK = multiprocessing.get_context("fork")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    if not PostgresServer.is_installed():
-        pytest.skip("no PostgreSQL server on this machine")
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -4,13 +4,12 @@ import multiprocessing
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from processes import SMALL, start, train
-from serving import PostgresServer, postgres_server
+from serving import PostgresServer
 from test_study import SPACE, hand_back, hold, recover, run_out
 
 from finesweep.config.run import Direction
@@ -25,14 +24,6 @@ from finesweep.study.records import Outcome, TrialRecord
 pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they share
 
 FORK = multiprocessing.get_context("fork")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    if not PostgresServer.is_installed():
-        pytest.skip("no PostgreSQL server on this machine")
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture

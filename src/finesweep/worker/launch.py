@@ -283,7 +283,8 @@ def _refuse_stranded(queue: TrialQueue) -> None:
     """
     listener = Listener()
     while True:
-        trials, now = queue.trials(), clock.now(queue.study)
+        with queue.lock():  # a trial without an owner has then lost it
+            trials, now = queue.trials(), clock.now(queue.study)
         running = [TrialRecord(trial) for trial in trials if trial.state is TrialState.RUNNING]
         if not running or any(listener.is_alive(r.owner, r.heartbeat, now) for r in running):
             return

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from finesweep.config.places import SQLITE
 from finesweep.config.ray import ADDRESS, RayConfig
@@ -15,23 +15,14 @@ from finesweep.config.rules import check_rules
 from finesweep.errors import ConfigError
 from finesweep.io.redaction import is_secret
 from hydra_plugins.finesweep._engine import EngineLauncher
+from hydra_plugins.finesweep._schema import open_schema
 
 if TYPE_CHECKING:
     from finesweep.cluster.ray import Share
     from finesweep.study.request import SweepRequest
 
-OPEN = ("resources", "runtime_env")  # dictionaries, where any key is legal
-
-
-def _schema() -> DictConfig:
-    schema = OmegaConf.structured(RayConfig)
-    for key in OPEN:
-        OmegaConf.set_struct(schema[key], False)
-    assert isinstance(schema, DictConfig)
-    return schema
-
-
-ConfigStore.instance().store(group="hydra/launcher", name="ray", node=_schema(), provider="finesweep")
+SCHEMA = open_schema(RayConfig, "resources", "runtime_env")
+ConfigStore.instance().store(group="hydra/launcher", name="ray", node=SCHEMA, provider="finesweep")
 
 
 class RayLauncher(EngineLauncher):
@@ -40,7 +31,7 @@ class RayLauncher(EngineLauncher):
     name = "ray"
 
     def __init__(self, **given: Any) -> None:
-        config = OmegaConf.to_object(OmegaConf.merge(_schema(), given))
+        config = OmegaConf.to_object(OmegaConf.merge(SCHEMA, given))
         assert isinstance(config, RayConfig)
         self.ray = config
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from finesweep.config.rules import check_rules
 from finesweep.config.slurm import SlurmConfig, check_times
@@ -16,21 +16,15 @@ from finesweep.errors import ConfigError
 from finesweep.io.job_secrets import VARIABLE_PREFIX
 from finesweep.io.redaction import holds_secret
 from hydra_plugins.finesweep._engine import EngineLauncher
+from hydra_plugins.finesweep._schema import open_schema
 
 if TYPE_CHECKING:
     from finesweep.cluster.batch import Batch
     from finesweep.study.request import SweepRequest
 
 
-def _schema() -> DictConfig:
-    """Builds the schema of `hydra.launcher`, whose dictionary of options takes new keys without a `+`."""
-    schema = OmegaConf.structured(SlurmConfig)
-    OmegaConf.set_struct(schema.options, False)
-    assert isinstance(schema, DictConfig)
-    return schema
-
-
-ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=_schema(), provider="finesweep")
+SCHEMA = open_schema(SlurmConfig, "options")
+ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=SCHEMA, provider="finesweep")
 
 
 class SlurmLauncher(EngineLauncher):
@@ -39,7 +33,7 @@ class SlurmLauncher(EngineLauncher):
     name = "slurm"
 
     def __init__(self, **given: Any) -> None:
-        config = OmegaConf.to_object(OmegaConf.merge(_schema(), given))
+        config = OmegaConf.to_object(OmegaConf.merge(SCHEMA, given))
         assert isinstance(config, SlurmConfig)
         self.slurm = config
 

@@ -22,22 +22,12 @@ from finesweep.config.shown import only_show
 from finesweep.config.study import SweepConfig, check_sweep
 from finesweep.machine.imports import import_all
 from hydra_plugins.finesweep._engine import EngineLauncher
+from hydra_plugins.finesweep._schema import open_schema
 from hydra_plugins.finesweep.launcher import FinesweepLauncher
 
-# Dictionaries of the sweep, where any key is legal.
-OPEN = ("params", "study.objectives", "study.sampler_options", "study.pruner_options")
-
-
-def _schema() -> DictConfig:
-    """Builds the schema of `hydra.sweeper`, whose dictionaries take new keys without a `+`."""
-    schema = OmegaConf.structured(SweepConfig)
-    for key in OPEN:
-        OmegaConf.set_struct(OmegaConf.select(schema, key), False)
-    assert isinstance(schema, DictConfig)
-    return schema
-
-
-ConfigStore.instance().store(group="hydra/sweeper", name="finesweep", node=_schema(), provider="finesweep")
+OPEN = ("params", "study.objectives", "study.sampler_options", "study.pruner_options")  # any key is legal
+SCHEMA = open_schema(SweepConfig, *OPEN)
+ConfigStore.instance().store(group="hydra/sweeper", name="finesweep", node=SCHEMA, provider="finesweep")
 
 NAMING = ("data", "model")  # config groups that, given on the command line, become part of the study's name
 # Of a sweep's arguments, what another command that joins it says anew.
