@@ -404,8 +404,9 @@ def test_watching_in_a_terminal_ends_with_ctrl_c_and_leaves_the_cursor(tmp_path:
 
 @pytest.mark.slow
 def test_a_sweep_in_a_terminal_draws_its_table_over_and_leaves_a_line_for_each_trial(tmp_path: Path) -> None:
-    small = ["-m", *SMALL, "hydra.sweeper.study.n_trials=2", "trainer.per_device_train_batch_size=8,16"]
-    with Terminal(*small, "hydra/launcher=basic", cwd=tmp_path) as terminal:
+    longer = ("data.demo_rows=600", "trainer.num_train_epochs=3", *SMALL[2:])  # than a few polls
+    words = ("-m", *longer, "hydra.sweeper.study.n_trials=2", "trainer.per_device_train_batch_size=8,16")
+    with Terminal(*words, "hydra/launcher=basic", cwd=tmp_path) as terminal:
         seen = terminal.read()
         stdout, _ = terminal.process.communicate(timeout=60)
     assert terminal.process.returncode == 0, seen
