@@ -165,7 +165,7 @@ def run_result(folder: Path) -> str:
     return next(path.read_text() for path in folder.glob("outputs/demo/*/result.json"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_canaries_of_environment_and_command_line_are_in_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

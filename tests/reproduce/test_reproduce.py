@@ -119,6 +119,7 @@ def test_the_same_conditions_give_exactly_the_same_run(folder: Path) -> None:
     assert new.data.tags["finesweep.verdict"] == "EXACT"
 
 
+@pytest.mark.slow
 def test_a_person_reads_the_conditions_then_a_table_then_the_verdict(folder: Path) -> None:
     done = finesweep("reproduce", run_id(folder), "trainer.threads=2", cwd=folder)
     assert done.stderr.index("threads  1     2") < done.stderr.index("trained: eval_accuracy")
@@ -130,6 +131,7 @@ def test_a_person_reads_the_conditions_then_a_table_then_the_verdict(folder: Pat
     assert "likely cause: threads (1 then, 2 now)" in done.stdout
 
 
+@pytest.mark.long
 def test_a_lower_instruction_set_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
     answer = reproduce(folder, run_id(folder), "--tolerance", "0", code=1)
@@ -137,6 +139,7 @@ def test_a_lower_instruction_set_is_named(folder: Path, monkeypatch: pytest.Monk
     assert causes(answer) == ["cpu_capability"]
 
 
+@pytest.mark.long
 def test_a_higher_instruction_set_is_lowered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("ATEN_CPU_CAPABILITY", "default")
@@ -146,6 +149,7 @@ def test_a_higher_instruction_set_is_lowered(folder: Path, monkeypatch: pytest.M
     assert answer["changes"] == []
 
 
+@pytest.mark.slow
 def test_one_changed_label_is_named(folder: Path) -> None:
     write_rows(folder / "changed", changed_label=True)
     dry = finesweep("reproduce", run_id(folder), "data.path=changed", "--dry-run", "--json", cwd=folder)
@@ -190,6 +194,7 @@ def test_one_edited_source_line_is_named(folder: Path, tmp_path: Path) -> None:
     assert causes(answer) == ["code finesweep/training/trainer.py"]
 
 
+@pytest.mark.long
 def test_another_patch_of_a_package_is_named(folder: Path, tmp_path: Path) -> None:
     """The run imports a copy of accelerate that has the next version and clips gradients at half the norm."""
     import accelerate
@@ -277,6 +282,7 @@ def test_an_exported_run_is_made_again_elsewhere(folder: Path, tmp_path: Path) -
         export(load_recorded_run(run_id(folder), store(folder)), exported, store(folder))
 
 
+@pytest.mark.long
 def test_two_runs_side_by_side(folder: Path) -> None:
     second = made(folder, "second", "seed=43", "trainer.threads=2")
     done = finesweep("diff", run_id(folder), second, "--json", cwd=folder)

@@ -92,6 +92,7 @@ def stored(folder: Path) -> TrackingConfig:
     return TrackingConfig(f"sqlite:///{folder}/mlruns/mlflow.db")
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_is_made_again_exactly(folder: Path) -> None:
     done = finesweep("reproduce", result(folder)["run_id"], "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -107,6 +108,7 @@ def test_a_run_of_two_processes_is_made_again_exactly(folder: Path) -> None:
     assert list(answer["predictions"]) == ["eval"]
 
 
+@pytest.mark.long
 def test_another_number_of_processes_is_another_run_and_named_as_the_cause(folder: Path) -> None:
     done = finesweep(
         "reproduce",
@@ -138,7 +140,9 @@ def test_the_ranks_predict_what_one_process_does_row_by_row(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shortcuts", ["[]", "[first_token,occurring_tokens,token_batches]"])
+@pytest.mark.parametrize(
+    "shortcuts", [pytest.param("[]", marks=pytest.mark.long), "[first_token,occurring_tokens,token_batches]"]
+)
 def test_a_step_is_the_same_in_two_processes_in_two_batches_and_in_one(folder: Path, shortcuts: str) -> None:
     one_step = ("trainer.num_train_epochs=0.05", "model.dropout=0", "optimizer.learning_rate=1e-2",
                 "optimizer.name=sgd", "optimizer.warmup_steps=0", "optimizer.max_grad_norm=0",
@@ -162,7 +166,7 @@ def test_a_step_is_the_same_in_two_processes_in_two_batches_and_in_one(folder: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_killed_rank_ends_the_run_at_once_and_it_resumes_to_the_same_weights(
     folder: Path, rank: int
 ) -> None:
@@ -183,6 +187,7 @@ def test_a_killed_rank_ends_the_run_at_once_and_it_resumes_to_the_same_weights(
     assert not list((folder / f"killed-{rank}").glob("rank-*.log"))
 
 
+@pytest.mark.long
 def test_the_ranks_end_with_the_process_that_started_them(folder: Path) -> None:
     process = start(*TABLE, *SHORT, TWO, "trainer.num_train_epochs=500", "hydra.run.dir=orphans", cwd=folder)
     ranks = [rank_of(process, rank) for rank in range(2)]
@@ -192,6 +197,7 @@ def test_the_ranks_end_with_the_process_that_started_them(folder: Path) -> None:
     assert not any(rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE for rank in ranks)
 
 
+@pytest.mark.long
 def test_an_error_in_the_ranks_is_the_runs_own(folder: Path) -> None:
     process = start(*TABLE, *SHORT, TWO, "optimizer.learning_rate=1e30", "hydra.run.dir=diverged", cwd=folder)
     _, stderr = process.communicate(timeout=60)

@@ -71,6 +71,7 @@ def test_two_workers_beside_a_sweep_share_its_trials_and_stop_by_themselves(tmp_
     assert sum(TrialRecord(trial).worker_deaths or 0 for trial in study.trials) == 0
 
 
+@pytest.mark.long
 def test_a_worker_refuses_what_its_host_lacks_and_a_study_that_was_edited(
     tmp_path: Path, elsewhere: Path
 ) -> None:

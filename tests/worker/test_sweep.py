@@ -32,6 +32,7 @@ def runs() -> dict[str, Run]:
     return {str(run.info.run_name): run for run in found}
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_a_tracked_submitted_best_model_and_repeats_nothing(tmp_path: Path) -> None:
     first = train(*sweep("hydra.sweeper.study.n_trials=3", "data.holdout=0.2"), cwd=tmp_path, cold=True)
     assert first.returncode == 0, first.stderr
@@ -63,8 +64,6 @@ def test_a_sweep_ends_with_a_tracked_submitted_best_model_and_repeats_nothing(tm
     assert len(runs()) == 4
 
     assert best["final_metrics"]["final_accuracy"] > 0
-    same_as_the_best(best["run_id"], tmp_path)
-
     changed = ("data.holdout=0.2", "model.max_length=32")
     other = train(*sweep("hydra.sweeper.study.n_trials=3", *changed), cwd=tmp_path)
     assert other.returncode == 2
@@ -73,8 +72,11 @@ def test_a_sweep_ends_with_a_tracked_submitted_best_model_and_repeats_nothing(tm
     assert runs()["quickstart"].info.status == "FINISHED"
 
 
-def same_as_the_best(run_id: str, tmp_path: Path) -> None:
-    """Made again by name, and from its YAML by train.py without -m: weights, submission and metrics."""
+@pytest.mark.long
+def test_the_best_run_is_made_again_by_name_and_from_its_yaml_without_a_sweep(tmp_path: Path) -> None:
+    """Weights, submission and metrics are the same."""
+    assert train(*sweep("hydra.sweeper.study.n_trials=2"), cwd=tmp_path).returncode == 0
+    run_id = json.loads(finesweep("best", "quickstart", "--json", cwd=tmp_path).stdout)["run_id"]
     found = json.loads(finesweep("reproduce", "--best", "quickstart", "--json", cwd=tmp_path).stdout)
     assert (found["verdict"], found["run_id"]) == ("EXACT", run_id)
     assert found["predictions"].keys() == {"eval", "test.tsv"}
@@ -102,13 +104,8 @@ def running(tmp_path: Path, process: Process) -> FrozenTrial:
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize(
-    "kill",
-    [
-        pytest.param(signal.SIGINT, id="ctrl-c"),
-        pytest.param(signal.SIGKILL, id="kill -9", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
 def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
     tmp_path: Path, kill: signal.Signals
 ) -> None:
@@ -169,6 +166,7 @@ def test_a_failing_trial_fails_alone(tmp_path: Path) -> None:
     assert sorted(run.info.status for run in runs().values()) == ["FAILED", "FINISHED", "FINISHED"]
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_share_one_budget(tmp_path: Path) -> None:
     arguments = sweep("hydra.sweeper.study.n_trials=4", "hydra/launcher=basic", "trainer.threads=1")
     both = [start(*arguments, cwd=tmp_path) for _ in range(2)]
