@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from processes import SMALL, Process, start
 from ray_nodes import RayNodes, ray_nodes
+from serving import PostgresServer, RestartingMlflow, postgres_server
 from sweeping import STORAGE, runs
 
 from finesweep.errors import StudyError
@@ -53,23 +54,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
         yield running
 
 
-def started(cluster: RayNodes, folder: Path) -> Process:
+def started(cluster: RayNodes, folder: Path, *words: str) -> Process:
     (folder / "gate.py").write_text(GATE)
     (folder / "open").unlink(missing_ok=True)
-    return start(*SWEEP, cwd=folder, environ=cluster.environ)
+    return start(*SWEEP, *words, cwd=folder, environ=cluster.environ)
 
 
-def trials() -> list[FrozenTrial]:
+def trials(storage: str = STORAGE) -> list[FrozenTrial]:
     with suppress(StudyError):
-        return studies.load("quickstart", STORAGE).get_trials(deepcopy=False)
+        return studies.load("quickstart", storage).get_trials(deepcopy=False)
     return []
 
 
-def await_running(sweep: Process, since: float = 0.0) -> TrialRecord:
+def await_running(sweep: Process, since: float = 0.0, storage: str = STORAGE) -> TrialRecord:
     """Waits until a trial is at the gate, and has given a heartbeat since then."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline and sweep.poll() is None:
-        for trial in trials():
+        for trial in trials(storage):
             record = TrialRecord(trial)
             if trial.state is TrialState.RUNNING and record.progress and (record.heartbeat or 0) > since:
                 return record
@@ -171,3 +172,27 @@ def test_a_driver_and_a_node_that_are_killed_leave_a_sweep_that_finishes_itself(
     _, stderr = again.communicate(timeout=DEADLINE_S)
     assert again.returncode == 0, stderr
     assert "nothing to do" in stderr
+
+
+def test_the_servers_of_both_stores_restart_and_no_trial_notices(cluster: RayNodes, tmp_path: Path) -> None:
+    if not PostgresServer.is_installed():
+        pytest.skip("no PostgreSQL server on this machine")
+    with postgres_server() as postgres, RestartingMlflow(tmp_path / "mlflow") as mlflow:
+        stores = (f"hydra.sweeper.study.storage={postgres.url}", f"tracking.uri={mlflow.url}")
+        sweep = started(cluster, tmp_path, *stores)
+        await_running(sweep, storage=postgres.url)
+        mlflow.stop()
+        postgres.stop()
+        open_gate(tmp_path)  # the trials end while nobody can be told
+        time.sleep(5)
+        postgres.start()
+        mlflow.start()
+        stdout, stderr = sweep.communicate(timeout=DEADLINE_S)
+        assert sweep.returncode == 0, stderr
+        assert (
+            f"{TRIALS} of {TRIALS} trials finished (COMPLETE {TRIALS}" in stdout and "Traceback" not in stderr
+        )
+        known = [TrialRecord(trial) for trial in trials(postgres.url) if trial.state is TrialState.COMPLETE]
+        assert sorted(record.ordinal or 0 for record in known) == list(range(TRIALS))
+        assert sum(record.worker_deaths or 0 for record in known) == 0
+    await_free(cluster)

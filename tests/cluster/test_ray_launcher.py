@@ -17,10 +17,12 @@ from finesweep.cluster import ray as cluster  # noqa: E402
 from finesweep.cluster.ray import Share  # noqa: E402
 
 NODES = [
-    {"Alive": True, "NodeManagerHostname": "node-a", "Resources": {"CPU": 4.0, "memory": 1e9}},
-    {"Alive": True, "NodeManagerHostname": "node-b", "Resources": {"CPU": 8.0, "GPU": 2.0}},
-    {"Alive": False, "NodeManagerHostname": "node-c", "Resources": {}},
-]
+    {"Alive": alive, "NodeManagerHostname": f"node-{name}", "NodeManagerAddress": "10.0.0.1",
+     "Resources": has}
+    for alive, name, has in (
+        (True, "a", {"CPU": 4.0, "memory": 1e9}), (True, "b", {"CPU": 8.0, "GPU": 2.0}), (False, "c", {}),
+    )
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_a_worker_takes_a_gpu_where_there_are_some_and_its_threads_in_cpus() -> 
     assert share(RayLauncher(), sweep(processes=2, threads=3)) == Share(6, 2.0, {})
     given = RayLauncher(cpus=0.5, gpus=2, resources={"large": 1})
     assert share(given, sweep()) == Share(0.5, 2.0, {"large": 1})
-    assert RayLauncher().hosts() == {"node-a", "node-b"}
+    assert RayLauncher().hosts() == {"node-a": "10.0.0.1", "node-b": "10.0.0.1"}
 
 
 @pytest.mark.usefixtures("joined")

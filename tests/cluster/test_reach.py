@@ -21,8 +21,8 @@ def shared_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(run: RunConfig, *, hosts: tuple[str, ...] = ("n1", "n2"), storage: str = POSTGRES,
-          folder: str = "/shared/outputs") -> None:  # fmt: skip
-    check_leaves_host("hydra/launcher=slurm", hosts, run, storage, folder)
+          folder: str = "/shared/outputs", address: str = "10.0.0.1") -> None:  # fmt: skip
+    check_leaves_host("hydra/launcher=slurm", dict.fromkeys(hosts, address), run, storage, folder)
 
 
 def test_stores_and_folders_that_all_hosts_reach_are_taken(config: Callable[..., RunConfig]) -> None:
@@ -42,6 +42,9 @@ def test_on_this_host_everything_is_taken(config: Callable[..., RunConfig], host
         (("tracking.uri=sqlite:////shared/mlflow.db",), {}, "tracking.uri"),
         (("tracking.uri=file:///shared/mlruns",), {}, "tracking.uri"),
         (("tracking.uri=mlruns",), {}, "tracking.uri"),
+        (("tracking.uri=http://localhost:5000",), {}, "tracking.uri"),
+        (("tracking.uri='https://me@[::1]:5000/path'",), {}, "tracking.uri"),
+        ((), {"storage": "postgresql://me@127.0.1.1:5432/studies"}, "hydra.sweeper.study.storage"),
         (("cache_dir=mlruns/cache",), {}, "cache_dir"),
         (("cache_dir=/tmp/cache",), {}, "cache_dir"),
         (("tracking.spool=/dev/shm/spool",), {}, "tracking.spool"),
@@ -70,3 +73,16 @@ def test_all_keys_are_named_at_once(
         )
     assert str(refused.value).count("legal: ") == 7
     assert "(n0, n1, n2, ...)" in str(refused.value)
+
+
+def test_a_machine_that_plays_its_nodes_shares_its_loopback_with_them(
+    config: Callable[..., RunConfig],
+) -> None:
+    run = config("tracking.uri=http://127.0.0.1:5000", *SHARED)
+    check(run, storage="postgresql://me@localhost/studies", address="127.0.0.1")
+
+
+def test_no_password_is_in_the_error(config: Callable[..., RunConfig]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check(config(f"tracking.uri={SERVER}", *SHARED), storage="postgresql://me:geheim@localhost/studies")
+    assert "geheim" not in str(refused.value)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from optuna.study import Study
 from processes import SMALL, Process, start, train
-from serving import PostgresServer, mlflow_server, postgres_server
+from serving import PostgresServer, RestartingMlflow, postgres_server
 from slurm_cluster import SlurmCluster, missing, slurm_cluster
 from sweeping import STORAGE, runs
 
@@ -265,17 +265,17 @@ def shared() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_two_other_hosts_share_a_study_in_postgresql_and_no_password_is_recorded(
-    cluster: SlurmCluster, launch: Callable[..., Process], shared: Path
+def test_two_other_hosts_share_a_study_in_postgresql_whose_servers_restart_and_no_password_is_recorded(
+    cluster: SlurmCluster, launch: Callable[..., Process], shared: Path, undisturbed: dict[int, str]
 ) -> None:
     if not PostgresServer.is_installed():
         pytest.skip("no PostgreSQL server on this machine")
     canary = f"canary{uuid.uuid4().hex}"
-    with postgres_server() as postgres, mlflow_server(shared / "mlflow") as address:
+    with postgres_server() as postgres, RestartingMlflow(shared / "mlflow") as mlflow:
         url = postgres.url.replace("sweeper@", f"sweeper:{canary}@")
         places = ("hydra.sweep.dir=outputs", "cache_dir=cache", "tracking.spool=spool")
         given = (
-            f"hydra.sweeper.study.storage={url}", f"tracking.uri=http://{address}", "hydra.sweeper.workers=2",
+            f"hydra.sweeper.study.storage={url}", f"tracking.uri={mlflow.url}", "hydra.sweeper.workers=2",
             *(place.replace("=", f"={shared}/") for place in places), "hydra.launcher.partition=apart",
             "hydra.launcher.cpus_per_task=2",
         )  # fmt: skip
@@ -289,6 +289,12 @@ def test_two_other_hosts_share_a_study_in_postgresql_and_no_password_is_recorded
         assert any(path.name == "script" for path in written), "SLURM keeps its jobs elsewhere"
         holding = [path for path in written if canary.encode() in path.read_bytes()]
         assert holding == [secrets]
+        await_(lambda: trains(postgres.url), "a trial that trains")
+        mlflow.stop()
+        postgres.stop()
+        time.sleep(3)
+        postgres.start()
+        mlflow.start()
         stdout, stderr = sweep.communicate(timeout=400)
         assert sweep.returncode == 0, stderr + "".join(
             p.read_text() for p in shared.glob("outputs/slurm/*.log")
@@ -296,4 +302,6 @@ def test_two_other_hosts_share_a_study_in_postgresql_and_no_password_is_recorded
         assert canary not in stdout + stderr
         trials = studies.load("quickstart", postgres.url).trials
         assert [trial.state.name for trial in trials] == ["COMPLETE"] * 2
+        assert deaths(studies.load("quickstart", postgres.url)) == 0
+        assert weights(studies.load("quickstart", postgres.url)) == undisturbed
         assert {str(TrialRecord(trial).owner).partition("|")[0] for trial in trials} == {"n1", "n2"}

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,28 @@ def mlflow_process(folder: Path, port: int) -> Iterator[Process]:
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+class RestartingMlflow:
+    """A server that a test may kill and start again, at the same address and with the same store."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder, self.port, self._running = folder, free_port(), ExitStack()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._running.enter_context(mlflow_process(self.folder, self.port))
+
+    def stop(self) -> None:
+        self._running.close()
+
+    def __enter__(self) -> "RestartingMlflow":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 def program(name: str) -> str | None:

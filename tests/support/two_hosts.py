@@ -1,6 +1,8 @@
 """Two hosts on one machine, each with a network and a name of its own, and a database that both reach.
 
-unshare --net python tests/support/two_hosts.py PROJECT    runs one sweep on both, and prints what was seen
+unshare --net python tests/support/two_hosts.py PROJECT [--cut]    one sweep on both; prints what was seen
+
+--cut: the second host's cable is out for longer than a lease, and in again.
 """
 
 import json
@@ -9,12 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from processes import FINESWEEP, SMALL, TRAIN
 from serving import postgres_server
 
@@ -54,7 +57,7 @@ class Host:
 def start_host(stack: ExitStack, number: int) -> Host:
     """Starts a host that is wired to this namespace's bridge."""
     name = f"node-{number}"
-    ready = f"hostname {name} && ip link set lo up && echo ready && exec sleep 600"
+    ready = f"hostname {name} && ip link set lo up && echo ready && exec sleep 900"
     process = stack.enter_context(
         subprocess.Popen(["unshare", "--net", "--uts", "sh", "-c", ready], stdout=subprocess.PIPE, text=True)
     )
@@ -75,8 +78,11 @@ def make_hub() -> None:
     ip("link", "set", "hub", "up")
 
 
-def work(project: Path) -> dict[str, object]:
-    """Has two hosts work on one study until both have ended a trial, and stops them by Ctrl-C."""
+def work(project: Path, cut: bool) -> dict[str, object]:
+    """Has two hosts work on one study until both have ended a trial, and stops them by Ctrl-C.
+
+    cut: whether the second one is cut off in between.
+    """
     make_hub()
     with ExitStack() as stack:
         server = stack.enter_context(postgres_server(host=HUB))
@@ -90,6 +96,8 @@ def work(project: Path) -> dict[str, object]:
         worker = ["worker", "quickstart", "--storage", server.url, "--project", str(project)]
         commands.append(second.start(*FINESWEEP, *worker, cwd=Path("/")))
         at_work = await_hosts(server.url, commands, 2)
+        if cut:
+            cut_off(server.url, second.name)
         for command in commands:
             command.send_signal(signal.SIGINT)
         ended = [command.communicate(timeout=DEADLINE_S) for command in commands]
@@ -98,6 +106,7 @@ def work(project: Path) -> dict[str, object]:
             "codes": [command.returncode for command in commands],
             "errors": [stderr for _, stderr in ended],
             "at work": at_work,
+            "handed on": handed_on(trials, second.name),
             "states": sorted({trial.state.name for trial in trials}),
             "complete": sorted(
                 (TrialRecord(trial).ordinal, host_of(TrialRecord(trial)))
@@ -128,5 +137,34 @@ def await_hosts(url: str, commands: "list[subprocess.Popen[str]]", count: int) -
     raise AssertionError([command.communicate() for command in commands if command.poll() is not None])
 
 
+def cut_off(url: str, host: str) -> None:
+    """Takes the second host's cable out until a trial of it is handed on, and waits until it ends another."""
+    ip("link", "set", "to2", "down")
+    _await(url, lambda trials: bool(handed_on(trials, host)))
+    ip("link", "set", "to2", "up")
+    before = len(_completed_by(host, studies.load("quickstart", url).trials))
+    _await(url, lambda trials: len(_completed_by(host, trials)) > before)
+
+
+def _await(url: str, happened: Callable[[list[FrozenTrial]], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not happened(studies.load("quickstart", url).get_trials(deepcopy=False)):
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.5)
+
+
+def handed_on(trials: list[FrozenTrial], host: str) -> list[int]:
+    """Lists the numbers of a host's trials that were ended in its place and tried again by another host."""
+    retried = {TrialRecord(trial).retry_of for trial in trials if trial.state is TrialState.COMPLETE}
+    return [
+        trial.number for trial in trials if trial.number in retried and host_of(TrialRecord(trial)) == host
+    ]
+
+
+def _completed_by(host: str, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    complete = (trial for trial in trials if trial.state is TrialState.COMPLETE)
+    return [trial for trial in complete if host_of(TrialRecord(trial)) == host]
+
+
 if __name__ == "__main__":
-    print(json.dumps(work(Path(sys.argv[1]))))
+    print(json.dumps(work(Path(sys.argv[1]), "--cut" in sys.argv)))

@@ -101,8 +101,8 @@ def is_queued(job: str) -> bool | None:
     return False if GONE in done.stderr else None
 
 
-def hosts(partition: str | None) -> list[str]:
-    """Returns the names of the hosts of a partition, by default the cluster's own choice.
+def hosts(partition: str | None) -> dict[str, str]:
+    """Returns the hosts of a partition, by default the cluster's own choice: name -> address.
 
     Raises: ConfigError if SLURM does not answer.
     """
@@ -115,7 +115,8 @@ def hosts(partition: str | None) -> list[str]:
         for node in _show("nodes")
         if wanted is None or wanted & set(node.get("Partitions", "").split(","))
     ]
-    return [node.get("NodeHostName") or node["NodeName"] for node in nodes]
+    names = [node.get("NodeHostName") or node["NodeName"] for node in nodes]
+    return {name: node.get("NodeAddr", name) for name, node in zip(names, nodes, strict=True)}
 
 
 def _show(kind: str) -> list[dict[str, str]]:

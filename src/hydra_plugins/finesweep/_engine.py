@@ -1,7 +1,7 @@
 """What a launcher is that starts workers by an engine, such as SLURM, on hosts of the engine's choice."""
 
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,11 @@ class EngineLauncher(Launcher):
     name: str  # of the launcher, as in hydra/launcher=NAME
 
     @abstractmethod
-    def hosts(self) -> Collection[str]:
-        """Names the hosts where workers may start. Raises: ConfigError if the engine is not there."""
+    def hosts(self) -> Mapping[str, str]:
+        """Returns the hosts where workers may start: name -> address.
+
+        Raises: ConfigError if the engine is not there.
+        """
 
     def check_reach(self, run: RunConfig, storage: str, folder: str) -> None:
         """Refuses stores and folders that workers on these hosts could not reach.

@@ -1,7 +1,7 @@
 """`hydra/launcher=ray`: the workers are commands that detached actors run on the nodes of a Ray cluster."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ class RayLauncher(EngineLauncher):
         assert isinstance(config, RayConfig)
         self.ray = config
 
-    def hosts(self) -> Collection[str]:
+    def hosts(self) -> Mapping[str, str]:
         """Checks the config, and returns the hosts of the cluster, which this process joins."""
         check_rules(self.ray, "hydra.launcher.")  # not at once: Hydra would wrap the error
         for name, value in self.ray.runtime_env.get("env_vars", {}).items():
@@ -44,7 +44,8 @@ class RayLauncher(EngineLauncher):
                     f"hydra.launcher.runtime_env.env_vars.{name}: Ray logs these variables; set a "
                     "password or a token on the nodes, before `ray start` or by the cluster's own secrets"
                 )
-        return {str(node["NodeManagerHostname"]) for node in self._cluster().nodes()}
+        nodes = self._cluster().nodes()
+        return {str(node["NodeManagerHostname"]): str(node["NodeManagerAddress"]) for node in nodes}
 
     def check(self, sweep: "SweepRequest", workers: int) -> None:
         if "working_dir" in self.ray.runtime_env:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ class SlurmLauncher(EngineLauncher):
         assert isinstance(config, SlurmConfig)
         self.slurm = config
 
-    def hosts(self) -> Collection[str]:
+    def hosts(self) -> Mapping[str, str]:
         """Checks the config, and returns the hosts of the partition."""
         from finesweep.cluster import slurm
 
