@@ -124,6 +124,29 @@ def test_another_number_of_processes_is_another_run_and_named_as_the_cause(folde
     assert (change["what"], change["then"], change["now"]) == ("trainer.num_processes", 2, 1)
 
 
+ADAPTERS = ("data=demo", "data.demo_rows=300", "peft=lora", "model.init=pretrained",
+            "model.name_or_path=base/checkpoint", TWO, "trainer.num_train_epochs=2")  # fmt: skip
+TAGGED = ("data=table", "data.path=tagged.jsonl", "data.problem_type=token_classification",
+          "data.text_columns=[tokens]", "data.label_column=tags", "data.holdout=0.2",
+          "trainer.num_processes=3")  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("arguments", [ADAPTERS, TAGGED], ids=["adapters", "three ranks, tokens"])
+def test_what_ranks_train_is_made_again_exactly(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    if arguments is ADAPTERS:
+        pytest.importorskip("peft")
+        base = train("data=demo", "data.demo_rows=200", "hydra.run.dir=base", "predict=false", cwd=tmp_path)
+        assert base.returncode == 0, base.stderr
+    sentences = [["Paris" if n % k == 0 else "words" for n in range(1, 9)] for k in range(1, 9)] * 20
+    lines = ({"tokens": one, "tags": ["B-LOC" if w == "Paris" else "O" for w in one]} for one in sentences)
+    (tmp_path / "tagged.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = train(*arguments, "trainer.threads=1", "predict=false", "hydra.run.dir=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = finesweep("reproduce", result(tmp_path)["run_id"], "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["verdict"] == "EXACT", again.stderr
+
+
 def test_the_ranks_predict_what_one_process_does_row_by_row(
     folder: Path, config: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
