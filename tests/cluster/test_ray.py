@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from processes import SMALL, Process, start
 from ray_nodes import RayNodes, ray_nodes
@@ -60,17 +61,19 @@ def started(cluster: RayNodes, folder: Path, *words: str) -> Process:
     return start(*SWEEP, *words, cwd=folder, environ=cluster.environ)
 
 
-def trials(storage: str = STORAGE) -> list[FrozenTrial]:
+def trials() -> list[FrozenTrial]:
     with suppress(StudyError):
-        return studies.load("quickstart", storage).get_trials(deepcopy=False)
+        return studies.load("quickstart", STORAGE).get_trials(deepcopy=False)
     return []
 
 
-def await_running(sweep: Process, since: float = 0.0, storage: str = STORAGE) -> TrialRecord:
+def await_running(
+    sweep: Process, since: float = 0.0, trials: Callable[[], list[FrozenTrial]] = trials
+) -> TrialRecord:
     """Waits until a trial is at the gate, and has given a heartbeat since then."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline and sweep.poll() is None:
-        for trial in trials(storage):
+        for trial in trials():
             record = TrialRecord(trial)
             if trial.state is TrialState.RUNNING and record.progress and (record.heartbeat or 0) > since:
                 return record
@@ -174,13 +177,23 @@ def test_a_driver_and_a_node_that_are_killed_leave_a_sweep_that_finishes_itself(
     assert "nothing to do" in stderr
 
 
+def await_study(storage: str) -> Study:
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        with suppress(StudyError):
+            return studies.load("quickstart", storage)
+        time.sleep(0.5)
+    raise AssertionError("no study was made")
+
+
 def test_the_servers_of_both_stores_restart_and_no_trial_notices(cluster: RayNodes, tmp_path: Path) -> None:
     if not PostgresServer.is_installed():
         pytest.skip("no PostgreSQL server on this machine")
     with postgres_server() as postgres, RestartingMlflow(tmp_path / "mlflow") as mlflow:
         stores = (f"hydra.sweeper.study.storage={postgres.url}", f"tracking.uri={mlflow.url}")
         sweep = started(cluster, tmp_path, *stores)
-        await_running(sweep, storage=postgres.url)
+        study = await_study(postgres.url)
+        await_running(sweep, trials=study.get_trials)
         mlflow.stop()
         postgres.stop()
         open_gate(tmp_path)  # the trials end while nobody can be told
@@ -192,7 +205,7 @@ def test_the_servers_of_both_stores_restart_and_no_trial_notices(cluster: RayNod
         assert (
             f"{TRIALS} of {TRIALS} trials finished (COMPLETE {TRIALS}" in stdout and "Traceback" not in stderr
         )
-        known = [TrialRecord(trial) for trial in trials(postgres.url) if trial.state is TrialState.COMPLETE]
+        known = [TrialRecord(trial) for trial in study.get_trials() if trial.state is TrialState.COMPLETE]
         assert sorted(record.ordinal or 0 for record in known) == list(range(TRIALS))
         assert sum(record.worker_deaths or 0 for record in known) == 0
     await_free(cluster)

@@ -69,11 +69,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
     return weights(studies.load("quickstart", f"sqlite:///{folder}/mlruns/optuna.db"))
 
 
-def await_(happened: Callable[[], object], what: str, seconds: float = 400) -> None:
+def await_(happened: Callable[[], object], what: str, seconds: float = 400, every: float = 0.2) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.2)
+        time.sleep(every)
 
 
 def trains(storage: str = STORAGE) -> bool:
@@ -289,7 +289,7 @@ def test_two_other_hosts_share_a_study_in_postgresql_whose_servers_restart_and_n
         assert any(path.name == "script" for path in written), "SLURM keeps its jobs elsewhere"
         holding = [path for path in written if canary.encode() in path.read_bytes()]
         assert holding == [secrets]
-        await_(lambda: trains(postgres.url), "a trial that trains")
+        await_(lambda: trains(postgres.url), "a trial that trains", every=2)
         mlflow.stop()
         postgres.stop()
         time.sleep(3)

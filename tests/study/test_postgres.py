@@ -1,13 +1,16 @@
 """The study's books in PostgreSQL, for more than one host: a real server, on loopback."""
 
+import gc
 import multiprocessing
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from processes import SMALL, start, train
 from serving import PostgresServer
 from test_study import SPACE, hand_back, hold, recover, run_out
@@ -35,6 +38,33 @@ def queue(storage: str, name: str, n_trials: int) -> TrialQueue:
     config = StudyConfig(name=name, storage=storage, n_trials=n_trials)
     studies.create(config, {"m": Direction.maximize}, [], {"n_trials": n_trials, "metric": "m"})
     return TrialQueue(config, SPACE)
+
+
+def connections(storage: str) -> int:
+    engine = sqlalchemy.create_engine(storage, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        return int(connection.scalar(sqlalchemy.text(query)) or 0)
+
+
+def test_who_waits_for_a_study_that_is_not_there_yet_holds_no_connection(storage: str) -> None:
+    queue(storage, "here", 1).close()
+    gc.disable()  # it would close them at some time
+    try:
+        before = connections(storage)
+        for _ in range(9):
+            with pytest.raises(StudyError, match="'elsewhere': not in"):
+                studies.load("elsewhere", storage)
+        await_(lambda: connections(storage) <= before, "the server has ended them")
+    finally:
+        gc.enable()
+
+
+def await_(happened: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.1)
 
 
 def test_a_study_runs_and_recovers_there(storage: str) -> None:

@@ -283,7 +283,12 @@ def create(
 def load(name: str, storage: str, patience: Patience | None = None) -> Study:
     """Loads a study; its calls are repeated for `patience`. Raises: StudyError, which lists the studies."""
     check_exists(name, storage)
-    return find(name, open_storage(storage, patience), storage)
+    opened = open_storage(storage, patience)
+    try:
+        return find(name, opened, storage)
+    except StudyError:
+        opened.engine.dispose()  # who waits for a study asks often, and would hold a connection for each time
+        raise
 
 
 def check_exists(name: str | None, storage: str) -> None:
