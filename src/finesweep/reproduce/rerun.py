@@ -11,7 +11,7 @@ from pathlib import Path
 
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import OutputError
-from finesweep.hooks import RunState, TrialPruned, current_hooks
+from finesweep.hooks import Noise, RunState, TrialPruned, current_hooks
 from finesweep.io.terminal import show
 from finesweep.reproduce.rebuild import predicts
 from finesweep.reproduce.recorded_run import RecordedRun, load_recorded_run
@@ -71,7 +71,9 @@ class Reproduction:
         if is_pruned and self._evaluations == count:
             raise TrialPruned
 
-    def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None: ...
+    def trained(
+        self, value: float, metrics: dict[str, float], checkpoint: str, noise: Noise | None = None
+    ) -> None: ...
 
     def ending(self, state: RunState, error: BaseException | None) -> RunState:
         return state

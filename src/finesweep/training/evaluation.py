@@ -41,6 +41,12 @@ class TokenBatchTrainer(Trainer):
         lengths = eval_dataset.lengths.tolist()
         return LengthGroupedSampler(self.args.eval_batch_size, lengths=lengths, generator=generator)
 
+    def evaluation_order(self, rows: ReadyRows) -> Array:
+        """Returns the number of each row in the order in which evaluations score them: int64 [rows]."""
+        if self.by_tokens or ranks.count() > 1:
+            return np.arange(len(rows))
+        return np.asarray(list(self._get_eval_sampler(rows)))
+
     def evaluation_loop(
         self,
         dataloader: Any,

@@ -24,6 +24,7 @@ from finesweep.study.confirm import winner
 from finesweep.study.identity import refuse_other_rows
 from finesweep.study.importance import importances
 from finesweep.study.lock import study_lock
+from finesweep.study.noise import certainty_of
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
@@ -85,7 +86,9 @@ def _conclusion(queue: TrialQueue, best: FrozenTrial, predict: bool, predicted: 
         predict=predict,
         submissions=[queue.places.write(path) for path in predicted.submissions],
         metrics=predicted.metrics,
-        importances=importances(queue.study),  # stored, because `status` would need a second to compute them
+        # Both are stored, because `status` would need seconds to compute them.
+        importances=importances(queue.study),
+        certainty=certainty_of(queue.study, queue.places, best, predicted.scorer),
     )
 
 
