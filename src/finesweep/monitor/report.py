@@ -22,6 +22,7 @@ from finesweep.study.confirm import confirmed_candidates, is_within_noise, seed_
 from finesweep.study.places import places_of
 from finesweep.study.records import Command, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
+from finesweep.study.stopping import goal_of
 
 SOME = 4  # trials from which on the best of fewer is worth a line
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
@@ -108,7 +109,7 @@ def describe(study: Study) -> Status:
         best=asdict(best(study)) if studies.best_first(study) else None,
         metric=record.metric,
         failures=[f"trial {t.number}: {TrialRecord(t).error}" for t in studies.failures(trials)],
-        ended_by=spent(trials, budgets(record)),
+        ended_by=spent(trials, budgets(record), goal=goal_of(record, study.directions)),
         seconds=round(busy_seconds(trials), 1),
         train_steps=train_steps(trials),
         reused=sum(TrialRecord(trial).reused_of is not None for trial in trials),

@@ -11,7 +11,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from finesweep.config.study import ConfirmConfig
+from finesweep.config.study import ConfirmConfig, StopWhen
 from finesweep.hooks import Noise, RunState
 from finesweep.study.attributes import Attribute, Record, Required, known_fields
 from finesweep.study.cache import TrialCache
@@ -99,6 +99,7 @@ class Command:
     sampler: str = "tpe"
     timeout_s: float | None = None
     max_train_steps: int | None = None
+    stop_when: str = StopWhen.none.value
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Command":
