@@ -48,6 +48,14 @@ class StopWhen(Enum):
     noise = "noise"  # the gain that the rest of the budget promises is below the noise of the best score
 
 
+class Ensemble(Enum):
+    """How the kept checkpoints of one architecture may predict together."""
+
+    none = "none"
+    soup = "soup"  # by the mean of their weights
+    mean = "mean"  # by the mean of their probabilities
+
+
 WORKERS = Rule(
     lambda value: value == "auto" or (type(value) is int and value >= 1),
     "auto, or a whole number, 1 or more",
@@ -92,6 +100,9 @@ class StudyConfig:
     pruner_options: dict[str, Any] = explained({}, "keyword arguments of Optuna's pruner")
     objectives: dict[str, Direction] = explained(
         {}, "metric: direction, for two or more objectives; empty: data.metric is the only one"
+    )
+    ensemble: Ensemble = explained(
+        Ensemble.none, "submit the kept checkpoints together, if rows that chose nothing say it is better"
     )
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
     seed: int = ruled(0, NOT_NEGATIVE, "of the sampler")
@@ -140,6 +151,7 @@ def check_sweep(config: SweepConfig) -> None:
     check_sharing(config, config.gpus_per_trial or 1)
     check_objectives(config.study)
     check_stopping(config.study)
+    check_ensemble(config.study)
 
 
 def check_sharing(config: SweepConfig, gpus_per_trial: int) -> None:
@@ -191,3 +203,12 @@ def check_stopping(study: StudyConfig) -> None:
         raise ConfigError.at(key, value, "none with several objectives: there is no single score")
     if study.sampler == "grid":
         raise ConfigError.at(key, value, "none with sampler=grid, which tries every point")
+
+
+def check_ensemble(study: StudyConfig) -> None:
+    """Raises: ConfigError for `study.ensemble` with several objectives."""
+    if study.ensemble is not Ensemble.none and study.objectives:
+        raise ConfigError.at(
+            "hydra.sweeper.study.ensemble", study.ensemble.value,
+            "none with several objectives: there is no single score to compare by",
+        )  # fmt: skip

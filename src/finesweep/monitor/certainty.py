@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from finesweep.monitor.report import Best
 from finesweep.monitor.wording import number
 from finesweep.study.certainty import Comparison, Interval
+from finesweep.study.ensemble import Ensembled
 
 
 def how_sure(best: Best) -> Iterator[str]:
@@ -20,6 +21,18 @@ def how_sure(best: Best) -> Iterator[str]:
         yield f"standard deviation {number(best.seed_noise)} over new seeds"
     if found and found.missing:
         yield f"not known: {'; '.join(found.missing)}"
+
+
+def ensembled(made: Ensembled | None) -> str:
+    """Writes how the kept checkpoints did together; an empty text if that was not asked for."""
+    if made is None:
+        return ""
+    trials = f"{made.kind} of trials {', '.join(map(str, made.members))}"
+    if made.value is None or made.single is None or made.p is None:
+        return f"{made.kind}: {made.reason}; the winner is submitted alone"
+    what = "submitted" if made.is_submitted else "the winner is submitted alone"
+    scores = f"{number(made.value)}, the winner alone {number(made.single)} (p={made.p:.2g})"
+    return f"{trials}: {scores}: {made.reason}; {what}"
 
 
 def over_rows(interval: Interval) -> str:

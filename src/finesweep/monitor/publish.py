@@ -28,6 +28,7 @@ def publish(study: Study, parent: TrackedRun, folder: Path, conclusion: Conclusi
             submissions=submissions,
             final_metrics=conclusion.metrics,
             certainty=conclusion.certainty,
+            ensemble=conclusion.ensemble,
         )
     parent.log_text(json.dumps(asdict(document), indent=1) + "\n", "best.json")
     if document.pareto:

@@ -19,6 +19,7 @@ from finesweep.study.best_of_n import expected_best
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
 from finesweep.study.certainty import Certainty
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, seed_noise, winner
+from finesweep.study.ensemble import Ensembled
 from finesweep.study.places import places_of
 from finesweep.study.records import Command, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
@@ -61,6 +62,7 @@ class Best:
     row_noise: float | None = None  # standard error of `value` over evaluation rows
     rows: int | None = None  # how many these are
     certainty: Certainty | None = None  # intervals and comparisons, from the finish step on
+    ensemble: Ensembled | None = None  # the kept checkpoints together, with `study.ensemble`
     best_of_n: dict[int, float] = field(default_factory=dict)  # trials -> expected best value
     pareto: list[dict[str, Any]] = field(
         default_factory=list
@@ -159,6 +161,7 @@ def best(study: Study) -> Best:
         row_noise=noise.std if noise else None,
         rows=noise.rows if noise else None,
         certainty=concluded.certainty if concluded else None,
+        ensemble=concluded.ensemble if concluded else None,
         best_of_n=_best_of_n(study),
         pareto=pareto(study) if len(study.directions) > 1 else [],
         storage=storage_of(study),

@@ -7,11 +7,12 @@ from optuna.trial import TrialState
 from finesweep.io.job_secrets import VARIABLE_PREFIX
 from finesweep.io.terminal import argument, show
 from finesweep.monitor import hosts
-from finesweep.monitor.certainty import best_of_n, how_sure, over_rows
+from finesweep.monitor.certainty import best_of_n, ensembled, how_sure, over_rows
 from finesweep.monitor.report import Best, Confirmed, Status
 from finesweep.monitor.wording import command_lines, row_lines, scalar, store_options
 from finesweep.provenance.record import is_result
 from finesweep.study.certainty import Certainty
+from finesweep.study.ensemble import Ensembled
 
 
 def lines(best: Best) -> list[str]:
@@ -29,6 +30,7 @@ def lines(best: Best) -> list[str]:
         ("parameters", _pairs(best.params)),
         *(("how sure", text) for text in how_sure(best)),
         ("best of n", best_of_n(best)),
+        ("ensemble", ensembled(best.ensemble)),
         ("final score", final),
         ("run", best.run_id),
         ("checkpoint", best.checkpoint or ""),
@@ -106,4 +108,5 @@ def print_summary(status: Status) -> None:
 def _best(plain: dict[str, Any]) -> Best:
     certainty, confirmed = plain["certainty"], [Confirmed(**one) for one in plain["confirmed"]]
     certainty = None if certainty is None else Certainty.load(certainty)
-    return Best(**plain | {"confirmed": confirmed, "certainty": certainty})
+    ensemble = None if plain["ensemble"] is None else Ensembled.load(plain["ensemble"])
+    return Best(**plain | {"confirmed": confirmed, "certainty": certainty, "ensemble": ensemble})

@@ -135,6 +135,7 @@ def _best(study: Study, conclusion: Conclusion | None) -> Best:
         submissions=submissions,
         final_metrics=conclusion.metrics,
         certainty=conclusion.certainty,
+        ensemble=conclusion.ensemble,
     )
 
 

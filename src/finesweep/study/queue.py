@@ -25,7 +25,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from finesweep.config.study import StudyConfig
+from finesweep.config.study import Ensemble, StudyConfig
 from finesweep.errors import StoreAway
 from finesweep.hooks import TrialLost
 from finesweep.io.patience import single_attempts
@@ -37,7 +37,7 @@ from finesweep.study.liveness import Listener, this_owner
 from finesweep.study.lock import STORE, lock_key, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.places import Places
-from finesweep.study.records import Outcome, StudyRecord, TrialRecord, write_trial
+from finesweep.study.records import Conclusion, Outcome, StudyRecord, TrialRecord, write_trial
 from finesweep.study.samplers import draws_alone, make_sampler
 from finesweep.study.space import Space, suggest
 from finesweep.study.stopping import goal_of
@@ -306,7 +306,13 @@ class TrialQueue:
             conclusion is not None
             and conclusion.trials == self.counted()
             and conclusion.predict in (True, predict)
+            and self._is_tried_together(conclusion)
         )
+
+    def _is_tried_together(self, conclusion: Conclusion) -> bool:
+        """Tells whether the kept checkpoints were tried as `study.ensemble` asks."""
+        wanted, made = self.config.ensemble, conclusion.ensemble
+        return wanted is Ensemble.none or (made is not None and made.kind == wanted.value)
 
     def counted(self) -> list[int]:
         """Returns the counts of a conclusion: finished trials, and the number of candidates to confirm."""

@@ -16,6 +16,7 @@ from finesweep.hooks import Noise, RunState
 from finesweep.study.attributes import Attribute, Record, Required, known_fields
 from finesweep.study.cache import TrialCache
 from finesweep.study.certainty import Certainty
+from finesweep.study.ensemble import Ensembled
 
 
 @dataclass
@@ -77,12 +78,15 @@ class Conclusion:
     metrics: dict[str, float] = field(default_factory=dict)  # final scores of the winner
     importances: dict[str, float] = field(default_factory=dict)  # by parameter; shares that sum to 1
     certainty: Certainty | None = None  # None in studies from before it
+    ensemble: Ensembled | None = None  # None without `study.ensemble`
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Conclusion":
         known = known_fields(cls, stored)
         if known.get("certainty") is not None:
             known["certainty"] = Certainty.load(known["certainty"])
+        if known.get("ensemble") is not None:
+            known["ensemble"] = Ensembled.load(known["ensemble"])
         return cls(**known)
 
     def dump(self) -> dict[str, Any]:

@@ -113,7 +113,10 @@ class Scorer:
 
         Raises: DataError if there are no rows, or for a label id that the task does not have.
         """
-        logits, labels = outputs_of(evaluation.predictions), np.asarray(evaluation.label_ids)
+        return self.scored(outputs_of(evaluation.predictions), np.asarray(evaluation.label_ids))
+
+    def scored(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Does the same with the outputs and the padded labels of all rows. Raises: as `__call__`."""
         references = self.task.references(labels)
         self._check(references)
         if not np.isfinite(logits).all():

@@ -71,7 +71,7 @@ def score_and_predict(
         encoded = {split: _encoded(config, inputs, f"test {split}", rows) for split, rows in test.items()}
         predicted = {split: (rows, predict(trainer, rows)) for split, rows in encoded.items()}
     paths = [
-        _write(config, inputs, split, rows, logits, output_dir) for split, (rows, logits) in predicted.items()
+        write(config, inputs, split, rows, logits, output_dir) for split, (rows, logits) in predicted.items()
     ]
     if metrics:
         tracked.log_metrics(metrics, step=0)
@@ -126,7 +126,7 @@ def _encoded(config: RunConfig, inputs: Inputs, name: str, rows: Dataset) -> Dat
     return dataset
 
 
-def _write(
+def write(
     config: RunConfig, inputs: Inputs, split: str, rows: Dataset, logits: np.ndarray, output_dir: Path
 ) -> Path:
     """Writes the file for GLUE's server, or the prediction file of the task type for the user's own rows."""

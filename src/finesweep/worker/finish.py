@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from optuna.trial import FrozenTrial
 from finesweep.config.parse import parse_config
 from finesweep.config.places import reachable
 from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.config.study import Ensemble
 from finesweep.errors import ModelError
 from finesweep.hooks import RunState
 from finesweep.io import checkpoint
@@ -35,6 +37,7 @@ from finesweep.training.inputs import load_inputs
 from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.served import pipeline_of
 from finesweep.worker.describing import describe_run
+from finesweep.worker.ensemble import submit_together
 from finesweep.worker.retention import checkpoint_of
 
 log = logging.getLogger(__name__)
@@ -70,8 +73,10 @@ def _finish(
         deliver_spooled(parent.client)  # what is read here, of the best trials, must be whole
         folder = Path(str(composed.hydra.sweep.dir))
         _keep_models(queue, best, tracking, keep_checkpoints, compose)
-        predicted = _submit(queue, best, run_config, folder, parent)
-        conclusion = _conclusion(queue, best, run_config.predict, predicted)
+        predicted, ensemble = _submit(queue, best, run_config, folder, parent), None
+        if config.ensemble is not Ensemble.none:
+            ensemble, predicted = submit_together(queue, best, run_config, predicted, folder, parent)
+        conclusion = replace(_conclusion(queue, best, run_config.predict, predicted), ensemble=ensemble)
         publish(queue.study, parent, folder, conclusion)
         publish_page(queue.study, parent, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
