@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NAVIGATION = {
     "Use it": ["project", "data", "tasks", "models", "lora", "sweeps", "predict", "python"],
     "Beyond one machine": ["hosts", "slurm", "scale", "ranks"],
-    "Results": ["reproduce", "report", "mlflow", "places", "secrets"],
+    "Results": ["certainty", "reproduce", "report", "mlflow", "places", "secrets"],
     "Reference": ["commands", "configuration", "provenance"],
     "Judge it": ["comparison", "coming-from", "measured", "speed", "faults"],
 }

@@ -70,7 +70,8 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_submission(monkeypatch: pytest.MonkeyPatch) -> None:
     """For sweeps whose training is the test's own (`sweeping.sweep`): no weights to predict with."""
     monkeypatch.setattr(
-        "finesweep.worker.finish._submit", lambda *_: SimpleNamespace(submissions=[], metrics={})
+        "finesweep.worker.finish._submit",
+        lambda *_: SimpleNamespace(submissions=[], metrics={}, scorer=None),
     )
 
 

@@ -7,7 +7,7 @@ sets `current_watcher`. Neither side imports the other.
 from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import Protocol, SupportsFloat
+from typing import NamedTuple, Protocol, SupportsFloat
 
 
 class RunState(StrEnum):
@@ -17,6 +17,13 @@ class RunState(StrEnum):
     PRUNED = "PRUNED"  # stopped early, because it is behind the others
     INTERRUPTED = "INTERRUPTED"  # by a signal, or by the death of its process; it can be resumed
     FAIL = "FAIL"
+
+
+class Noise(NamedTuple):
+    """How far a score would vary over other evaluation rows of the same kind."""
+
+    std: float  # its standard error
+    rows: int
 
 
 class TrialPruned(Exception):
@@ -86,8 +93,13 @@ class RunHooks(StepHooks, Protocol):
     def started(self, run_id: str) -> None:
         """The run is open in MLflow under this id."""
 
-    def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None:
-        """Reports the best evaluation. Raises: ArithmeticError if an objective is no number."""
+    def trained(
+        self, value: float, metrics: dict[str, float], checkpoint: str, noise: Noise | None = None
+    ) -> None:
+        """Reports the best evaluation. Raises: ArithmeticError if an objective is no number.
+
+        noise: that of `value`; None if it is not known.
+        """
 
     def ending(self, state: RunState, error: BaseException | None) -> RunState:
         """The run is about to be closed in `state`. Returns the state to close it in.

@@ -19,8 +19,9 @@ from torch import Tensor, allclose
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.io import checkpoint
 from finesweep.reproduce.recorded_run import load_recorded_run
-from finesweep.tasks import Scorer
+from finesweep.tasks import Scorer, evaluated
 from finesweep.tracking import open_store
+from finesweep.training.evaluation import by_length
 from finesweep.training.inputs import load_inputs
 from finesweep.training.predict import predictor
 
@@ -160,6 +161,10 @@ def test_the_ranks_predict_what_one_process_does_row_by_row(
     assert recorded.record.results.predictions == {"eval": scorer.predictions_sha256}
     assert metrics["eval_rmse"] == result(folder)["value"]
     assert metrics["eval_loss"] == result(folder)["metrics"]["eval_loss"]
+    kept, now = evaluated.load(folder / "out/checkpoint"), scorer.evaluated
+    assert kept is not None and now is not None
+    now = now.in_place(by_length(inputs.eval)[1])
+    assert (list(kept.scores), list(kept.references)) == (list(now.scores), list(now.references))
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from sweeping import STORAGE, evaluate, runs, sweep
 from test_sweep import running
 
 from finesweep.config.run import RunConfig, TrackingConfig
-from finesweep.hooks import RunHooks, current_hooks
+from finesweep.hooks import Noise, RunHooks, current_hooks
 from finesweep.io import checkpoint
 from finesweep.study import storage as studies
 from finesweep.study.liveness import GRACE_S
@@ -55,7 +55,9 @@ class Stopped:
     def loaded(self, rows: Mapping[str, str], model: str | None) -> None: ...
     def check(self) -> None: ...
     def evaluated(self, value: float, progress: float) -> None: ...
-    def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None: ...
+    def trained(
+        self, value: float, metrics: dict[str, float], checkpoint: str, noise: Noise | None = None
+    ) -> None: ...
 
 
 def history(config: RunConfig) -> list[tuple[str, int, float]]:

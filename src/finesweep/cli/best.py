@@ -16,20 +16,34 @@ from finesweep.errors import ConfigError
     "--yaml", "as_yaml", is_flag=True,
     help="Print its config, for: finesweep train --config-dir DIR --config-name NAME",
 )  # fmt: skip
+@click.option(
+    "--against", type=int, metavar="TRIAL",
+    help="Test whether it differs from this trial, too, on the evaluation rows.",
+)  # fmt: skip
 @options.storage
 @options.tracking
 @options.as_json
-def best(study: str, as_yaml: bool, storage: str, tracking: TrackingConfig, as_json: bool) -> None:
+def best(
+    study: str, as_yaml: bool, against: int | None, storage: str, tracking: TrackingConfig, as_json: bool
+) -> None:
     """Show the best trial of a study.
 
     It prints the trial's parameters, its score, and the command that runs it again.
     """
     from finesweep.monitor import report, summary
+    from finesweep.study.certainty import Certainty
     from finesweep.study.reading import read_study
 
-    if as_yaml and as_json:
-        raise ConfigError("--yaml: not with --json; give one of the two")
+    if as_yaml and (as_json or against is not None):
+        raise ConfigError("--yaml: not with --json or --against; give one of them")
     trial = report.best(read_study(study, storage))
+    if against is not None:
+        from finesweep.inference.comparing import compare
+        from finesweep.inference.origin import Stores
+
+        certainty = trial.certainty or Certainty(trial.trial)
+        certainty.comparisons.append(compare(study, trial.trial, against, Stores(storage, tracking)))
+        trial.certainty = certainty
     if as_yaml:
         from finesweep.reproduce.export import config_yaml
         from finesweep.reproduce.recorded_run import load_recorded_run

@@ -42,6 +42,10 @@ def _tolerance(text: str | float) -> float:
     "--best", metavar="STUDY", shell_complete=completing.studies,
     help="Reproduce the best trial of STUDY, instead of RUN_ID.",
 )  # fmt: skip
+@click.option(
+    "--submission", metavar="STUDY", shell_complete=completing.studies,
+    help="Make the submission of STUDY again that several checkpoints made together (study.ensemble).",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only show what differs from the record; train nothing.")
 @click.option("--seeds", type=_count, metavar="N", help="Train N new seeds, to see how the result spreads.")
 @click.option(
@@ -52,8 +56,8 @@ def _tolerance(text: str | float) -> float:
 @options.tracking
 @options.as_json
 def reproduce(
-    arguments: tuple[str, ...], best: str | None, dry_run: bool, seeds: int | None, tolerance: float,
-    storage: str, tracking: TrackingConfig, as_json: bool,
+    arguments: tuple[str, ...], best: str | None, submission: str | None, dry_run: bool, seeds: int | None,
+    tolerance: float, storage: str, tracking: TrackingConfig, as_json: bool,
 ) -> None:  # fmt: skip
     """Train a run again, and judge whether it came out the same.
 
@@ -62,6 +66,10 @@ def reproduce(
     """
     if dry_run and seeds:
         raise ConfigError("--dry-run: not with --seeds; give one of the two")
+    if submission:
+        if best or dry_run or seeds:
+            raise ConfigError("--submission: not with --best, --dry-run or --seeds; give one of them")
+        return _remake(submission, list(arguments), tolerance, storage, tracking, as_json)
     where, overrides = _resolve(arguments, best, storage)
     recorded = load_recorded_run(where, tracking)
     recorded.check_finished()
@@ -78,6 +86,30 @@ def reproduce(
         _train_seeds(recorded, config, overrides, changes, seeds, as_json)
     else:
         _rerun(recorded, config, overrides, changes, tolerance, as_json)
+
+
+def _remake(
+    study: str, overrides: list[str], tolerance: float, storage: str, tracking: TrackingConfig, as_json: bool
+) -> None:
+    """Makes a study's submission by several checkpoints again. Raises: NotReproduced if it is another one."""
+    from finesweep.config.study import Ensemble
+    from finesweep.monitor.training import showing_training
+    from finesweep.reproduce.render import remade
+    from finesweep.reproduce.together import remake
+    from finesweep.reproduce.verdict import EXACT
+    from finesweep.study.reading import read_study
+    from finesweep.study.records import StudyRecord
+
+    conclusion = StudyRecord(read_study(study, storage)).conclusion
+    made = conclusion.ensemble if conclusion else None
+    if made is None or not made.is_submitted:
+        legal = f"a study whose kept checkpoints predicted together; for this one: --best {study}"
+        raise ConfigError.at("--submission", study, legal)
+    with showing_training(evaluations=False):
+        again = remake(Ensemble(made.kind), made.run_ids, made.files, tracking, overrides, tolerance)
+    print_answer(as_json, again.to_dict(), remade(again))
+    if again.verdict != EXACT:
+        raise NotReproduced(f"the submission of study {study} was not reproduced to the last byte")
 
 
 def _resolve(arguments: tuple[str, ...], best: str | None, storage: str) -> tuple[str, list[str]]:

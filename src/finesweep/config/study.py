@@ -41,6 +41,21 @@ class Pruner(Enum):
     patience = "patience"
 
 
+class StopWhen(Enum):
+    """What ends a search before its budgets do."""
+
+    none = "none"
+    noise = "noise"  # the gain that the rest of the budget promises is below the noise of the best score
+
+
+class Ensemble(Enum):
+    """How the kept checkpoints of one architecture may predict together."""
+
+    none = "none"
+    soup = "soup"  # by the mean of their weights
+    mean = "mean"  # by the mean of their probabilities
+
+
 WORKERS = Rule(
     lambda value: value == "auto" or (type(value) is int and value >= 1),
     "auto, or a whole number, 1 or more",
@@ -74,6 +89,9 @@ class StudyConfig:
     )
     timeout_s: float | None = ruled(None, POSITIVE, "budget: seconds in which a trial was running")
     max_train_steps: int | None = ruled(None, COUNT, "budget: optimizer steps of all trials together")
+    stop_when: StopWhen = explained(
+        StopWhen.none, "noise: end when the expected gain of the budget's rest is below the rows' noise"
+    )
     sampler: str = ruled("tpe", SAMPLER, "how points are chosen; grid tries every point once")
     sampler_options: dict[str, Any] = explained({}, "keyword arguments of the sampler, but for seed")
     pruner: Pruner = explained(
@@ -82,6 +100,9 @@ class StudyConfig:
     pruner_options: dict[str, Any] = explained({}, "keyword arguments of Optuna's pruner")
     objectives: dict[str, Direction] = explained(
         {}, "metric: direction, for two or more objectives; empty: data.metric is the only one"
+    )
+    ensemble: Ensemble = explained(
+        Ensemble.none, "submit the kept checkpoints together, if rows that chose nothing say it is better"
     )
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
     seed: int = ruled(0, NOT_NEGATIVE, "of the sampler")
@@ -129,6 +150,8 @@ def check_sweep(config: SweepConfig) -> None:
     check_rules(config, "hydra.sweeper.")
     check_sharing(config, config.gpus_per_trial or 1)
     check_objectives(config.study)
+    check_stopping(config.study)
+    check_ensemble(config.study)
 
 
 def check_sharing(config: SweepConfig, gpus_per_trial: int) -> None:
@@ -168,4 +191,24 @@ def check_objectives(study: StudyConfig) -> None:
         raise ConfigError.at(
             "hydra.sweeper.study.confirm.top_k", study.confirm.top_k,
             "0 with several objectives: there is no single mean to choose the winner by",
+        )  # fmt: skip
+
+
+def check_stopping(study: StudyConfig) -> None:
+    """Raises: ConfigError for `study.stop_when` where there is no single score, or each point is wanted."""
+    if study.stop_when is StopWhen.none:
+        return
+    key, value = "hydra.sweeper.study.stop_when", study.stop_when.value
+    if study.objectives:
+        raise ConfigError.at(key, value, "none with several objectives: there is no single score")
+    if study.sampler == "grid":
+        raise ConfigError.at(key, value, "none with sampler=grid, which tries every point")
+
+
+def check_ensemble(study: StudyConfig) -> None:
+    """Raises: ConfigError for `study.ensemble` with several objectives."""
+    if study.ensemble is not Ensemble.none and study.objectives:
+        raise ConfigError.at(
+            "hydra.sweeper.study.ensemble", study.ensemble.value,
+            "none with several objectives: there is no single score to compare by",
         )  # fmt: skip

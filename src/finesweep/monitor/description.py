@@ -6,6 +6,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.io.terminal import argument
+from finesweep.monitor.certainty import how_sure, over_rows
 from finesweep.monitor.markdown import code, link, of_trial, plain, table, took
 from finesweep.monitor.report import Best, Confirmed, Status, best, describe
 from finesweep.monitor.wording import duration, number, scalar, store_options
@@ -93,9 +94,12 @@ def _spread(status: Status, first: Best) -> str:
             f"The best of {complete} trials with one seed each, so somewhat lucky. Its spread is not known: "
             "start the command again with `hydra.sweeper.study.confirm.top_k=3`."
         )
+    lines += [f"\n{text}." for text in how_sure(first)]
     scores = [f"{code(key)} {number(value)}" for key, value in first.final_metrics.items() if _is_score(key)]
     if scores:
-        lines.append("\nFinal score, on rows that chose nothing: " + ", ".join(scores))
+        final = first.certainty and first.certainty.final
+        sure = f" ({over_rows(final)})" if final else ""
+        lines.append(f"\nFinal score, on rows that chose nothing: {', '.join(scores)}{sure}")
     return "\n".join(lines)
 
 

@@ -46,6 +46,9 @@ def watching(sweep: Any, prepared: Any) -> Iterator[None]:
 def _opening(sweep: Any, prepared: Any) -> str:
     n_trials = sweep.config.study.n_trials
     if prepared.nothing_to_do:
+        ended = str(prepared.queue.ended_by())
+        if ended.startswith("stop_when"):
+            return f"{ended}; nothing to do; more with hydra.sweeper.study.stop_when=none"
         return f"all {n_trials} trials are finished, nothing to do; more with hydra.sweeper.study.n_trials=N"
     before = studies.count_finished(studies.searching(prepared.queue.trials()))
     known = f", {before} finished before" if before else ""

@@ -27,6 +27,8 @@ def publish(study: Study, parent: TrackedRun, folder: Path, conclusion: Conclusi
             submission=next(iter(submissions), None),
             submissions=submissions,
             final_metrics=conclusion.metrics,
+            certainty=conclusion.certainty,
+            ensemble=conclusion.ensemble,
         )
     parent.log_text(json.dumps(asdict(document), indent=1) + "\n", "best.json")
     if document.pareto:

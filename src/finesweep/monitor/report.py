@@ -4,7 +4,7 @@ import shlex
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig
@@ -15,12 +15,17 @@ from finesweep.monitor.stores import storage_of, tracking_of
 from finesweep.monitor.wording import STORAGE, TRACKING
 from finesweep.study import clock
 from finesweep.study import storage as studies
+from finesweep.study.best_of_n import expected_best
 from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
-from finesweep.study.confirm import confirmed_candidates, is_within_noise, winner
+from finesweep.study.certainty import Certainty
+from finesweep.study.confirm import confirmed_candidates, is_within_noise, seed_noise, winner
+from finesweep.study.ensemble import Ensembled
 from finesweep.study.places import places_of
 from finesweep.study.records import Command, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
+from finesweep.study.stopping import goal_of
 
+SOME = 4  # trials from which on the best of fewer is worth a line
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
 
 
@@ -53,6 +58,12 @@ class Best:
     final_metrics: dict[str, float] = field(default_factory=dict)
     confirmed: list[Confirmed] = field(default_factory=list)  # best mean first; empty without `confirm`
     within_noise: bool | None = None  # whether the lead over the second of `confirmed` may be chance
+    seed_noise: float | None = None  # standard deviation over new seeds, of all `confirmed` together
+    row_noise: float | None = None  # standard error of `value` over evaluation rows
+    rows: int | None = None  # how many these are
+    certainty: Certainty | None = None  # intervals and comparisons, from the finish step on
+    ensemble: Ensembled | None = None  # the kept checkpoints together, with `study.ensemble`
+    best_of_n: dict[int, float] = field(default_factory=dict)  # trials -> expected best value
     pareto: list[dict[str, Any]] = field(
         default_factory=list
     )  # with several objectives, by the first of them
@@ -100,7 +111,7 @@ def describe(study: Study) -> Status:
         best=asdict(best(study)) if studies.best_first(study) else None,
         metric=record.metric,
         failures=[f"trial {t.number}: {TrialRecord(t).error}" for t in studies.failures(trials)],
-        ended_by=spent(trials, budgets(record)),
+        ended_by=spent(trials, budgets(record), goal=goal_of(record, study.directions)),
         seconds=round(busy_seconds(trials), 1),
         train_steps=train_steps(trials),
         reused=sum(TrialRecord(trial).reused_of is not None for trial in trials),
@@ -129,6 +140,7 @@ def best(study: Study) -> Best:
     places, checkpoint = places_of(study), TrialRecord(first).checkpoint
     submissions = [str(places.find(path)) for path in concluded.submissions] if concluded else []
     confirmed = confirmed_candidates(study, config)
+    noise = TrialRecord(first).noise
     return Best(
         study=study.study_name,
         metric=record.metric,
@@ -145,10 +157,28 @@ def best(study: Study) -> Best:
         final_metrics=concluded.metrics if concluded else {},
         confirmed=[Confirmed(s.trial.number, s.mean, s.std, len(s.values)) for s in confirmed],
         within_noise=is_within_noise(*confirmed[:2]) if len(confirmed) > 1 else None,
+        seed_noise=seed_noise(confirmed),
+        row_noise=noise.std if noise else None,
+        rows=noise.rows if noise else None,
+        certainty=concluded.certainty if concluded else None,
+        ensemble=concluded.ensemble if concluded else None,
+        best_of_n=_best_of_n(study),
         pareto=pareto(study) if len(study.directions) > 1 else [],
         storage=storage_of(study),
         tracking_uri=tracking_of(study),
     )
+
+
+def _best_of_n(study: Study) -> dict[int, float]:
+    """Returns the expected best of a quarter, a half and all of the trials; nothing for fewer than four."""
+    search = studies.searching(study.get_trials(deepcopy=False))
+    trained = [trial for trial in search if TrialRecord(trial).reused_of is None and trial.values]
+    count, maximize = len(trained), study.directions[0] is StudyDirection.MAXIMIZE
+    if count < SOME:
+        return {}
+    n = [count // 4, count // 2, count]
+    expected = expected_best([trial.values[0] for trial in trained], maximize, n)
+    return dict(zip(n, map(float, expected), strict=True))
 
 
 def pareto(study: Study) -> list[dict[str, Any]]:

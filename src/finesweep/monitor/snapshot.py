@@ -15,6 +15,7 @@ from finesweep.study.budget import budgets, busy_seconds, span, spent
 from finesweep.study.confirm import missing
 from finesweep.study.liveness import is_gone, is_silent
 from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.stopping import Goal, goal_of
 
 START_S = 120.0  # that the workers of a new command may take to their first trial
 
@@ -29,6 +30,7 @@ class Snapshot:
     front: int  # trials on the Pareto front; 0 with a single objective
     unconfirmed: int  # trials that will confirm another one and have not begun
     now: float
+    goal: Goal
 
     @cached_property
     def search(self) -> list[FrozenTrial]:
@@ -76,7 +78,7 @@ class Snapshot:
 
     @cached_property
     def search_is_over(self) -> bool:
-        return spent(self.trials, self.budgets) is not None
+        return spent(self.trials, self.budgets, goal=self.goal) is not None
 
     def is_gone(self, trial: FrozenTrial) -> bool:
         """Tells whether a running trial's worker has died, and nobody has recovered the trial yet."""
@@ -112,17 +114,20 @@ def take_snapshot(study: Study) -> Snapshot:
     record, trials = StudyRecord(study), study.get_trials(deepcopy=False)
     ranked = studies.best_first(study)
     front = len(studies.pareto_front(study)) if len(study.directions) > 1 else 0
-    unconfirmed = _unconfirmed(study, record, trials, len(ranked))
-    return Snapshot(trials, record, ranked, front, unconfirmed, clock.now(study))
+    goal = goal_of(record, study.directions)
+    unconfirmed = _unconfirmed(study, record, trials, len(ranked), goal)
+    return Snapshot(trials, record, ranked, front, unconfirmed, clock.now(study), goal)
 
 
-def _unconfirmed(study: Study, record: StudyRecord, trials: Sequence[FrozenTrial], ranked: int) -> int:
+def _unconfirmed(
+    study: Study, record: StudyRecord, trials: Sequence[FrozenTrial], ranked: int, goal: Goal
+) -> int:
     """Counts confirmation trials to come; during the search, those of `top_k` candidates."""
     config = record.confirm or ConfirmConfig()
     if not config.top_k:
         return 0
     left = len(missing(study, config, (record.identity or {})["seed"]))
-    if spent(trials, budgets(record)):
+    if spent(trials, budgets(record), goal=goal):
         return left
     candidates = min(config.top_k, record.n_trials)
     return min(left + config.seeds * max(0, candidates - ranked), config.seeds * candidates)

@@ -7,9 +7,12 @@ from optuna.trial import TrialState
 from finesweep.io.job_secrets import VARIABLE_PREFIX
 from finesweep.io.terminal import argument, show
 from finesweep.monitor import hosts
+from finesweep.monitor.certainty import best_of_n, ensembled, how_sure, over_rows
 from finesweep.monitor.report import Best, Confirmed, Status
 from finesweep.monitor.wording import command_lines, row_lines, scalar, store_options
 from finesweep.provenance.record import is_result
+from finesweep.study.certainty import Certainty
+from finesweep.study.ensemble import Ensembled
 
 
 def lines(best: Best) -> list[str]:
@@ -18,11 +21,16 @@ def lines(best: Best) -> list[str]:
         f"{key}={value:.4f}" for key, value in best.final_metrics.items()
         if key.startswith("final_") and is_result(key)
     )  # fmt: skip
+    if best.certainty and best.certainty.final:
+        final += f"  ({over_rows(best.certainty.final)})"
     rows = [
         ("best", f"{best.score or best.metric} {best.value:.4f} (trial {best.trial})"),
         *(("confirmed", text) for text in _confirmed(best)),
         *(("pareto front", _point(point)) for point in best.pareto),
         ("parameters", _pairs(best.params)),
+        *(("how sure", text) for text in how_sure(best)),
+        ("best of n", best_of_n(best)),
+        ("ensemble", ensembled(best.ensemble)),
         ("final score", final),
         ("run", best.run_id),
         ("checkpoint", best.checkpoint or ""),
@@ -98,4 +106,7 @@ def print_summary(status: Status) -> None:
 
 
 def _best(plain: dict[str, Any]) -> Best:
-    return Best(**plain | {"confirmed": [Confirmed(**one) for one in plain["confirmed"]]})
+    certainty, confirmed = plain["certainty"], [Confirmed(**one) for one in plain["confirmed"]]
+    certainty = None if certainty is None else Certainty.load(certainty)
+    ensemble = None if plain["ensemble"] is None else Ensembled.load(plain["ensemble"])
+    return Best(**plain | {"confirmed": confirmed, "certainty": certainty, "ensemble": ensemble})

@@ -9,9 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.monitor.events import point, values
-from finesweep.report.best_of_n import INTERVAL, best_of_n
 from finesweep.report.facts import Facts
 from finesweep.report.figure import BLUE, GREEN, GREY, INK, PAPER, RED, chart, legend, mark_decades
+from finesweep.study.best_of_n import INTERVAL, best_of_n
 
 MAX_LINKED = 300  # points of a chart: more would make the page heavy, and nobody finds one among them
 LOGARITHMIC = 50  # trials from which on the axis of their number is logarithmic

@@ -134,6 +134,8 @@ def _best(study: Study, conclusion: Conclusion | None) -> Best:
         submission=next(iter(submissions), None),
         submissions=submissions,
         final_metrics=conclusion.metrics,
+        certainty=conclusion.certainty,
+        ensemble=conclusion.ensemble,
     )
 
 

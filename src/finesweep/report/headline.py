@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from finesweep.monitor.certainty import how_sure, over_rows
 from finesweep.monitor.wording import duration, scalar
 from finesweep.provenance.record import is_result
 from finesweep.report.facts import Facts
@@ -60,7 +61,9 @@ def _about_best(facts: Facts) -> list[str]:
             "trains the best few again"
         )
     final = [f"{key} {number(value)}" for key, value in best.final_metrics.items() if _is_score(key, value)]
-    return [*lines, *final]
+    if best.certainty and best.certainty.final:
+        final.append(f"the final score's {over_rows(best.certainty.final)}")
+    return [*lines, *how_sure(best), *final]
 
 
 def _is_score(key: str, value: object) -> bool:

@@ -6,6 +6,7 @@ from finesweep.io.terminal import aligned
 from finesweep.provenance.differences import brief
 from finesweep.provenance.fields import Change
 from finesweep.reproduce.seeds import SeedSpread
+from finesweep.reproduce.together import Remade
 from finesweep.reproduce.verdict import EXACT, MetricRow, Verdict
 
 WIDEST = 44  # characters of one cell
@@ -70,6 +71,14 @@ def _equal(pair: dict[str, str | None]) -> str:
     if then is None and now is None:
         return "not kept"
     return f"equal ({brief(then)})" if then == now else f"DIFFERENT ({brief(then)} then, {brief(now)} now)"
+
+
+def remade(again: Remade) -> str:
+    """Formats the verdict of each member of an ensemble, and whether the files are the same."""
+    rows = [(one.run_id, one.verdict, one.reproduction_run_id) for one in again.members]
+    lines = [columns([("member", "verdict", "new run"), *rows]), ""]
+    lines += [f"predictions, {name}: {_equal(pair)}" for name, pair in again.files.items()]
+    return "\n".join([*lines, f"verdict: {again.verdict}"])
 
 
 def seed_spread(spread: SeedSpread) -> str:

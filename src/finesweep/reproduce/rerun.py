@@ -11,7 +11,7 @@ from pathlib import Path
 
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import OutputError
-from finesweep.hooks import RunState, TrialPruned, current_hooks
+from finesweep.hooks import Noise, RunState, TrialPruned, current_hooks
 from finesweep.io.terminal import show
 from finesweep.reproduce.rebuild import predicts
 from finesweep.reproduce.recorded_run import RecordedRun, load_recorded_run
@@ -71,22 +71,26 @@ class Reproduction:
         if is_pruned and self._evaluations == count:
             raise TrialPruned
 
-    def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None: ...
+    def trained(
+        self, value: float, metrics: dict[str, float], checkpoint: str, noise: Noise | None = None
+    ) -> None: ...
 
     def ending(self, state: RunState, error: BaseException | None) -> RunState:
         return state
 
 
 def rerun(
-    recorded: RecordedRun, config: RunConfig, overrides: list[str], kind: str = Kind.REPRODUCTION
-) -> RecordedRun:
+    recorded: RecordedRun, config: RunConfig, overrides: list[str], kind: str = Kind.REPRODUCTION,
+    folder: Path | None = None,
+) -> RecordedRun:  # fmt: skip
     """Trains the run again and loads the new run, also if it was pruned, or its loss diverged.
 
-    kind: reproduction or reseed. Side effects: those of `training.run`, in a new folder under `OUTPUTS`; the
-    checkpoints of an interrupted run and of a reseed are deleted. Raises: OutputError, and what `run` raises.
+    kind: reproduction or reseed. folder: the one to train in; None: a `new_folder`. Side effects: those of
+    `training.run`; the checkpoints of an interrupted run and of a reseed are deleted.
+    Raises: OutputError, and what `run` raises.
     """
     hooks = Reproduction(recorded, kind, kind == Kind.REPRODUCTION and _predicted_or_scored(recorded))
-    folder = _new_folder(recorded.run_id)
+    folder = folder or new_folder(recorded.run_id)
     try:
         _run(config, folder.resolve(), [*recorded.record.overrides, *overrides], hooks)
     except (TrialPruned, ArithmeticError):
@@ -103,7 +107,8 @@ def _predicted_or_scored(recorded: RecordedRun) -> bool:
     return predicts(recorded.record) or any(name.startswith("final_") for name, _ in recorded.history)
 
 
-def _new_folder(run_id: str) -> Path:
+def new_folder(run_id: str) -> Path:
+    """Makes an empty folder under `OUTPUTS` for a run that is made again. Raises: OutputError."""
     folder = OUTPUTS / run_id / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

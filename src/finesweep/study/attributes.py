@@ -12,6 +12,11 @@ from finesweep.io.terminal import trainer
 T = TypeVar("T")
 
 
+def known_fields(cls: type, stored: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out fields of a dataclass that another version of finesweep wrote."""
+    return {key: value for key, value in stored.items() if key in cls.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
 class Record:
     """Reads and writes the attributes of a study or of a trial."""
 

@@ -1,19 +1,23 @@
 """Computes how much of a study's budget is used up. Budgets bound the search; confirmations come on top."""
 
+import math
 from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from finesweep.config.study import StudyConfig
+from finesweep.config.study import StopWhen, StudyConfig
 from finesweep.study.records import Command, Progress, StudyRecord, TrialRecord
 from finesweep.study.samplers import sampler_entry
+from finesweep.study.stopping import UPWARD, Goal, enough
 from finesweep.study.storage import count_finished, searching
 
 
-def spent(trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool = False) -> str | None:
+def spent(
+    trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool = False, goal: Goal = UPWARD
+) -> str | None:
     """Names the budget of the search that is used up, for a person; None while each has something left.
 
-    `spoken_for`: trials that are still running count as finished.
+    `spoken_for`: trials that are still running count as finished. goal: that of the study.
     """
     search = searching(trials)
     running = sum(trial.state is TrialState.RUNNING for trial in search)
@@ -28,7 +32,27 @@ def spent(trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool =
         return f"max_train_steps={config.max_train_steps} ({steps} steps)"
     if sampler_entry(config.sampler).enqueues_all_points and not waiting and (spoken_for or not running):
         return "all points of the grid"
-    return None
+    return None if waiting else _stopped(search, config, goal)
+
+
+def _stopped(search: Sequence[FrozenTrial], config: StudyConfig, goal: Goal) -> str | None:
+    """Says why `stop_when` ends the search, and what that saves; a trial that runs may still change it."""
+    if config.stop_when is StopWhen.none:
+        return None
+    tried, left = count_finished(search), _trials_left(search, config)
+    why = enough(search, left, goal)
+    if why is None:
+        return None
+    saved = f"about {train_steps(search) // tried * left:,} training steps saved"
+    return f"stop_when=noise after {tried} of {tried + left} trials: {why} ({saved})"
+
+
+def _trials_left(search: Sequence[FrozenTrial], config: StudyConfig) -> int:
+    """Estimates how many more trials the budgets allow, each as costly as those so far."""
+    tried = max(1, count_finished(search))
+    costs = (config.timeout_s, busy_seconds(search)), (config.max_train_steps, train_steps(search))
+    rest = [math.ceil(tried * (limit / used - 1)) for limit, used in costs if limit is not None and used]
+    return max(0, min([config.n_trials - count_finished(search), *rest]))
 
 
 def budgets(record: StudyRecord) -> StudyConfig:
@@ -39,6 +63,7 @@ def budgets(record: StudyRecord) -> StudyConfig:
         sampler=last.sampler,
         timeout_s=last.timeout_s,
         max_train_steps=last.max_train_steps,
+        stop_when=StopWhen(last.stop_when),
     )
 
 

@@ -1,5 +1,6 @@
 """Confirmation: the best few trials are trained again with new seeds, the same for each of them."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,6 +113,14 @@ def confirmed_candidates(study: Study, config: ConfirmConfig) -> list[ConfirmedC
             confirmed.append(ConfirmedCandidate(trial, complete))
     sign = -1 if study.directions[0] is StudyDirection.MAXIMIZE else 1
     return sorted(confirmed, key=lambda candidate: (-len(candidate.values), sign * candidate.mean))
+
+
+def seed_noise(confirmed: Sequence[ConfirmedCandidate]) -> float | None:
+    """Returns the standard deviation over new seeds, pooled over the candidates; None without two of one."""
+    spreads = [(len(one.values) - 1, one.std) for one in confirmed if one.std is not None]
+    if not spreads:
+        return None
+    return math.sqrt(sum(free * std**2 for free, std in spreads) / sum(free for free, _ in spreads))
 
 
 def is_within_noise(first: ConfirmedCandidate, second: ConfirmedCandidate) -> bool:

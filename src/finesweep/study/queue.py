@@ -25,7 +25,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from finesweep.config.study import StudyConfig
+from finesweep.config.study import Ensemble, StudyConfig
 from finesweep.errors import StoreAway
 from finesweep.hooks import TrialLost
 from finesweep.io.patience import single_attempts
@@ -37,9 +37,10 @@ from finesweep.study.liveness import Listener, this_owner
 from finesweep.study.lock import STORE, lock_key, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.places import Places
-from finesweep.study.records import Outcome, StudyRecord, TrialRecord, write_trial
+from finesweep.study.records import Conclusion, Outcome, StudyRecord, TrialRecord, write_trial
 from finesweep.study.samplers import draws_alone, make_sampler
 from finesweep.study.space import Space, suggest
+from finesweep.study.stopping import goal_of
 from finesweep.study.storage import (
     FINISHED,
     PatientStorage,
@@ -84,7 +85,9 @@ class TrialQueue:
         assert isinstance(cache, TrialCache) and isinstance(backend, PatientStorage)
         self.cache, self.backend = cache, backend
         self._has_read = False
-        self.hashed_seeds = StudyRecord(self.study).hashed_seeds is True
+        record = StudyRecord(self.study)
+        self.hashed_seeds = record.hashed_seeds is True
+        self._goal = goal_of(record, self.study.directions)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -183,7 +186,7 @@ class TrialQueue:
         trials = self.trials() if counts_running else self.skim()
         if len(failures(trials)) >= self.config.max_failures:
             return None
-        if budget.spent(trials, self.config, spoken_for=True):
+        if self._spent(trials, spoken_for=True):
             return self._claim_confirmation(trials)
         return self._claim_suggestion(trials)
 
@@ -193,6 +196,13 @@ class TrialQueue:
     def let_go(self, number: int) -> None:
         """Tells that this process no longer runs a trial. If it is RUNNING still, a recovery ends it."""
         _held.discard(self._key(number))
+
+    def ended_by(self) -> str | None:
+        """Names what has ended the search, for a person; None while it goes on."""
+        return self._spent(self.skim())
+
+    def _spent(self, trials: Sequence[FrozenTrial], spoken_for: bool = False) -> str | None:
+        return budget.spent(trials, self.config, spoken_for, self._goal)
 
     def _claim_suggestion(self, trials: Sequence[FrozenTrial]) -> "_Claim":
         waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
@@ -278,7 +288,7 @@ class TrialQueue:
         trials = self.skim()
         if len(failures(trials)) >= self.config.max_failures:
             return False
-        if budget.spent(trials, self.config, spoken_for=True) is None or self.to_confirm():
+        if self._spent(trials, spoken_for=True) is None or self.to_confirm():
             return True
         return self.is_over() and not self.is_concluded(predict=False)
 
@@ -287,7 +297,7 @@ class TrialQueue:
         trials = self.skim()
         if is_running(trials) or not any(trial.state is TrialState.COMPLETE for trial in trials):
             return False
-        return budget.spent(trials, self.config) is not None and not self.to_confirm()
+        return self._spent(trials) is not None and not self.to_confirm()
 
     def is_concluded(self, predict: bool) -> bool:
         """Tells whether the finish step was taken for these trials, with predictions if wanted."""
@@ -296,7 +306,13 @@ class TrialQueue:
             conclusion is not None
             and conclusion.trials == self.counted()
             and conclusion.predict in (True, predict)
+            and self._is_tried_together(conclusion)
         )
+
+    def _is_tried_together(self, conclusion: Conclusion) -> bool:
+        """Tells whether the kept checkpoints were tried as `study.ensemble` asks."""
+        wanted, made = self.config.ensemble, conclusion.ensemble
+        return wanted is Ensemble.none or (made is not None and made.kind == wanted.value)
 
     def counted(self) -> list[int]:
         """Returns the counts of a conclusion: finished trials, and the number of candidates to confirm."""

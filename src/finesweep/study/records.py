@@ -11,10 +11,12 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from finesweep.config.study import ConfirmConfig
-from finesweep.hooks import RunState
-from finesweep.study.attributes import Attribute, Record, Required
+from finesweep.config.study import ConfirmConfig, StopWhen
+from finesweep.hooks import Noise, RunState
+from finesweep.study.attributes import Attribute, Record, Required, known_fields
 from finesweep.study.cache import TrialCache
+from finesweep.study.certainty import Certainty
+from finesweep.study.ensemble import Ensembled
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Progress:
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Progress":
-        return cls(**_known(cls, stored))
+        return cls(**known_fields(cls, stored))
 
     def dump(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}
@@ -75,10 +77,17 @@ class Conclusion:
     submissions: list[str] = field(default_factory=list)  # paths, as `study.places` writes them
     metrics: dict[str, float] = field(default_factory=dict)  # final scores of the winner
     importances: dict[str, float] = field(default_factory=dict)  # by parameter; shares that sum to 1
+    certainty: Certainty | None = None  # None in studies from before it
+    ensemble: Ensembled | None = None  # None without `study.ensemble`
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Conclusion":
-        return cls(**_known(cls, stored))
+        known = known_fields(cls, stored)
+        if known.get("certainty") is not None:
+            known["certainty"] = Certainty.load(known["certainty"])
+        if known.get("ensemble") is not None:
+            known["ensemble"] = Ensembled.load(known["ensemble"])
+        return cls(**known)
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,10 +103,11 @@ class Command:
     sampler: str = "tpe"
     timeout_s: float | None = None
     max_train_steps: int | None = None
+    stop_when: str = StopWhen.none.value
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Command":
-        return cls(**_known(cls, stored))
+        return cls(**known_fields(cls, stored))
 
 
 @dataclass
@@ -116,15 +126,10 @@ class Request:
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Request":
-        return cls(**_known(cls, stored))
+        return cls(**known_fields(cls, stored))
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def _known(cls: type, stored: dict[str, Any]) -> dict[str, Any]:
-    """Leaves out fields that another version of finesweep wrote."""
-    return {key: value for key, value in stored.items() if key in cls.__dataclass_fields__}  # type: ignore[attr-defined]
 
 
 class TrialRecord(Record):
@@ -146,6 +151,7 @@ class TrialRecord(Record):
     progress = Attribute[Progress]("live", Progress.load, Progress.dump)
     # What pruning compares: share of the training, and the value measured there; None in older studies.
     curve = Attribute[list[tuple[float, float]]]("curve", lambda stored: [tuple(point) for point in stored])
+    noise = Attribute[Noise]("noise", lambda stored: Noise(*stored), list)  # of its value over evaluated rows
     told_to_stop = Attribute[bool]("told")  # its worker was told to stop, so a kill that follows is no death
     worker_deaths = Attribute[int]("deaths")  # of its workers and those of the tries before it
     outcome = Attribute[Outcome]("outcome", Outcome.load, Outcome.dump)  # written before anybody is told

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Array = NDArray[Any]
+TINY = 1e-30  # a probability whose logarithm is still a number
 SEQUENCE_MODEL = "AutoModelForSequenceClassification"
 
 
@@ -173,6 +174,10 @@ class Task(ABC):
     def extra_scores(self, predicted: Any, reference: Any, names: Sequence[str]) -> dict[str, float]:
         """Computes scores whose names depend on the labels, such as the F1 of each entity type."""
         return {}
+
+    def averaged(self, logits: Sequence[Array]) -> Array:
+        """Returns outputs that stand for the mean of several models' probabilities, or numbers."""
+        return np.log(np.mean([softmax(one) for one in logits], axis=0).clip(TINY)).astype(np.float32)
 
     # Predicting
 

@@ -10,7 +10,7 @@ from finesweep.config.run import Direction, ProblemType
 from finesweep.errors import ConfigError
 from finesweep.tasks.base import Array, Task, softmax
 from finesweep.tasks.cells import as_name
-from finesweep.tasks.metrics import Judged, Metric, averaged, of_positive, of_predictions, or_zero
+from finesweep.tasks.metrics import Judged, Metric, averaged, of_positive, of_predictions, or_zero, right_rows
 from finesweep.tasks.probabilities import average_precision, brier, log_loss, roc_auc, top_k
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Classification(Task):
     label_feature = Value("string")
     id_feature = Value("int64")
     metrics = {
-        "accuracy": Metric(of_predictions("accuracy_score")),
+        "accuracy": Metric(of_predictions("accuracy_score"), right=right_rows),
         "balanced_accuracy": Metric(of_predictions("balanced_accuracy_score")),
         **{
             name: Metric(of_positive(f"{name}_score"), is_binary=True)

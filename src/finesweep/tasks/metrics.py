@@ -45,11 +45,18 @@ class Metric:
     is_binary: bool = False  # whether it scores one of two labels, `data.positive_label`
     labels: int = 1  # the least number of labels that the data must have
     needs_every_label: bool = False  # whether it is NaN if a label is on none of the rows, or on all of them
+    right: Callable[[Judged], NDArray[np.bool_]] | None = None  # of a share of right rows: which ones are
 
 
 def of_predictions(function: str, **options: Any) -> Callable[[Judged], float]:
     """Makes a metric of predictions from a function of `sklearn.metrics`."""
     return lambda judged: scikit_learn(function, judged.reference, judged.predicted, **options)
+
+
+def right_rows(judged: Judged) -> NDArray[np.bool_]:
+    """Tells which rows are predicted as they are, with all their labels. Returns [rows]."""
+    equal = np.asarray(judged.reference == judged.predicted)
+    return equal if equal.ndim == 1 else np.asarray(equal.all(axis=1))
 
 
 def of_positive(function: str) -> Callable[[Judged], float]:

@@ -12,9 +12,9 @@ from datasets import Dataset, List, Value
 
 from finesweep.config.run import Direction, ProblemType
 from finesweep.errors import ConfigError
-from finesweep.tasks.base import Array, Task
+from finesweep.tasks.base import TINY, Array, Task
 from finesweep.tasks.cells import CellError, as_flag, as_list, is_empty, shown, written_name
-from finesweep.tasks.metrics import Judged, Metric, averaged, of_predictions, scikit_learn
+from finesweep.tasks.metrics import Judged, Metric, averaged, of_predictions, right_rows, scikit_learn
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ class MultiLabel(Task):
         },
         # A row without labels, for which none is predicted, counts as right.
         "f1_samples": Metric(averaged("f1_score", "samples", zero_division=1)),
-        "subset_accuracy": Metric(of_predictions("accuracy_score")),
+        "subset_accuracy": Metric(of_predictions("accuracy_score"), right=right_rows),
         "hamming_loss": Metric(of_predictions("hamming_loss"), Direction.minimize),
         "roc_auc": Metric(_of_probabilities("roc_auc_score"), needs_every_label=True),
         "average_precision": Metric(_of_probabilities("average_precision_score")),
@@ -120,6 +120,10 @@ class MultiLabel(Task):
 
     def scores(self, logits: Array, label_ids: Array | None = None) -> Array:
         return np.asarray(1.0 / (1.0 + np.exp(-logits.astype(np.float64))))
+
+    def averaged(self, logits: Sequence[Array]) -> Array:
+        mean = np.mean([self.scores(one) for one in logits], axis=0).clip(TINY, 1 - 1e-15)
+        return np.asarray(np.log(mean / (1 - mean)), np.float32)
 
     def decide(self, scores: Array) -> Array:
         decided: Array = np.asarray(np.asarray(scores) >= self.config.threshold, np.int64)

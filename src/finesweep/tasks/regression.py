@@ -82,6 +82,9 @@ class Regression(Task):
     def scores(self, logits: Array, label_ids: Array | None = None) -> Array:
         return self._in_unit(logits.reshape(-1))
 
+    def averaged(self, logits: Sequence[Array]) -> Array:
+        return np.asarray(np.mean(logits, axis=0, dtype=np.float64), np.float32)
+
     def _in_unit(self, numbers: Array) -> Array:
         """Converts what the model learns and gives to the unit of the data."""
         if not self.is_standardized:

@@ -12,6 +12,7 @@ import numpy as np
 from finesweep.config.run import Direction, is_own_metric, metric_key
 from finesweep.errors import ConfigError, DataError, did_you_mean
 from finesweep.tasks.base import Task
+from finesweep.tasks.evaluated import Evaluated
 from finesweep.tasks.metrics import Judged, Metric, check_direction, own_metric
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Scorer:
         known = [name for name in wanted if name in task.metrics and not task.misfit(name, names)]
         self.metrics = {metric_key(name): metric_of(task, name) for name in (*own, *known)}
         self.predictions_sha256 = ""  # the hash of the last call's predictions
+        self.evaluated: Evaluated | None = None  # the rows of the last call
         self._evaluate = _evaluate_metric(self)
 
     def __call__(self, evaluation: EvalPrediction) -> dict[str, float]:
@@ -111,24 +113,32 @@ class Scorer:
 
         Raises: DataError if there are no rows, or for a label id that the task does not have.
         """
-        logits, labels = outputs_of(evaluation.predictions), np.asarray(evaluation.label_ids)
+        return self.scored(outputs_of(evaluation.predictions), np.asarray(evaluation.label_ids))
+
+    def scored(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Does the same with the outputs and the padded labels of all rows. Raises: as `__call__`."""
         references = self.task.references(labels)
         self._check(references)
         if not np.isfinite(logits).all():
             return dict.fromkeys(self.metrics, float("nan"))
         scores = self.task.scores(logits, labels)
         self.predictions_sha256 = _hash(self.task, logits, scores)
+        self.evaluated = Evaluated(scores, references)
         values: dict[str, float] = self._evaluate.compute(predictions=scores, references=references)
         return values
 
     def score(self, scores: Any, references: Any) -> dict[str, float]:
         """Computes all metrics. Both arguments are lists with one item per row."""
-        if not self.task.is_pretokenized:
-            scores, references = np.asarray(scores), np.asarray(references)
-        predicted = self.task.decide(scores)
-        judged = Judged(references, predicted, scores, self.names, self.positive)
+        judged = self.judged(scores, references)
         values = {name: metric.compute(judged) for name, metric in self.metrics.items()}
-        return values | self.task.extra_scores(predicted, references, self.names)
+        return values | self.task.extra_scores(judged.predicted, judged.reference, self.names)
+
+    def judged(self, scores: Any, references: Any) -> Judged:
+        """Returns what the metrics are computed of. Both arguments: as for `score`."""
+        if not self.task.is_pretokenized:
+            scores, references = _array(scores), _array(references)
+        predicted = self.task.decide(scores)
+        return Judged(references, predicted, scores, self.names, self.positive)
 
     def _check(self, references: Any) -> None:
         if len(references) == 0:
@@ -142,6 +152,12 @@ class Scorer:
                 f"row {wrong[0][0]} of the evaluation split has label id {label}; expected 0 to "
                 f"{len(self.names) - 1} (-1 means no label: data.eval_split must be a labelled split)"
             )
+
+
+def _array(values: Any) -> np.ndarray:
+    """Makes an array of a list; numbers become float64, as in a list of Python's."""
+    array = np.asarray(values)
+    return array.astype(np.float64) if np.issubdtype(array.dtype, np.floating) else array
 
 
 def outputs_of(predictions: Any) -> np.ndarray:

@@ -17,6 +17,7 @@ from finesweep.io import checkpoint
 from finesweep.io.patience import working_time
 from finesweep.provenance.record import PROGRESS
 from finesweep.tasks import Scorer, direction_of
+from finesweep.tasks.evaluated import Array, Evaluated
 from finesweep.training import ranks
 
 # The file in each checkpoint that holds the callback's state. It keeps its name of version 0.1, so that
@@ -55,6 +56,8 @@ class TrainingCallback(TrainerCallback):
         self.sign = 1 if direction_of(scorer.task) is Direction.maximize else -1
         self.history: list[Evaluation] = []
         self.predictions: dict[int, str] = {}  # step of an evaluation -> hash of its predictions
+        self.order: Array | None = None  # the number in the split of each evaluated row; the trainer sets it
+        self._evaluated: tuple[int, Evaluated] | None = None  # step of the last evaluation, and its rows
         # Summed, and counted, since the last evaluation. The sum of a GPU's losses is a float64 scalar there.
         self._loss: float | torch.Tensor = 0.0
         self._loss_steps = 0
@@ -94,6 +97,8 @@ class TrainingCallback(TrainerCallback):
             carried["losses"] = losses
         (folder / CARRIED).write_text(json.dumps(carried))
         (folder / trained.FILE).write_text(trained.to_json(self.config))
+        if self._evaluated and self._evaluated[0] == self.steps:  # not at a stop between two evaluations
+            self._evaluated[1].save(folder)
 
     def resume(self, folder: Path) -> bool:
         """Restores the state and the history from a checkpoint, and logs the history into the current run.
@@ -230,6 +235,8 @@ class TrainingCallback(TrainerCallback):
                 f"{self.objective} is {metrics[self.objective]} at step {state.global_step}"
             )
         self.predictions[state.global_step] = self.scorer.predictions_sha256
+        if self.scorer.evaluated and self.order is not None:  # the first of several ranks has them
+            self._evaluated = state.global_step, self.scorer.evaluated.in_place(self.order)
         self._remember(state.global_step, metrics, state.max_steps)
         if self.patience_is_over:
             control.should_training_stop = True

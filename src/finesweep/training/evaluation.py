@@ -41,6 +41,12 @@ class TokenBatchTrainer(Trainer):
         lengths = eval_dataset.lengths.tolist()
         return LengthGroupedSampler(self.args.eval_batch_size, lengths=lengths, generator=generator)
 
+    def evaluation_order(self, rows: ReadyRows) -> Array:
+        """Returns the number of each row in the order in which evaluations score them: int64 [rows]."""
+        if self.by_tokens or ranks.count() > 1:
+            return np.arange(len(rows))
+        return np.asarray(list(self._get_eval_sampler(rows)))
+
     def evaluation_loop(
         self,
         dataloader: Any,
@@ -152,12 +158,17 @@ class _Gathered:
 
 def predict(trainer: TokenBatchTrainer, dataset: Dataset) -> Array:
     """Predicts logits, in the order of `dataset`: float32 [rows, outputs] or [rows, tokens, tags]."""
+    return outputs(trainer, dataset)[0]
+
+
+def outputs(trainer: TokenBatchTrainer, dataset: Dataset) -> tuple[Array, Array | None]:
+    """Returns the same logits, and the rows' padded labels if they have any: [rows, ...]."""
     ordered, order = by_length(dataset)
-    output = trainer.predict(trainer.ready(ordered)).predictions
+    found = trainer.predict(trainer.ready(ordered))
+    output, labels = found.predictions, found.label_ids
     logits = np.asarray(output[0] if isinstance(output, tuple) else output)
-    restored = np.empty_like(logits)
-    restored[order] = logits
-    return restored
+    places = np.argsort(order)
+    return logits[places], None if labels is None else np.asarray(labels)[places]
 
 
 def by_length(dataset: Dataset) -> tuple[Dataset, Array]:

@@ -37,6 +37,7 @@ class Predicted:
 
     metrics: dict[str, float]  # final_accuracy and so on; empty without data.final_eval_split
     submissions: list[Path]  # one file for each test split
+    scorer: Scorer | None = None  # with the rows of the final score, if there is one
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -63,19 +64,20 @@ def score_and_predict(
     with TemporaryDirectory() as scratch:
         trainer = predictor(config, inputs.task, inputs.tokenizer, folder, Path(scratch), cores)
         hooks = current_hooks.get()
-        trainer.compute_metrics = Scorer(inputs.task, inputs.names, hooks.metrics if hooks else ())
+        scorer = Scorer(inputs.task, inputs.names, hooks.metrics if hooks else ())
+        trainer.compute_metrics = scorer
         metrics = _final_metrics(config, inputs, trainer)
         test = inputs.splits.test if config.predict else {}
         encoded = {split: _encoded(config, inputs, f"test {split}", rows) for split, rows in test.items()}
         predicted = {split: (rows, predict(trainer, rows)) for split, rows in encoded.items()}
     paths = [
-        _write(config, inputs, split, rows, logits, output_dir) for split, (rows, logits) in predicted.items()
+        write(config, inputs, split, rows, logits, output_dir) for split, (rows, logits) in predicted.items()
     ]
     if metrics:
         tracked.log_metrics(metrics, step=0)
     if paths:
         _log(paths, folder, tracked)
-    return Predicted(metrics, paths)
+    return Predicted(metrics, paths, scorer)
 
 
 def predictor(
@@ -124,7 +126,7 @@ def _encoded(config: RunConfig, inputs: Inputs, name: str, rows: Dataset) -> Dat
     return dataset
 
 
-def _write(
+def write(
     config: RunConfig, inputs: Inputs, split: str, rows: Dataset, logits: np.ndarray, output_dir: Path
 ) -> Path:
     """Writes the file for GLUE's server, or the prediction file of the task type for the user's own rows."""

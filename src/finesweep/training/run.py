@@ -133,7 +133,7 @@ def _report(config: RunConfig, trained: Trained, tracked: TrackedRun, trial: Run
     """Reports the best evaluation to MLflow and to the trial; logs the checkpoint of a plain run."""
     tracked.log_metrics({"best_value": trained.value}, step=trained.step)
     if trial:
-        trial.trained(trained.value, trained.metrics, str(trained.checkpoint))
+        trial.trained(trained.value, trained.metrics, str(trained.checkpoint), trained.noise)
     else:
         tracked.log_model(trained.checkpoint, pipeline_of(config))
 

@@ -14,18 +14,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
-from finesweep.config.run import RunConfig
+from finesweep.config.run import RunConfig, metric_key
 from finesweep.data.source import LABEL
+from finesweep.hooks import Noise
 from finesweep.io import checkpoint
 from finesweep.io.output import check_writable
-from finesweep.tasks import Task
+from finesweep.tasks import Scorer, Task, evaluated, resampling
 from finesweep.tasks.class_weights import class_weights
 from finesweep.training import adapters, ranks
 from finesweep.training.arguments import training_arguments
 from finesweep.training.batches import ReadyRows, is_ready
 from finesweep.training.callback import LossNotFinite, TrainingCallback
 from finesweep.training.embeddings import OccurringEmbedding
-from finesweep.training.evaluation import TokenBatchTrainer
+from finesweep.training.evaluation import TokenBatchTrainer, by_length
 from finesweep.training.inputs import Inputs
 from finesweep.training.shortcuts import shorten, trim_embedding
 
@@ -42,6 +43,7 @@ class Trained:
     value: float  # of `data.metric` in that evaluation
     metrics: dict[str, float]  # all metrics of that evaluation, and the training's throughput
     predictions: str  # a hash of that evaluation's predictions
+    noise: Noise | None = None  # of `value`
 
 
 class EpochSampler(LengthGroupedSampler):
@@ -182,6 +184,7 @@ def build_trainer(
         # BERT's is a batch's mean, though: gradients would be summed over the batches of a step.
         trainer.model_accepts_loss_kwargs = False
     trainer.by_tokens = "token_batches" in config.trainer.shortcuts
+    callback.order = by_length(inputs.eval)[1][trainer.evaluation_order(ready[1])]
     weights = class_weights(inputs.task, inputs.names, inputs.splits.train[LABEL][:])
     if weights is not None:
         trainer.class_weights = torch.tensor(weights, dtype=torch.float32)
@@ -218,7 +221,17 @@ def publish(trainer: WholeCheckpointTrainer, callback: TrainingCallback, folder:
     checkpoint.keep_only(folder, {best})  # so a kill during rmtree leaves the best checkpoint, or none
     shutil.rmtree(folder)
     step, value, metrics = callback.best
-    return Trained(published, step, value, metrics | throughput, callback.predictions.get(step, ""))
+    predictions, noise = callback.predictions.get(step, ""), _noise(published, callback.scorer)
+    return Trained(published, step, value, metrics | throughput, predictions, noise)
+
+
+def _noise(published: Path, scorer: Scorer) -> Noise | None:
+    """Computes the noise of `data.metric` over the evaluated rows; None for checkpoints without them."""
+    rows = evaluated.load(published)
+    if rows is None:
+        return None
+    metric = scorer.metrics[metric_key(scorer.task.config.metric)]
+    return resampling.noise(metric, scorer.judged(rows.scores, rows.references))
 
 
 def _throughput(callback: TrainingCallback, rows: ReadyRows) -> dict[str, float]:

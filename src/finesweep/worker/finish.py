@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from optuna.trial import FrozenTrial
 from finesweep.config.parse import parse_config
 from finesweep.config.places import reachable
 from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.config.study import Ensemble
 from finesweep.errors import ModelError
 from finesweep.hooks import RunState
 from finesweep.io import checkpoint
@@ -24,6 +26,7 @@ from finesweep.study.confirm import winner
 from finesweep.study.identity import refuse_other_rows
 from finesweep.study.importance import importances
 from finesweep.study.lock import study_lock
+from finesweep.study.noise import certainty_of
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
@@ -34,6 +37,7 @@ from finesweep.training.inputs import load_inputs
 from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.served import pipeline_of
 from finesweep.worker.describing import describe_run
+from finesweep.worker.ensemble import submit_together
 from finesweep.worker.retention import checkpoint_of
 
 log = logging.getLogger(__name__)
@@ -69,8 +73,10 @@ def _finish(
         deliver_spooled(parent.client)  # what is read here, of the best trials, must be whole
         folder = Path(str(composed.hydra.sweep.dir))
         _keep_models(queue, best, tracking, keep_checkpoints, compose)
-        predicted = _submit(queue, best, run_config, folder, parent)
-        conclusion = _conclusion(queue, best, run_config.predict, predicted)
+        predicted, ensemble = _submit(queue, best, run_config, folder, parent), None
+        if config.ensemble is not Ensemble.none:
+            ensemble, predicted = submit_together(queue, best, run_config, predicted, folder, parent)
+        conclusion = replace(_conclusion(queue, best, run_config.predict, predicted), ensemble=ensemble)
         publish(queue.study, parent, folder, conclusion)
         publish_page(queue.study, parent, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
@@ -85,7 +91,9 @@ def _conclusion(queue: TrialQueue, best: FrozenTrial, predict: bool, predicted: 
         predict=predict,
         submissions=[queue.places.write(path) for path in predicted.submissions],
         metrics=predicted.metrics,
-        importances=importances(queue.study),  # stored, because `status` would need a second to compute them
+        # Both are stored, because `status` would need seconds to compute them.
+        importances=importances(queue.study),
+        certainty=certainty_of(queue.study, queue.places, best, predicted.scorer),
     )
 
 

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from finesweep import tracking
 from finesweep.config.places import as_given
+from finesweep.config.study import Ensemble
 from finesweep.data import Splits
 from finesweep.data.overview import show, step_line
 from finesweep.data.source import LABEL
@@ -159,6 +160,7 @@ def check_ground(sweep: SweepRequest, plan: Plan) -> tuple[Splits, int, Placemen
     Raises: ConfigError, DataError, ModelError.
     """
     splits = check_data(sweep.run)
+    check_ensemble(sweep, splits)
     sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL][:])
     check_models(sweep.models, splits)
     tracking.import_store(sweep.run.tracking)  # while the server imports torch
@@ -168,6 +170,19 @@ def check_ground(sweep: SweepRequest, plan: Plan) -> tuple[Splits, int, Placemen
     open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
     check_tables(studies.open_storage(storage), storage)
     return splits, workers, placement
+
+
+def check_ensemble(sweep: SweepRequest, splits: Splits) -> None:
+    """Raises: ConfigError for an ensemble of adapters, or without rows that could say if it is better."""
+    kind = sweep.config.study.ensemble
+    if kind is Ensemble.none:
+        return
+    key = "hydra.sweeper.study.ensemble"
+    if splits.final_eval is None:
+        legal = "none, or with rows that choose nothing: data.holdout or data.final_eval_split"
+        raise ConfigError.at(key, kind.value, legal)
+    if sweep.run.peft is not None:
+        raise ConfigError.at(key, kind.value, "none with peft: checkpoints of adapters are not put together")
 
 
 def shared_overrides(sweep: SweepRequest, shared: Sequence[str], placement: Placement) -> list[str]:

@@ -13,6 +13,7 @@ from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
 from finesweep.io.reading import Unreadable, read_object
+from finesweep.study.baseline import baseline_of
 from finesweep.study.places import Places, places_of
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 def drop_losers(queue: TrialQueue, keep: int) -> None:
     """Removes the checkpoints of complete trials, except the best `keep`, and updates their `result.json`.
 
-    Candidates for confirmation and a Pareto front keep theirs, too; trials that confirm another one do not.
+    Candidates for confirmation, a Pareto front and the baseline keep theirs, too; trials that confirm another
+    one do not.
     Removes nothing if a checkpoint that stays is damaged.
     """
     study = queue.study
@@ -35,6 +37,7 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
     stay = best_first(study)[: max(keep, queue.config.confirm.top_k)]
     if len(study.directions) > 1:
         stay += pareto_front(study)
+    stay += filter(None, [baseline_of(study)])
     kept = {path for trial in stay if (path := checkpoint_of(trial, queue.places)) and path.is_dir()}
     losers = [
         trial

@@ -20,7 +20,7 @@ from finesweep.errors import (
     ProcessDied,
     StoreError,
 )
-from finesweep.hooks import RunState, TrialLost, TrialPruned, TrialTimeout, current_hooks
+from finesweep.hooks import Noise, RunState, TrialLost, TrialPruned, TrialTimeout, current_hooks
 from finesweep.io.output import causes, is_output_error
 from finesweep.io.patience import describe, single_attempts, store_error, working_time
 from finesweep.io.redaction import redact
@@ -142,12 +142,16 @@ class RunningTrial:
         if progress < 1.0 and not confirms and is_behind(self._pruner, self.trial.study, number):
             raise TrialPruned
 
-    def trained(self, value: float, metrics: dict[str, float], checkpoint: str) -> None:
+    def trained(
+        self, value: float, metrics: dict[str, float], checkpoint: str, noise: Noise | None = None
+    ) -> None:
         values = [value]
         if self.config.objectives:
             values = [_metric(metrics, name) for name in self.config.objectives]
         if not all(map(math.isfinite, values)):
             raise ArithmeticError(f"objective is {values}")
+        if noise is not None and not self.config.objectives:
+            self.record.noise = noise
         self._result = values, self.queue.places.write(Path(checkpoint))
 
     def ending(self, state: RunState, error: BaseException | None) -> RunState:

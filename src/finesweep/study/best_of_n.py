@@ -38,8 +38,14 @@ def best_of_n(values: Sequence[float], maximize: bool) -> BestOfN:
     resampled = _expected_maximum(np.sort(signed[draws], axis=1), n)  # [resamples, points]
     tail = (100 - INTERVAL) / 2
     bounds = sign * np.percentile(resampled, [tail, 100 - tail], axis=0)  # [2, points]
-    mean = sign * _expected_maximum(np.sort(signed)[None], n)[0]
-    return BestOfN(n, mean, bounds.min(axis=0), bounds.max(axis=0))
+    return BestOfN(n, expected_best(values, maximize, n), bounds.min(axis=0), bounds.max(axis=0))
+
+
+def expected_best(values: Sequence[float], maximize: bool, n: Sequence[int] | NDArray[np.int64]) -> Floats:
+    """Returns the expected best value of so many trials each. values: finite, at least one."""
+    sign = 1.0 if maximize else -1.0
+    signed = np.sort(sign * np.asarray(values, dtype=np.float64))
+    return np.asarray(sign * _expected_maximum(signed[None], np.asarray(n, np.int64))[0])
 
 
 def _expected_maximum(ordered: Floats, n: NDArray[np.int64]) -> Floats:

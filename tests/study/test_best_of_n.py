@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from finesweep.report.best_of_n import best_of_n
+from finesweep.study.best_of_n import best_of_n
 
 VALUES = [0.3, 0.9, 0.5]
 

@@ -1,0 +1,54 @@
+"""Writes how sure a study's result is, for a person."""
+
+from collections.abc import Iterator
+
+from finesweep.monitor.report import Best
+from finesweep.monitor.wording import number
+from finesweep.study.certainty import Comparison, Interval
+from finesweep.study.ensemble import Ensembled
+
+
+def how_sure(best: Best) -> Iterator[str]:
+    """Yields what is known of the noise of the best value, a line each."""
+    found = best.certainty
+    if found and found.interval:
+        yield f"{over_rows(found.interval)}, which also chose it"
+    elif best.row_noise is not None:
+        yield f"standard error {number(best.row_noise)} over {best.rows} rows"
+    for one in found.comparisons if found else []:
+        yield compared(one)
+    if best.seed_noise is not None:
+        yield f"standard deviation {number(best.seed_noise)} over new seeds"
+    if found and found.missing:
+        yield f"not known: {'; '.join(found.missing)}"
+
+
+def ensembled(made: Ensembled | None) -> str:
+    """Writes how the kept checkpoints did together; an empty text if that was not asked for."""
+    if made is None:
+        return ""
+    trials = f"{made.kind} of trials {', '.join(map(str, made.members))}"
+    if made.value is None or made.single is None or made.p is None:
+        return f"{made.kind}: {made.reason}; the winner is submitted alone"
+    what = "submitted" if made.is_submitted else "the winner is submitted alone"
+    scores = f"{number(made.value)}, the winner alone {number(made.single)} (p={made.p:.2g})"
+    return f"{trials}: {scores}: {made.reason}; {what}"
+
+
+def over_rows(interval: Interval) -> str:
+    return f"95%: {number(interval.low)} to {number(interval.high)} over {interval.rows} rows"
+
+
+def compared(one: Comparison) -> str:
+    """Writes how the winner compares with another trial."""
+    verdict = "distinguishable" if one.is_different else "not distinguishable"
+    which = "better" if one.lead >= 0 else "worse"
+    p = f"p={one.p:.2g}" if one.p >= 0.001 else "p<0.001"
+    role = f", the {one.role}" if one.role else ""
+    return f"{number(abs(one.lead))} {which} than trial {one.trial}{role}: {verdict} ({p})"
+
+
+def best_of_n(best: Best) -> str:
+    """Writes what fewer trials would have given on average; an empty text for few trials."""
+    expected = [f"{number(value)} of {n}" for n, value in best.best_of_n.items()]
+    return f"expected {', '.join(expected)} trials" if expected else ""

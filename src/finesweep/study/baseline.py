@@ -1,0 +1,22 @@
+"""Finds the trial that a search is measured against: the first point that a person had it try."""
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from finesweep.study.ordinal import ordinal_of
+from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.storage import searching, skim
+
+GRID = "grid"  # enqueues all points, so that its first one is nobody's choice
+
+
+def baseline_of(study: Study) -> FrozenTrial | None:
+    """Returns the complete trial of the first enqueued point; None if there is none, or for a grid."""
+    trials = skim(study)
+    first_command = next(iter(StudyRecord(study).history or []), {})
+    if not trials or "fixed_params" not in trials[0].system_attrs or first_command.get("sampler") == GRID:
+        return None
+    if TrialRecord(trials[0]).retry_of is not None:
+        return None
+    tries = (trial for trial in searching(trials) if ordinal_of(trial, trials) == 0)
+    return next((trial for trial in tries if trial.state is TrialState.COMPLETE), None)

@@ -1,0 +1,131 @@
+"""Says how sure a metric's value is that was measured on some rows, and whether two models differ on them.
+
+All of it is about rows alone: other rows of the same kind would give other values. That another seed would,
+too, only trainings with other seeds tell.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finesweep.hooks import Noise
+from finesweep.tasks.evaluated import take
+from finesweep.tasks.metrics import Judged, Metric
+
+Z = 1.959964  # 95% of a normal distribution lie within so many standard deviations
+TAIL = 2.5  # per cent on each side of the interval
+RESAMPLES = 500
+FEW_RESAMPLES = 100  # for a standard error, which is then known within 7%
+PERMUTATIONS = 500
+ENOUGH = 50  # permutations with a difference as great; then p is known well enough
+ROWS = ("reference", "predicted", "scores")  # the fields of `Judged` with an item for each row
+SAME = 1e-12  # differences of a metric below it are those of rounding
+Floats = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """The 95% interval of a metric over other rows of the same kind."""
+
+    low: float
+    high: float
+
+
+def interval(metric: Metric, judged: Judged) -> Interval | None:
+    """Computes Wilson's interval for a share of right rows, else the percentile bootstrap's over rows.
+
+    The same rows give the same interval. None if all resamples score the same, which tells nothing.
+    Source: Wilson (1927), Probable Inference; Efron and Tibshirani (1993), An Introduction to the Bootstrap.
+    """
+    if metric.right is not None:
+        return _wilson(metric.right(judged))
+    values = _resampled(metric, judged, RESAMPLES)
+    if np.ptp(values) < SAME:
+        return None
+    low, high = np.percentile(values, [TAIL, 100 - TAIL])
+    return Interval(float(low), float(high))
+
+
+def noise(metric: Metric, judged: Judged) -> Noise | None:
+    """Computes the standard error over rows; None if all resamples score the same."""
+    rows = len(judged.reference)
+    if metric.right is not None:
+        low, high = _wilson(metric.right(judged))
+        return Noise((high - low) / (2 * Z), rows)
+    std = float(np.std(_resampled(metric, judged, FEW_RESAMPLES)))
+    return Noise(std, rows) if std > SAME else None
+
+
+def p_value(metric: Metric, first: Judged, second: Judged) -> float:
+    """Tests whether two models differ on the same rows; two-sided.
+
+    For a share of right rows, McNemar's exact test; else a permutation test, which exchanges the two models'
+    predictions on rows drawn at random, and ends early where many exchanges make as great a difference.
+    Source: McNemar (1947); Besag and Clifford (1991), Sequential Monte Carlo p-values.
+    """
+    if metric.right is not None:
+        from scipy import stats
+
+        one, other = metric.right(first), metric.right(second)
+        wins, losses = int((one & ~other).sum()), int((other & ~one).sum())
+        return float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+    observed = abs(metric.compute(first) - metric.compute(second)) - SAME
+    if observed <= 0:
+        return 1.0
+    reached = 0
+    for count, difference in enumerate(_exchanged(metric, first, second), start=1):
+        reached += difference >= observed
+        if reached == ENOUGH:
+            return reached / count
+    return (reached + 1) / (PERMUTATIONS + 1)
+
+
+def _wilson(right: NDArray[np.bool_]) -> Interval:
+    count, share = len(right), float(right.mean())
+    centre = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
+    half = Z / (1 + Z**2 / count) * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
+def _resampled(metric: Metric, judged: Judged, count: int) -> Floats:
+    """Returns the metric of `count` draws of as many rows, with replacement, without those that are NaN."""
+    rows, generator = len(judged.reference), np.random.default_rng(0)
+    draws = (generator.integers(0, rows, rows) for _ in range(count))
+    values = np.array([_value(metric, _chosen(judged, draw)) for draw in draws], np.float64)
+    finite = values[np.isfinite(values)]
+    return finite if len(finite) else np.zeros(1)
+
+
+def _value(metric: Metric, judged: Judged) -> float:
+    """Computes the metric; NaN where a person's own function refuses such rows."""
+    try:
+        return metric.compute(judged)
+    except Exception:
+        return math.nan
+
+
+def _chosen(judged: Judged, rows: NDArray[np.int64]) -> Judged:
+    return replace(judged, **{name: take(getattr(judged, name), rows) for name in ROWS})
+
+
+def _exchanged(metric: Metric, first: Judged, second: Judged) -> Iterator[float]:
+    """Yields the difference of two models that exchange their predictions on about half of the rows."""
+    rows, generator = len(first.reference), np.random.default_rng(0)
+    both = _stacked(first, second)
+    for _ in range(PERMUTATIONS):
+        one = np.arange(rows) + rows * generator.integers(0, 2, rows)
+        other = (one + rows) % (2 * rows)
+        yield abs(_value(metric, _chosen(both, one)) - _value(metric, _chosen(both, other)))
+
+
+def _stacked(first: Judged, second: Judged) -> Judged:
+    """Puts the rows of the second model after those of the first."""
+    pairs = {name: (getattr(first, name), getattr(second, name)) for name in ROWS}
+    joined: dict[str, Any] = {
+        name: np.concatenate(pair) if isinstance(pair[0], np.ndarray) else [*pair[0], *pair[1]]
+        for name, pair in pairs.items()
+    }
+    return replace(first, **joined)

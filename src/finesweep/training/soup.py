@@ -1,0 +1,59 @@
+"""Averages the weights of checkpoints of one architecture into one checkpoint, a soup.
+
+Source: Wortsman et al. (2022), Model soups: averaging weights of multiple fine-tuned models.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from finesweep.io.atomic import staged
+from finesweep.io.checkpoint import MANIFEST, write_manifest
+from finesweep.tasks.evaluated import FILE as EVALUATION
+
+WEIGHTS = "*.safetensors"
+CONFIG = "config.json"
+BASE_MODEL = "adapter_config.json"  # the file by which a checkpoint has adapters alone
+DROPOUT = "dropout"  # in the names of settings that no prediction uses
+NOT_SHARED = (MANIFEST, EVALUATION)
+
+
+def architecture(folder: Path) -> dict[str, object] | None:
+    """Returns the settings that checkpoints must share to be put together; None for adapters alone."""
+    if (folder / BASE_MODEL).is_file():
+        return None
+    stored = json.loads((folder / CONFIG).read_text())
+    return {key: value for key, value in stored.items() if DROPOUT not in key and key != "_name_or_path"}
+
+
+def soup(members: Sequence[Path], target: Path) -> Path:
+    """Writes the checkpoint `target` with the mean of the members' weights. Returns `target`.
+
+    The same members in the same order give the same bytes. What else a checkpoint has is the first one's.
+    """
+    with staged(target, folder=True, replace_folder=True) as staging:
+        for path in members[0].iterdir():
+            if path.match(WEIGHTS):
+                mean = _mean([load_file(member / path.name) for member in members])
+                save_file(mean, staging / path.name, metadata={"format": "pt"})
+            elif path.is_file() and path.name not in NOT_SHARED:
+                shutil.copyfile(path, staging / path.name)
+        write_manifest(staging)
+    return target
+
+
+def _mean(weights: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Averages tensors of the same name in float64; whole numbers, which nothing trains, are the first's."""
+    return {
+        name: _mean_of([one[name] for one in weights]) if first.is_floating_point() else first
+        for name, first in weights[0].items()
+    }
+
+
+def _mean_of(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    summed = torch.stack([tensor.double() for tensor in tensors]).mean(dim=0)
+    return summed.to(tensors[0].dtype)

@@ -1,0 +1,146 @@
+"""A study says how sure its result is: intervals, and the winner beside runner-up and baseline."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from labelled import CLASSIFICATION, NAMES, task
+from optuna.study import Study
+from optuna.trial import TrialState, create_trial
+from searching import RATE, add, confirm
+
+from finesweep.hooks import Noise
+from finesweep.monitor.report import best, describe
+from finesweep.monitor.summary import lines, print_summary
+from finesweep.study.baseline import baseline_of
+from finesweep.study.certainty import Certainty
+from finesweep.study.noise import certainty_of
+from finesweep.study.places import places_of
+from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
+from finesweep.study.storage import best_first
+from finesweep.tasks import Scorer
+from finesweep.tasks.evaluated import Evaluated
+
+ROWS = 200
+
+
+def study_of(*accuracies: float, sampler: str = "tpe") -> Study:
+    """A search whose trials were right on the first rows of 200, with kept predictions; one was enqueued."""
+    study = optuna.create_study(direction="maximize", study_name="a")
+    study.set_user_attr("metric", "accuracy")
+    study.set_user_attr("n_trials", len(accuracies))
+    study.set_user_attr("history", [{"sampler": sampler}])
+    for number, accuracy in enumerate(accuracies):
+        folder = Path(f"trial-{number}/checkpoint").resolve()
+        folder.mkdir(parents=True)
+        right = np.arange(ROWS) < round(accuracy * ROWS)
+        Evaluated(np.eye(2)[right.astype(int)], np.ones(ROWS, np.int64)).save(folder)
+        attrs = TrialRecord.attributes(
+            checkpoint=str(folder), run_id=f"run{number}", noise=Noise(0.02, ROWS), ordinal=number
+        )
+        fixed = {"fixed_params": {RATE: 1e-3}} if number == 0 else {}
+        study.add_trial(
+            create_trial(state=TrialState.COMPLETE, value=accuracy, user_attrs=attrs, system_attrs=fixed)
+        )
+    return study
+
+
+def scorer() -> Scorer:
+    return Scorer(task(CLASSIFICATION), NAMES[CLASSIFICATION])
+
+
+def concluded(study: Study, made: Scorer | None = None) -> Certainty:
+    winner = best_first(study)[0]
+    found = certainty_of(study, places_of(study), winner, made or scorer())
+    assert found is not None
+    StudyRecord(study).conclusion = Conclusion(
+        [len(study.trials), 0], winner.number, metrics={"final_accuracy": 1.0}, certainty=found
+    )
+    return found
+
+
+def test_the_winner_stands_beside_the_runner_up_and_the_baseline() -> None:
+    found = concluded(study_of(0.5, 0.8, 0.81))
+    assert found.interval is not None and found.interval.rows == ROWS
+    assert found.interval.low < 0.76 < 0.81 < 0.85 < found.interval.high
+    second, first = found.comparisons
+    assert (second.trial, second.role, second.is_different) == (1, "runner-up", False)
+    assert (first.trial, first.role, first.is_different) == (0, "baseline", True)
+    assert (second.lead, first.lead) == (pytest.approx(0.01), pytest.approx(0.31))
+    assert found.missing == [] and found.final is None
+
+
+def test_best_and_status_say_it_in_words_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    study = study_of(0.5, 0.8, 0.79, 0.81)
+    assert "how sure:     standard error 0.0200 over 200 rows" in lines(best(study))  # before the finish step
+    made = scorer()
+    made.evaluated = Evaluated(np.eye(2)[np.arange(100) % 2], np.arange(100) % 2)  # of the final score
+    concluded(study, made)
+    told = "\n".join(lines(best(study)))
+    for text in (
+        "how sure:     95%: 0.7500 to 0.8583 over 200 rows, which also chose it",
+        "how sure:     0.0100 better than trial 1, the runner-up: not distinguishable (p=0.5)",
+        "how sure:     0.3100 better than trial 0, the baseline: distinguishable (p<0.001)",
+        "best of n:    expected 0.7250 of 1, ",
+        "final score:  final_accuracy=1.0000  (95%: 0.9630 to 1.0000 over 100 rows)",
+    ):
+        assert text in told
+    print_summary(describe(study))
+    assert "0.0100 better than trial 1, the runner-up" in capsys.readouterr().out
+    document = json.loads(json.dumps(asdict(best(study))))
+    assert document["certainty"]["comparisons"][0]["p"] == pytest.approx(0.5)
+    assert (document["row_noise"], document["rows"]) == (0.02, ROWS)
+    assert list(document["best_of_n"]) == ["1", "2", "4"]
+
+
+def test_what_is_not_known_is_said() -> None:
+    study = study_of(0.6, 0.8, 0.81)
+    for number in (0, 1):
+        Path(f"trial-{number}/checkpoint/evaluation.npz").unlink()
+    found = concluded(study)
+    assert found.interval is not None and found.comparisons == []
+    assert "not known: the predictions of trial 1 were not kept" in "\n".join(lines(best(study)))
+    Path("trial-2/checkpoint/evaluation.npz").unlink()  # a checkpoint of an earlier version
+    assert concluded(study).interval is None
+
+
+def test_other_rows_are_not_compared() -> None:
+    study = study_of(0.6, 0.8, 0.81)
+    Evaluated(np.eye(2)[[0, 1]], np.array([0, 1])).save(Path("trial-1/checkpoint"))
+    assert "trial 1 was evaluated on other rows" in concluded(study).missing
+
+
+def test_new_seeds_give_their_own_noise() -> None:
+    study = study_of(0.6, 0.8)
+    confirm(study, {0: [0.6, 0.62, 0.64], 1: [0.7, 0.72, 0.74]})
+    assert best(study).seed_noise == pytest.approx(0.02)
+    assert "standard deviation 0.0200 over new seeds" in "\n".join(lines(best(study)))
+
+
+def test_the_baseline_is_the_first_enqueued_point_whichever_try_completed() -> None:
+    assert getattr(baseline_of(study_of(0.5, 0.8)), "number", None) == 0
+    study = optuna.create_study()
+    study.set_user_attr("history", [{"sampler": "tpe"}])
+    study.add_trial(create_trial(
+        state=TrialState.FAIL, system_attrs={"fixed_params": {RATE: 1e-3}},
+        user_attrs=TrialRecord.attributes(ordinal=0),
+    ))  # fmt: skip
+    assert baseline_of(study) is None
+    retry = add(study, TrialState.COMPLETE, 0.5, ordinal=0, retry_of=0)
+    assert getattr(baseline_of(study), "number", None) == retry
+
+
+def test_a_grid_and_a_search_without_a_known_point_have_no_baseline() -> None:
+    grid = study_of(0.5, sampler="grid")
+    assert baseline_of(grid) is None
+    assert baseline_of(optuna.create_study()) is None
+
+
+def test_a_conclusion_from_before_has_no_certainty() -> None:
+    stored = {"trials": [3, 0], "best": 2, "predict": True, "submissions": [], "metrics": {}, "unknown": 1}
+    assert Conclusion.load(stored).certainty is None
+    again = Conclusion.load(json.loads(json.dumps(Conclusion([1, 0], 0, certainty=Certainty(0)).dump())))
+    assert again.certainty == Certainty(0)

@@ -1,0 +1,132 @@
+"""Intervals hold the true score as often as they say, and equal models are seldom called different."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from finesweep.tasks import TYPES
+from finesweep.tasks.classification import Classification
+from finesweep.tasks.metrics import Judged, Metric
+from finesweep.tasks.resampling import interval, noise, p_value
+
+ACCURACY = Classification.metrics["accuracy"]
+
+
+def f1(judged: Judged) -> float:
+    """F1 of label 1, faster than scikit-learn's on few rows."""
+    both = np.count_nonzero(judged.reference & judged.predicted)
+    return float(2 * both / max(1, judged.reference.sum() + judged.predicted.sum()))
+
+
+F1 = Metric(f1)
+Draw = Callable[[np.random.Generator, int], tuple[Judged, Judged]]
+
+
+def of(reference: NDArray[np.int64], predicted: NDArray[np.int64]) -> Judged:
+    return Judged(reference, predicted, predicted, ["0", "1"])
+
+
+def two_equal_models(generator: np.random.Generator, rows: int) -> tuple[Judged, Judged]:
+    """Labels of which 40% are 1, and two models that are right on 80% of them, often on the same ones."""
+    labels = (generator.random(rows) < 0.4).astype(np.int64)
+    hard = generator.random(rows) < 0.3
+    wrong = [hard & (generator.random(rows) < 2 / 3) for _ in range(2)]
+    first, second = (of(labels, np.where(one, 1 - labels, labels)) for one in wrong)
+    return first, second
+
+
+def true_f1() -> float:
+    right, wrong = 0.4 * 0.8, 0.6 * 0.2  # of all rows: label 1 found; label 0 taken for 1
+    return 2 * right / (0.4 + right + wrong)
+
+
+@pytest.mark.parametrize(
+    ("metric", "truth", "samples"), [(ACCURACY, 0.8, 1000), (F1, true_f1(), 300)], ids=["accuracy", "f1"]
+)
+def test_intervals_hold_the_true_score_in_95_of_100_cases(metric: Metric, truth: float, samples: int) -> None:
+    """Of 1,000 (300) samples 93 to 97% of intervals would; the bounds leave room for chance: three sigma."""
+    generator, held = np.random.default_rng(1), 0
+    for _ in range(samples):
+        found = interval(metric, two_equal_models(generator, 277)[0])
+        assert found is not None
+        held += found.low <= truth <= found.high
+    room = 3 * (0.95 * 0.05 / samples) ** 0.5
+    assert 0.95 - room <= held / samples <= 0.95 + room
+
+
+@pytest.mark.parametrize(("metric", "samples"), [(ACCURACY, 400), (F1, 120)], ids=["accuracy", "f1"])
+def test_equal_models_are_called_different_in_5_of_100_cases(metric: Metric, samples: int) -> None:
+    generator, different = np.random.default_rng(2), 0
+    for _ in range(samples):
+        different += p_value(metric, *two_equal_models(generator, 277)) < 0.05
+    assert different / samples <= 0.05 + 3 * (0.95 * 0.05 / samples) ** 0.5
+
+
+@pytest.mark.parametrize("metric", [ACCURACY, F1], ids=["accuracy", "f1"])
+def test_a_model_that_is_much_better_is_told_from_another(metric: Metric) -> None:
+    generator = np.random.default_rng(3)
+    labels = (generator.random(277) < 0.4).astype(np.int64)
+    better, worse = (of(labels, np.where(generator.random(277) < e, 1 - labels, labels)) for e in (0.1, 0.3))
+    assert p_value(metric, better, worse) < 0.01
+    assert p_value(metric, better, better) == 1.0
+
+
+def test_a_perfect_score_is_not_taken_for_certain() -> None:
+    """Of 100 rows all of which are right, the true share may well be 0.97."""
+    perfect = of(np.ones(100, np.int64), np.ones(100, np.int64))
+    found, spread = interval(ACCURACY, perfect), noise(ACCURACY, perfect)
+    assert found is not None and found.high == 1.0 and 0.95 < found.low < 0.97
+    assert spread is not None and spread.std > 0.005 and spread.rows == 100
+    assert interval(F1, perfect) is None and noise(F1, perfect) is None  # all resamples say the same: nothing
+
+
+def test_the_same_rows_give_the_same_answer() -> None:
+    first, second = two_equal_models(np.random.default_rng(4), 100)
+    assert interval(F1, first) == interval(F1, first)
+    assert p_value(F1, first, second) == p_value(F1, first, second)
+
+
+def test_the_standard_error_is_that_of_a_share() -> None:
+    judged = two_equal_models(np.random.default_rng(5), 1000)[0]
+    share = float((judged.reference == judged.predicted).mean())
+    spread = noise(ACCURACY, judged)
+    assert spread is not None and spread.std == pytest.approx((share * (1 - share) / 1000) ** 0.5, rel=0.01)
+    plain = Metric(ACCURACY.compute)
+    spread = noise(plain, judged)
+    assert spread is not None and spread.std == pytest.approx((share * (1 - share) / 1000) ** 0.5, rel=0.25)
+
+
+def test_a_metric_that_is_a_share_of_right_rows_says_which_are_right() -> None:
+    labels = {"classification": np.array([1, 1, 1, 0]), "multi_label_classification": np.eye(4, 3, dtype=int)}
+    for kind, task in TYPES.items():
+        for metric in task.metrics.values():
+            if metric.right is not None:
+                true = labels[kind.value]
+                predicted = true.copy()
+                predicted[0] = true[3]
+                judged = Judged(true, predicted, None, ["a", "b", "c"])
+                assert metric.right(judged).mean() == metric.compute(judged) == 0.75
+
+
+def test_words_are_resampled_by_rows_not_by_words() -> None:
+    """A row's words are right or wrong together here, so there are only as many facts as rows."""
+    generator = np.random.default_rng(6)
+    right = generator.random(50) < 0.7
+    reference, predicted = [[1] * 20 for _ in right], [[int(one)] * 20 for one in right]
+    metric = TYPES[next(kind for kind in TYPES if "token" in kind.value)].metrics["accuracy"]
+    spread = noise(metric, Judged(reference, predicted, predicted, ["O", "B-X"]))
+    expected = (right.mean() * (1 - right.mean()) / 50) ** 0.5
+    assert spread is not None and spread.std == pytest.approx(expected, rel=0.3)
+
+
+def test_a_metric_that_refuses_some_rows_fails_no_run() -> None:
+    def picky(judged: Judged) -> float:
+        if judged.reference.sum() < 100:
+            raise ValueError("too few rows of label 1")
+        return f1(judged)
+
+    judged = two_equal_models(np.random.default_rng(7), 277)[0]
+    spread = noise(Metric(picky), judged)
+    assert spread is not None and 0.01 < spread.std < 0.1

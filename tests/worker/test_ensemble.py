@@ -1,0 +1,168 @@
+"""The kept checkpoints together are submitted where rows that chose nothing say so, and are made again."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import numpy as np
+import optuna
+import pytest
+from labelled import CLASSIFICATION, NAMES, task
+from optuna.trial import create_trial
+from processes import finesweep, train
+from sweeping import STORAGE, evaluate, sweep
+
+from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.config.study import Ensemble, StudyConfig
+from finesweep.errors import ConfigError
+from finesweep.hooks import RunHooks
+from finesweep.io import checkpoint
+from finesweep.monitor.certainty import ensembled
+from finesweep.reproduce.rebuild import rebuild
+from finesweep.reproduce.recorded_run import load_recorded_run
+from finesweep.study import storage as studies
+from finesweep.study.ensemble import Ensembled
+from finesweep.study.places import places_of
+from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
+from finesweep.study.storage import cached, open_storage
+from finesweep.tasks import Scorer
+from finesweep.tasks.evaluated import Evaluated
+from finesweep.training.ensembles import Together
+from finesweep.training.inputs import load_inputs
+from finesweep.training.predict import Predicted
+from finesweep.worker import ensemble
+
+SWEEP = ("data.demo_rows=400", "data.holdout=0.25", "trainer.num_train_epochs=1", "trainer.threads=1",
+         "trainer.per_device_train_batch_size=16", "optimizer.learning_rate=1e-3,2e-3",
+         "tracking.system_metrics=false", "hydra.sweeper.study.name=both", "hydra.sweeper.workers=2",
+         "hydra.sweeper.study.ensemble=soup")  # fmt: skip
+
+
+def test_what_came_of_it_is_said() -> None:
+    made = Ensembled(
+        "soup", True, "better on the 277 rows that chose nothing", [9, 4], ["a", "b"], 0.75, 0.7, 0.01
+    )
+    assert ensembled(made) == (
+        "soup of trials 9, 4: 0.7500, the winner alone 0.7000 (p=0.01): better on the 277 rows that chose "
+        "nothing; submitted"
+    )
+    worse = replace(made, is_submitted=False, p=0.4, reason="not better on the 277 rows that chose nothing")
+    assert ensembled(worse).endswith("(p=0.4): not better on the 277 rows that chose nothing; the winner is "
+                                     "submitted alone")  # fmt: skip
+    alone = Ensembled("mean", False, "no other kept checkpoint raises the score")
+    assert (
+        ensembled(alone) == "mean: no other kept checkpoint raises the score; the winner is submitted alone"
+    )
+    assert ensembled(None) == ""
+    assert (
+        Conclusion.load(json.loads(json.dumps(Conclusion([1, 0], 0, ensemble=made).dump()))).ensemble == made
+    )
+
+
+def test_without_rows_that_chose_nothing_it_is_refused() -> None:
+    def training(config: RunConfig, trial: RunHooks) -> float:
+        return evaluate(trial, [0.5])
+
+    with pytest.raises(
+        ConfigError, match="study.ensemble: got 'soup'; legal: none, or with rows that choose"
+    ):
+        sweep(training, "optimizer.learning_rate=1e-3,2e-3", "hydra.sweeper.study.ensemble=soup")
+
+
+class Group(Together):
+    """Whose members are right on every row, though each alone is right on half of them."""
+
+    def outputs(self, members: Any, rows: Any) -> Any:
+        labels = np.arange(100) % 2
+        right = np.arange(100) < (100 if len(members) > 1 else 50)
+        return np.eye(2)[np.where(right, labels, 1 - labels)] * 10, labels
+
+    def final_rows(self) -> Any:
+        return range(100)
+
+    def write(self, members: Any, output_dir: Path) -> list[Path]:
+        output_dir.mkdir()
+        (output_dir / "test.tsv").write_text(",".join(member.name for member in members))
+        return [output_dir / "test.tsv"]
+
+
+def submitted(monkeypatch: pytest.MonkeyPatch, rights: int) -> tuple[Ensembled, Predicted, Any]:
+    """Tries two checkpoints together; the winner alone is right on `rights` of the last 100 rows."""
+    of, names = task(CLASSIFICATION), NAMES[CLASSIFICATION]
+    inputs = SimpleNamespace(task=of, names=names, eval=range(100))
+    trials = [create_trial(value=0.5, user_attrs=TrialRecord.attributes(run_id=name)) for name in "ab"]
+    kept = dict(zip([Path("one"), Path("two")], trials, strict=True))
+    monkeypatch.setattr(ensemble, "load_inputs", lambda _: inputs)
+    monkeypatch.setattr(ensemble, "Together", Group)
+    monkeypatch.setattr(ensemble, "_candidates", lambda *_: iter(kept.items()))
+    scorer, labels = Scorer(of, names), np.arange(100) % 2
+    said = np.where(np.arange(100) < rights, labels, 1 - labels)
+    scorer.evaluated = Evaluated(np.eye(2)[said], labels)
+    single = Predicted({"final_accuracy": rights / 100}, [Path("single.tsv")], scorer)
+    study = optuna.create_study(direction="maximize")
+    queue, parent = SimpleNamespace(config=StudyConfig(ensemble=Ensemble.mean), study=study), MagicMock()
+    config = RunConfig()
+    config.data.metric, config.predict = "accuracy", True
+    made, found = ensemble.submit_together(queue, trials[0], config, single, Path("out"), parent)  # type: ignore[arg-type]
+    return made, found, parent
+
+
+def test_members_that_are_better_together_are_submitted_with_their_recipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, found, parent = submitted(monkeypatch, rights=60)
+    assert made.is_submitted and (made.value, made.single, made.run_ids) == (1.0, 0.6, ["a", "b"])
+    assert found.submissions == [Path("out/test.tsv")] and found.metrics["final_accuracy"] == 1.0
+    assert made.files == {"test.tsv": checkpoint.sha256(Path("out/test.tsv"))}
+    assert json.loads(Path("out/source.json").read_text())["run_ids"] == ["a", "b"]
+    assert [call.args for call in parent.log_file.call_args_list] == [
+        (Path("out/test.tsv"), "submission"), (Path("out/source.json"), "submission")
+    ]  # fmt: skip
+
+
+def test_members_that_are_not_surely_better_leave_the_submission_to_the_winner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, found, parent = submitted(monkeypatch, rights=97)
+    assert not made.is_submitted and made.p == pytest.approx(0.25)
+    assert made.reason == "not better on the 100 rows that chose nothing"
+    assert found.submissions == [Path("single.tsv")] and not parent.method_calls and not Path("out").exists()
+
+
+@pytest.mark.slow
+def test_a_submission_of_two_is_made_again_to_the_last_byte(tmp_path: Path) -> None:
+    """Whether two small models are better together is chance, so the study is told that they were."""
+    done = train("-m", *SWEEP, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "ensemble:     soup" in done.stdout
+    study = studies.load("both", STORAGE)
+    record, places = StudyRecord(study), places_of(study)
+    conclusion = record.conclusion
+    assert conclusion is not None and conclusion.ensemble is not None
+    winner, other = studies.best_first(study)[:2]
+    records = [TrialRecord(winner), TrialRecord(other)]
+    config = rebuild(load_recorded_run(str(records[0].run_id), TrackingConfig()), [], TrackingConfig())
+    together = Together(Ensemble.soup, config, load_inputs(config))
+    paths = together.write([places.find(str(one.checkpoint)) for one in records], tmp_path / "then")
+    made = Ensembled(
+        "soup", True, "", [winner.number, other.number], [str(one.run_id) for one in records],
+        files={path.name: checkpoint.sha256(path) for path in paths},
+    )  # fmt: skip
+    record.conclusion = replace(conclusion, ensemble=made)
+    again = finesweep("reproduce", "--submission", "both", "--json", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    answer = json.loads(again.stdout)
+    assert (
+        answer["verdict"] == "EXACT" and len(answer["members"]) == 2 and list(answer["files"]) == ["test.tsv"]
+    )
+    assert "nothing to do" in train("-m", *SWEEP, cwd=tmp_path).stderr
+
+
+def test_a_submission_of_the_winner_alone_is_reproduced_by_best(tmp_path: Path) -> None:
+    study = optuna.create_study(study_name="alone", storage=cached(open_storage(STORAGE)))
+    study.set_user_attr("conclusion", Conclusion([1, 0], 0).dump())
+    done = finesweep("reproduce", "--submission", "alone", cwd=tmp_path)
+    assert done.returncode == 2 and "for this one: --best alone" in done.stderr
