@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from finesweep.study.space import Dimension, Space
 
 PART = 4  # one of so many trials tries what is known
+BEST = 4  # of so many trials of an earlier study, one counts as a find
 NEAR = 0.1  # of a dimension's range: points that differ by less in all dimensions say the same
 
 
@@ -37,9 +38,13 @@ class Start:
 
 
 def choose(sources: Sequence[Sequence[Known]], space: Space, n_trials: int) -> list[Start]:
-    """Chooses distinct points, in turn from each source, whose best comes first. n_trials: of this study."""
+    """Chooses distinct points of the best quarter of each source, in turn from each of them.
+
+    sources: the trials of each, best first. n_trials: of this study.
+    """
     chosen: list[Start] = []
-    for known in filter(None, chain.from_iterable(zip_longest(*sources))):
+    finds = [source[: math.ceil(len(source) / BEST)] for source in sources]
+    for known in filter(None, chain.from_iterable(zip_longest(*finds))):
         start = _fitted(known, space)
         if start.point and all(_differ(start.point, other.point, space) for other in chosen):
             chosen.append(start)
@@ -101,4 +106,4 @@ def _distance(distribution: BaseDistribution, one: Any, other: Any) -> float:
         return 0.0
     values = (one, other, distribution.low, distribution.high)
     first, second, low, high = map(math.log, values) if distribution.log else values
-    return abs(first - second) / (high - low)
+    return float(abs(first - second) / (high - low))
