@@ -14,6 +14,7 @@ FinesweepError                 a person can do something about it: message only,
 ├── SubmissionError            predictions that the benchmark's server would refuse
 ├── SweepFailed                too many trials failed (exit code 1; those above 2)
 ├── NotValid                   a submission that would be refused (exit code 1)
+├── NotSteered                 a trial that had ended before it could be stopped (exit code 1)
 └── NotReproduced              a run that was made again and came out otherwise (exit code 1)
 """
 
@@ -101,6 +102,10 @@ class SweepFailed(FinesweepError):
 
 class NotValid(FinesweepError):
     """Predictions were looked at, and they are no valid submission. Exit code 1."""
+
+
+class NotSteered(FinesweepError):
+    """What a person asked of a study came too late, or nobody is there to do it. Exit code 1."""
 
 
 class NotReproduced(FinesweepError):

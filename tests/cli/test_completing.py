@@ -35,7 +35,7 @@ def test_studies_and_runs_are_completed() -> None:
     sweep(lambda _, trial: evaluate(trial, [0.5]), "hydra.sweeper.study.n_trials=1")
     (run_id,) = (run.info.run_id for run in runs().values() if "trial" in run.info.run_name)
     here = ("--storage", STORAGE)
-    for verb in ("status", "best", "runs", "report", "submit", "worker", "register"):
+    for verb in ("status", "best", "runs", "report", "submit", "worker", "register", "stop", "try", "extend"):
         assert names(verb, *here, "qui") == ["quickstart"]
         assert names(verb, *here, "other") == []
     assert names("reproduce", *here, "--best", "") == ["quickstart"]

@@ -31,6 +31,7 @@ from finesweep.study import queue as queues
 from finesweep.study import storage as studies
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, Progress, StudyRecord, TrialRecord
+from finesweep.study.steering import stop_trial
 
 pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they share
 FORK = multiprocessing.get_context("fork")
@@ -237,10 +238,13 @@ def test_a_worker_has_one_connection_and_a_heartbeat_is_one_statement(
     books = queue(f"{server.url}?application_name={name[:40]}", name)
     trial = books.next_trial()
     assert trial is not None
-    StudyRecord(books.study).stopped_commands = ["somebody"]
+    assert heartbeat.beat(trial, None) == ([], None, False)
+    StudyRecord(books.study).write_all(stopped_commands=["somebody"], halted=7.0)
+    stop_trial(books, trial.number)
     with statements(books) as seen:
-        assert heartbeat.beat(trial, Progress(step=7)) == ["somebody"]
+        heard = heartbeat.beat(trial, Progress(step=7))
     assert len(seen) == 1
+    assert (list(heard.stopped_commands), heard.halted, heard.trial_is_stopped) == (["somebody"], 7.0, True)
     record = TrialRecord(books.trials()[0])
     assert record.progress == Progress(step=7)
     assert record.started is not None and record.heartbeat is not None

@@ -18,7 +18,7 @@ def worker(storage: str, uri: str) -> Worker:
     sweep = SweepConfig(study=StudyConfig(storage=storage))
     tracking = TrackingConfig(uri=uri)
     return Worker(
-        nothing, nothing, nothing, [], sweep, (), 0, tracking, "demo", "parent", nothing, ("command",)
+        nothing, nothing, nothing, [], sweep, (), 0, tracking, "demo", "parent", nothing, ("command",), 0.0
     )
 
 

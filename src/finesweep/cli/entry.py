@@ -24,6 +24,7 @@ from finesweep.errors import (
     EXIT_UNUSABLE,
     FinesweepError,
     NotReproduced,
+    NotSteered,
     NotValid,
     SweepFailed,
     did_you_mean,
@@ -93,7 +94,7 @@ def _report(error: Exception) -> int:
     if message is None:
         raise error
     show(f"error: {message}", sys.stderr)
-    return EXIT_NO if isinstance(error, (NotReproduced, NotValid, SweepFailed)) else EXIT_UNUSABLE
+    return EXIT_NO if isinstance(error, (NotReproduced, NotSteered, NotValid, SweepFailed)) else EXIT_UNUSABLE
 
 
 def _message(error: Exception) -> str | None:

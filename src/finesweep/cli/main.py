@@ -2,7 +2,9 @@
 
 finesweep init DIR                    finesweep train [-m] ...
 finesweep worker STUDY                finesweep studies                     finesweep runs STUDY
-finesweep status STUDY [--watch]      finesweep best STUDY [--yaml]      finesweep ui [STUDY]
+finesweep stop STUDY|STUDY#TRIAL      finesweep try STUDY KEY=VALUE ...
+finesweep extend STUDY n_trials=N     finesweep status STUDY [--watch]
+finesweep best STUDY [--yaml]         finesweep ui [STUDY]
 finesweep predict CHECKPOINT|RUN_ID|STUDY FILE --out FILE [KEY=VALUE ...]
 finesweep report STUDY ... [--out DIR]
 finesweep submit STUDY ... --out DIR [--zip] [--fill-missing]
@@ -16,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 from click.shell_completion import add_completion_class, shell_complete
@@ -26,8 +29,8 @@ from finesweep.cli.entry import guarded
 from finesweep.errors import FinesweepError, did_you_mean
 
 VERBS = (
-    "init", "train", "worker", "studies", "runs", "status", "best", "report", "predict", "reproduce",
-    "export", "diff", "submit", "register", "ui",
+    "init", "train", "worker", "studies", "runs", "stop", "try", "extend", "status", "best", "report",
+    "predict", "reproduce", "export", "diff", "submit", "register", "ui",
 )  # fmt: skip
 COMPLETION = "_FINESWEEP_COMPLETE"  # the variable by which click's shell scripts ask
 
@@ -43,7 +46,8 @@ class Verbs(click.Group):
             raise click.UsageError(
                 f"VERB: got {cmd_name!r}; {did_you_mean(cmd_name, VERBS)}legal: {', '.join(VERBS)}", ctx
             )
-        command: click.Command = getattr(import_module(f"finesweep.cli.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name  # `try` can be no name of Python's
+        command: click.Command = getattr(import_module(f"finesweep.cli.{name}"), name)
         return command
 
 

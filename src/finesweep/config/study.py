@@ -1,5 +1,6 @@
 """The config of a sweep: the node `hydra.sweeper`, usually filled in by a file under `sweeps/`."""
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -26,6 +27,13 @@ SAMPLERS = ("tpe", "random", "grid", "gp", "cmaes", "qmc")
 SAMPLER = Rule(
     lambda name: name in SAMPLERS or OWN.fullmatch(name),
     f"{', '.join(SAMPLERS)}, or module:class for one of your own",
+)
+
+# Studies to start from.
+EARLIER = re.compile(r"(sqlite:///.+::)?[A-Za-z0-9][\w.-]{0,63}")
+SOURCES = Rule(
+    lambda names: all(map(EARLIER.fullmatch, names)),
+    "[STUDY, ...]: names of studies in this storage, or sqlite:///FILE::STUDY of another one",
 )
 
 
@@ -94,6 +102,16 @@ class StudyConfig:
     )
     sampler: str = ruled("tpe", SAMPLER, "how points are chosen; grid tries every point once")
     sampler_options: dict[str, Any] = explained({}, "keyword arguments of the sampler, but for seed")
+    start_from: list[str] = ruled(
+        [], SOURCES,
+        "earlier studies, also of other data or models: the best points that they found are tried first; "
+        "STUDY, or sqlite:///FILE::STUDY",
+    )  # fmt: skip
+    edit: bool = explained(
+        False,
+        "true: where ranges have changed, the study goes on with the trials that still lie in them; "
+        "false: refused",
+    )
     pruner: Pruner = explained(
         Pruner.none, "which trials are stopped early; steps are per cent of a trial's own training"
     )

@@ -60,6 +60,8 @@ def _count(snapshot: Snapshot, trial: FrozenTrial) -> str:
 def _why_again(snapshot: Snapshot, trial: FrozenTrial) -> str:
     """Says why a trial will be tried again: its own record does not, but that of its next try does."""
     own = TrialRecord(trial)
+    if own.stopped is not None:
+        return "taken off the queue"
     retries = (t for t in map(TrialRecord, snapshot.trials) if t.retry_of == trial.number)
     retry = next(retries, None)
     if retry and retry.retry_overrides is not None and own.retry_overrides is None:
@@ -81,6 +83,14 @@ def marks(trial: FrozenTrial, noun: str = "trial ") -> str:
         words.append(f"retry of {noun}{record.retry_of}")
     if record.retry_overrides is not None:
         words.append("smaller batch")
+    if record.outside:
+        words.append("outside of the edited space")
+    if record.origin is not None:
+        words.append(f"from {record.origin}")
+    if record.tried is not None:
+        words.append(f"queued by {record.tried.user}")
+    if record.stopped is not None and trial.state is not TrialState.COMPLETE:
+        words.append(f"stopped by {record.stopped.user}")
     return "; ".join(words)
 
 

@@ -17,6 +17,7 @@ from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 
 HANDED_ON = "HANDED ON"  # to another trial, which goes on: FAIL in Optuna, but nothing failed
+TAKEN_OFF = "TAKEN OFF"  # the queue, by a person
 SHORT = 8  # characters of a run's id, for people; any unique beginning is enough for a command
 
 
@@ -85,11 +86,12 @@ def run_rows(study: Study) -> list[RunRow]:
 
 def _run_row(trial: FrozenTrial) -> RunRow:
     record, times = TrialRecord(trial), span(trial)
-    is_handed_on = trial.state is TrialState.FAIL and record.error is None
+    nothing_failed = trial.state is TrialState.FAIL and record.error is None
+    instead = HANDED_ON if record.stopped is None else TAKEN_OFF
     return RunRow(
         trial=trial.number,
         run_id=record.run_id,
-        state=HANDED_ON if is_handed_on else trial.state.name,
+        state=instead if nothing_failed else trial.state.name,
         values=trial.values,
         seconds=round(times[1] - times[0], 1) if times else None,
         params=params_of(trial),

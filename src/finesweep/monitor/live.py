@@ -71,6 +71,7 @@ class Watcher:
                 if stop.requested:
                     self._tell_stop()
                 snapshot = take_snapshot(self.study)
+                stop.read_from(snapshot.record)
             self._say_events(snapshot)
             self.snapshot = snapshot
             self.notes.pop("storage", None)

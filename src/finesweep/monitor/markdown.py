@@ -22,12 +22,13 @@ def of_trial(study: Study, trial: FrozenTrial) -> str:
     if trial.state is TrialState.FAIL:
         if record.error is not None:
             return f"failed{how}: {code(record.error)}"
-        return f"handed back{how}: it is tried again as another trial"
+        return f"handed back{how}" + (": it is tried again as another trial" if not record.stopped else "")
     if trial.state is TrialState.PRUNED:
         step = trial.last_step
         value = "" if step is None else f" with {metrics[0]} {number(trial.intermediate_values[step])}"
         where = "" if step is None else f" at {step} per cent of its training"
-        return f"pruned{how}{where}{value}: others were better there"
+        why = ": others were better there" if record.stopped is None else ""
+        return f"pruned{how}{where}{value}{why}"
     if trial.values is None:
         return f"{trial.state.name.lower()}{how}"
     values = ", ".join(f"{name} {number(value)}" for name, value in zip(metrics, trial.values, strict=True))

@@ -23,6 +23,7 @@ from finesweep.study.ensemble import Ensembled
 from finesweep.study.places import places_of
 from finesweep.study.records import Command, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
+from finesweep.study.steering import steered
 from finesweep.study.stopping import goal_of
 
 SOME = 4  # trials from which on the best of fewer is worth a line
@@ -89,6 +90,9 @@ class Status:
     confirming: int = 0  # finished trials that confirm another one
     importances: dict[str, float] = field(default_factory=dict)  # of the finish step; shares that sum to 1
     commands: list[dict[str, Any]] = field(default_factory=list)  # what the study was worked on with
+    steered: list[dict[str, Any]] = field(default_factory=list)  # what people asked of it, by time
+    outside: int = 0  # finished trials outside of its edited space, which count for nothing
+    halted: bool = False  # whether a person stopped all work, and no command has begun since
     workers: list[dict[str, Any]] = field(default_factory=list)  # that run a trial: `monitor.hosts.Worker`
     stranded: list[int] = field(default_factory=list)  # trials whose worker is lost, while none is at work
     storage: str = STORAGE  # its Optuna database
@@ -115,9 +119,12 @@ def describe(study: Study) -> Status:
         seconds=round(busy_seconds(trials), 1),
         train_steps=train_steps(trials),
         reused=sum(TrialRecord(trial).reused_of is not None for trial in trials),
-        confirming=studies.count_finished(trials) - studies.count_finished(search),
+        confirming=studies.count_finished(studies.current(trials)) - studies.count_finished(search),
         importances=record.conclusion.importances if record.conclusion else {},
         commands=record.history or [],
+        steered=[asked.dump() for asked in steered(study)],
+        outside=studies.count_finished(trials) - studies.count_finished(studies.current(trials)),
+        halted=record.is_halted,
         workers=[asdict(worker) for worker in known],
         stranded=[worker.trial for worker in hosts.stranded(known)],
         storage=storage_of(study),

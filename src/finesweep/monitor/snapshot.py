@@ -64,7 +64,7 @@ class Snapshot:
     @property
     def confirmed(self) -> int:
         """Finished trials that confirm another one."""
-        return studies.count_finished(self.trials) - self.finished
+        return studies.count_finished(studies.current(self.trials)) - self.finished
 
     @property
     def to_confirm(self) -> int:

@@ -14,6 +14,8 @@ from finesweep.provenance.record import is_result
 from finesweep.study.certainty import Certainty
 from finesweep.study.ensemble import Ensembled
 
+STEERED = 5  # requests that a summary shows, the last ones; --json has all
+
 
 def lines(best: Best) -> list[str]:
     """Writes the lines that `finesweep best` prints for a person."""
@@ -89,6 +91,12 @@ def print_summary(status: Status) -> None:
     known = [hosts.Worker(**worker) for worker in status.workers]
     if working := hosts.at_work(known):
         show(f"{'workers:':14}{working}")
+    for asked in status.steered[-STEERED:]:
+        show(f"{'steered:':14}{asked['what']} ({asked['user']} on {asked['host']}, {asked['time'][:16]})")
+    if status.outside:
+        show(f"{'history:':14}{status.outside} finished trials lie outside of the edited space")
+    if status.halted:
+        show(f"{'stopped:':14}all work, by a person; the same command, or finesweep worker, goes on")
     for worker in hosts.stranded(known):
         show(f"{'stranded:':14}{hosts.lost(worker)}")
     if status.reused:

@@ -1,6 +1,7 @@
 """The tables of a study's page, which say in numbers what the charts show, and what was lost."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -86,11 +87,19 @@ def front_table(facts: Facts) -> str:
     return table(["trial", *facts.objectives, *facts.labels.values()], rows, "Pareto front")
 
 
+def _stopped(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Lists the trials that a person has stopped; one that was complete by then is none of them."""
+    ended = (TrialState.PRUNED, TrialState.FAIL)
+    return [trial for trial in trials if TrialRecord(trial).stopped and trial.state in ended]
+
+
 def lost(facts: Facts) -> list[str]:
     """Says what failed and why, what was handed on, and where trials were pruned by which rule."""
     trials = facts.snapshot.trials
-    pruned = [trial for trial in facts.trained if trial.state is TrialState.PRUNED]
-    handed_on = [t for t in trials if t.state is TrialState.FAIL and TrialRecord(t).error is None]
+    by_hand = _stopped(trials)
+    pruned = [t for t in facts.trained if t.state is TrialState.PRUNED and t not in by_hand]
+    given_back = [t for t in trials if t.state is TrialState.FAIL and TrialRecord(t).error is None]
+    handed_on = [trial for trial in given_back if trial not in by_hand]
     parts = [_shortened(facts.status.failures, "failed")]
     if pruned:
         pruner = (facts.snapshot.record.history or [{}])[-1].get("pruner", "none")
@@ -102,6 +111,9 @@ def lost(facts: Facts) -> list[str]:
                 f"those of other trials at the same share of training. They ended at: {where or 'unknown'}."
             )
         )
+    if by_hand:
+        numbers = ", ".join(str(trial.number) for trial in by_hand[:MAX_LISTED])
+        parts.append(paragraph(f"{len(by_hand)} stopped by a person: trials {numbers}."))
     if handed_on:
         parts.append(
             paragraph(f"{len(handed_on)} handed on: interrupted, or without their worker, and tried again.")

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import StopWhen, StudyConfig
-from finesweep.study.records import Command, Progress, StudyRecord, TrialRecord
+from finesweep.study.records import Command, Limits, Progress, StudyRecord, TrialRecord
 from finesweep.study.samplers import sampler_entry
 from finesweep.study.stopping import UPWARD, Goal, enough
 from finesweep.study.storage import count_finished, searching
+
+EXTENDED = ("n_trials", "timeout_s", "max_train_steps")  # what `finesweep extend` may change
 
 
 def spent(
@@ -20,10 +23,12 @@ def spent(
     `spoken_for`: trials that are still running count as finished. goal: that of the study.
     """
     search = searching(trials)
+    waiting = [trial for trial in search if trial.state is TrialState.WAITING]
+    if any(TrialRecord(trial).again is not None for trial in waiting):
+        return None  # the winner of an edited study, whose weights are gone
     running = sum(trial.state is TrialState.RUNNING for trial in search)
     if count_finished(search) + (running if spoken_for else 0) >= config.n_trials:
         return f"n_trials={config.n_trials}"
-    waiting = [trial for trial in search if trial.state is TrialState.WAITING]
     if any(TrialRecord(trial).retry_of is not None for trial in waiting):
         return None  # what was begun within the budget goes on to its end
     if config.timeout_s is not None and (seconds := busy_seconds(search)) >= config.timeout_s:
@@ -56,15 +61,41 @@ def _trials_left(search: Sequence[FrozenTrial], config: StudyConfig) -> int:
 
 
 def budgets(record: StudyRecord) -> StudyConfig:
-    """Returns the budgets that the last command set. Raises: StudyError for a study of another program."""
+    """Returns the budgets that the study has now. Raises: StudyError for a study of another program."""
     last = record.last_command or Command()
+    limits = record.limits or Limits(last.timeout_s, last.max_train_steps)
     return StudyConfig(
         n_trials=record.n_trials,
         sampler=last.sampler,
-        timeout_s=last.timeout_s,
-        max_train_steps=last.max_train_steps,
         stop_when=StopWhen(last.stop_when),
+        **asdict(limits),
     )
+
+
+def renewed(config: StudyConfig, record: StudyRecord) -> StudyConfig:
+    """Returns a worker's config with the budgets that the study has now, which a person may have changed."""
+    if record.limits is None:  # of a study from before they were noted
+        return config
+    return replace(config, n_trials=record.n_trials, **asdict(record.limits))
+
+
+def keep_extended(config: StudyConfig, record: StudyRecord) -> list[str]:
+    """Keeps budgets that a person extended since the last command, unless this command has others than it.
+
+    So the same command goes on within them, and one with another budget sets it.
+    Returns what to tell a person. Side effect: sets the budgets that are kept in the config.
+    """
+    last, now, told = record.last_command, budgets(record), []
+    for name in EXTENDED if last and record.limits else ():
+        extended, given = getattr(now, name), getattr(config, name)
+        if extended in (given, getattr(last, name)):
+            continue
+        if given == getattr(last, name):
+            setattr(config, name, extended)
+            told.append(f"{name} is {extended}, as finesweep extend set it; it was {given}")
+        else:
+            told.append(f"{name} is {given}; finesweep extend had set it to {extended}")
+    return told
 
 
 def train_steps(trials: Sequence[FrozenTrial]) -> int:

@@ -10,6 +10,8 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+OUTSIDE = "outside"  # an attribute: of a study, the trials outside of its edited space; of these, true
+
 
 @dataclass
 class _Point:
@@ -34,11 +36,13 @@ class TrialCache(_CachedStorage):
         self._backend: Any = backend
         self._settled_by = settled_by
         self._point = _Point()
+        self._outside: dict[int, frozenset[int]] = {}  # by study: trials that its space, edited, lacks
 
     def forget(self) -> None:
         """Is called when a transaction was undone that may have been read: nothing of it is true."""
         with self._lock:
             self._studies.clear()
+            self._outside.clear()
             self._trial_id_to_study_id_and_number.clear()
             self._study_id_and_number_to_trial_id.clear()
 
@@ -72,6 +76,12 @@ class TrialCache(_CachedStorage):
     ) -> None:
         """Writes all of the attributes and intermediate values, or none."""
         self._backend.write(trial_id, attrs, steps=steps)
+
+    def set_study_user_attrs(self, study_id: int, attrs: Mapping[str, Any]) -> None:
+        """Writes all of the attributes, or none."""
+        if OUTSIDE in attrs:
+            self.forget()
+        self._backend.write_study(study_id, attrs)
 
     @contextmanager
     def drawing(self, trial: FrozenTrial, seen: list[FrozenTrial]) -> Iterator[dict[str, Any]]:
@@ -119,6 +129,7 @@ class TrialCache(_CachedStorage):
             known = self._settled(info) if skims else {}
             unfinished, after = info.unfinished_trial_ids, info.last_finished_trial_id
             trials = self._backend.read_trials(study_id, unfinished, after, known)
+            self._mark(study_id, trials)
             self._add_trials_to_cache(study_id, trials)
             for trial in trials:
                 if trial.state.is_finished():
@@ -126,6 +137,15 @@ class TrialCache(_CachedStorage):
                     info.last_finished_trial_id = max(info.last_finished_trial_id, trial._trial_id)
                 else:
                     unfinished.add(trial._trial_id)
+
+    def _mark(self, study_id: int, trials: list[FrozenTrial]) -> None:
+        """Marks the trials that lie outside of the study's edited space; nobody edits it while they run."""
+        if study_id not in self._outside:
+            attrs = self._backend.get_study_user_attrs(study_id)
+            self._outside[study_id] = frozenset(attrs.get(OUTSIDE) or [])
+        for trial in trials:
+            if trial.number in self._outside[study_id]:
+                trial.user_attrs[OUTSIDE] = True
 
     def _settled(self, info: Any) -> dict[int, TrialState]:
         """Returns the states of the unfinished trials that need no second reading as long as they stay so."""

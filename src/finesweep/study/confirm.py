@@ -96,7 +96,9 @@ def _tries(trials: Sequence[FrozenTrial]) -> dict[tuple[int, int], list[FrozenTr
 
 
 def _is_settled(trial: FrozenTrial) -> bool:
-    return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or TrialRecord(trial).error is not None
+    record = TrialRecord(trial)
+    is_given_up = record.error is not None or record.stopped is not None
+    return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or is_given_up
 
 
 def confirmed_candidates(study: Study, config: ConfirmConfig) -> list[ConfirmedCandidate]:

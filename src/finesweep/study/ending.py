@@ -25,7 +25,7 @@ def end_trial(
         if outcome.checkpoint is not None:
             record.checkpoint = outcome.checkpoint
         study.tell(trial.number, outcome.values)
-    elif outcome.state is RunState.PRUNED:
+    elif outcome.state is RunState.PRUNED or (record.stopped is not None and _is_tried_again(outcome)):
         study.tell(trial.number, state=TrialState.PRUNED)
     elif outcome.state is RunState.INTERRUPTED:
         _requeue(study, trial, max_retries, reason)
@@ -34,6 +34,11 @@ def end_trial(
     else:
         record.error = outcome.error or "unknown"
         study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _is_tried_again(outcome: Outcome) -> bool:
+    """Tells whether a trial that ended so is tried again, unless a person has stopped it."""
+    return outcome.state is RunState.INTERRUPTED or outcome.retry_overrides is not None
 
 
 def _requeue(
@@ -69,5 +74,6 @@ def _enqueue_retry(
         ordinal=ordinal_of(trial, skim(study)),
         worker_deaths=worker_deaths,
         retry_overrides=retry_overrides,
+        again=TrialRecord(trial).again,
     )
     study.enqueue_trial(trial.system_attrs.get("fixed_params", {}) | drawn, user_attrs=attrs)

@@ -9,11 +9,12 @@ glob(bert-*)                     every option of a config group that matches
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from optuna.distributions import (
     BaseDistribution,
@@ -146,3 +147,13 @@ def ends(dimension: BaseDistribution) -> list[Any]:
         return list(dimension.choices)
     assert isinstance(dimension, (IntDistribution, FloatDistribution))
     return [dimension.low, dimension.high]
+
+
+def parse_point(texts: Sequence[str]) -> dict[str, Any]:
+    """Reads `key=value` in Hydra's grammar, by key. Raises: ConfigError; Hydra's error for a broken text."""
+    point = {}
+    for override in OverridesParser.create().parse_overrides(list(texts)):
+        if override.is_sweep_override() or override.is_delete():
+            raise ConfigError(f"{override.input_line}: legal: KEY=VALUE, with one value")
+        point[override.key_or_group] = stored(override.value())
+    return point

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Sequence
 from copy import copy
+from typing import NamedTuple
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from finesweep.study import clock
@@ -14,8 +16,8 @@ from finesweep.study.storage import PatientStorage, backend_of
 
 BEAT, PROGRESS = TrialRecord.heartbeat.key, TrialRecord.progress.key
 SIGNS = BEAT, *(one.key for one in (TrialRecord.owner, TrialRecord.recoverer, TrialRecord.recovered_since))
-STOP = StudyRecord.stopped_commands.key
-# One statement writes the signs, unless the trial has ended, and reads which commands were told to stop.
+STOPPED = TrialRecord.stopped.key
+# One statement writes the signs, unless the trial has ended, and reads what was asked of its worker.
 STATEMENT = f"""
 WITH signs AS (
   INSERT INTO trial_user_attributes (trial_id, key, value_json)
@@ -28,21 +30,34 @@ WITH signs AS (
   RETURNING key
 )
 SELECT (SELECT count(*) FROM signs), (
-  SELECT value_json FROM study_user_attributes WHERE study_id = :study_id AND key = '{STOP}'
-)
+  SELECT value_json FROM study_user_attributes
+  WHERE study_id = :study_id AND key = '{StudyRecord.stopped_commands.key}'
+), (
+  SELECT value_json FROM study_user_attributes
+  WHERE study_id = :study_id AND key = '{StudyRecord.halted.key}'
+), (SELECT count(*) FROM trial_user_attributes WHERE trial_id = :trial_id AND key = '{STOPPED}')
 """
 
 
-def beat(trial: optuna.Trial, progress: Progress | None) -> Sequence[str]:
-    """Writes a heartbeat; progress: None if it has not changed. Returns the commands that shall stop.
+class Heard(NamedTuple):
+    """What was asked of a worker, as a heartbeat has read it."""
+
+    stopped_commands: Sequence[str]  # whose workers shall stop
+    halted: float | None  # when a person stopped all work on the study, by its clock
+    trial_is_stopped: bool  # by a person
+
+
+def beat(trial: optuna.Trial, progress: Progress | None) -> Heard:
+    """Writes a heartbeat; progress: None if it has not changed. Returns what is asked of the worker.
 
     Raises: UpdateFinishedTrialError if somebody else has ended the trial; StoreError.
     """
     backend = backend_of(trial.study)
     if not isinstance(backend, PatientStorage) or not backend.is_server:
         TrialRecord(trial).write_all(progress=progress, heartbeat=clock.now(trial.study))
-        return StudyRecord(trial.study).stopped_commands or []
-    written, stopped = backend.execute(
+        record = StudyRecord(trial.study)
+        return Heard(record.stopped_commands or [], record.halted, _is_stopped(backend, trial))
+    written, stopped, halted, trial_stopped = backend.execute(
         STATEMENT,
         progress=progress and json.dumps(progress.dump()),
         trial_id=trial._trial_id,
@@ -50,7 +65,14 @@ def beat(trial: optuna.Trial, progress: Progress | None) -> Sequence[str]:
     )
     if not written:
         raise UpdateFinishedTrialError(f"trial {trial.number} has ended")
-    return json.loads(stopped) if stopped else []
+    commands = json.loads(stopped) if stopped else []
+    return Heard(commands, None if halted is None else json.loads(halted), trial_stopped > 0)
+
+
+def _is_stopped(backend: BaseStorage, trial: optuna.Trial) -> bool:
+    if not isinstance(backend, PatientStorage):  # in memory
+        return STOPPED in backend.get_trial(trial._trial_id).user_attrs
+    return bool(backend.read_attrs([trial._trial_id], (STOPPED,)))
 
 
 def with_last_signs(backend: PatientStorage, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

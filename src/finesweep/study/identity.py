@@ -14,7 +14,7 @@ from optuna.study import Study
 from finesweep.config.parse import to_dict
 from finesweep.config.places import project, relocated, url_within
 from finesweep.config.run import RunConfig
-from finesweep.config.study import PROCESSES
+from finesweep.config.study import PROCESSES, StudyConfig
 from finesweep.data import Splits, fingerprint
 from finesweep.data.source import LABEL
 from finesweep.errors import DataChanged, StudyError
@@ -23,6 +23,7 @@ from finesweep.io.redaction import redact_urls, redact_values
 from finesweep.io.terminal import trainer
 from finesweep.study import clock
 from finesweep.study import storage as studies
+from finesweep.study.editing import SPACE, may_be_edited, ranges
 from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
 from finesweep.tasks import task_of
@@ -46,7 +47,7 @@ def identity(sweep: SweepRequest, splits: Splits) -> dict[str, Any]:
     searched = {dimension.key for dimension in sweep.space}
     shared = {key: value for key, value in _leaves(run).items() if not _is_within(key, searched)}
     made_of: dict[str, Any] = {
-        "space": {dimension.name: str(dimension) for dimension in sweep.space},
+        SPACE: ranges(sweep.space),
         "objectives": {name: direction.value for name, direction in sweep.objectives.items()},
         "seed": run.seed,
         # Below a group that is searched, only what the command fixes is the same for all trials.
@@ -82,8 +83,13 @@ def _positive_label(sweep: SweepRequest, splits: Splits) -> str | None:
     return None if positive is None else names[positive]
 
 
-def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any], splits: Splits) -> None:
-    """Raises: StudyError with the difference, if the study exists and was started with something else."""
+def refuse_other_study(
+    sweep: SweepRequest, requested: dict[str, Any], splits: Splits, may_edit: bool = False
+) -> None:
+    """Compares the study, if it exists, with the one that a command requests.
+
+    may_edit: whether other ranges are no difference. Raises: StudyError with the difference.
+    """
     try:
         study = studies.load(sweep.name, sweep.config.study.storage)
     except StudyError:
@@ -96,7 +102,8 @@ def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any], splits: S
     stored = _of_today(stored, requested, splits)
     keys = dict.fromkeys([*stored, *requested])
     changed = [key for key in keys if key not in PLACES and stored.get(key) != requested.get(key)]
-    if not changed:
+    can_edit = changed == [SPACE] and may_be_edited(stored[SPACE], requested[SPACE])
+    if not changed or (can_edit and may_edit):
         return
     if path != requested["data.path"] and any(key.endswith(" content") for key in changed):
         stored, changed = stored | {"data.path": path}, ["data.path", *changed]
@@ -105,6 +112,11 @@ def refuse_other_study(sweep: SweepRequest, requested: dict[str, Any], splits: S
         f"study {sweep.name!r} was started with something else; trials of the two cannot be compared:\n"
         + "\n".join(lines)
         + "\nstart another study with hydra.sweeper.study.name=NAME, or give it what it had"
+        + (
+            "; hydra.sweeper.study.edit=true goes on with the trials that lie in the new ranges"
+            if can_edit
+            else ""
+        )
     )
 
 
@@ -174,9 +186,12 @@ def _of_today(stored: dict[str, Any], requested: dict[str, Any], splits: Splits)
     return missing | known
 
 
-def record(sweep: SweepRequest, workers: int, study: Study, parent: TrackedRun) -> None:
-    """Appends this command to the study's history: samplers, pruners, budgets and workers may change."""
-    plain = json.loads(json.dumps(asdict(sweep.config.study), default=lambda value: value.value))
+def record(sweep: SweepRequest, given: StudyConfig, workers: int, study: Study, parent: TrackedRun) -> None:
+    """Appends this command to the study's history: samplers, pruners, budgets and workers may change.
+
+    given: the budgets as the command has them; the study may have others by now.
+    """
+    plain = json.loads(json.dumps(asdict(given), default=lambda value: value.value))
     varies = {
         key: value for key, value in plain.items() if key not in ("name", "storage", "objectives", "seed")
     }

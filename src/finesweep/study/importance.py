@@ -7,7 +7,8 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from finesweep.study.records import TrialRecord
+from finesweep.study.editing import as_seen
+from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.storage import FINISHED
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def evaluator(search: Study) -> "PedAnovaImportanceEvaluator":
 
 def searched(study: Study) -> Study:
     """Copies the study into memory; trials that did not search, or did not train, count as failed there."""
-    copy = optuna.create_study(directions=study.directions)
-    for trial in study.get_trials(deepcopy=False):
+    copy, record = optuna.create_study(directions=study.directions), StudyRecord(study)
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials if record.outside is None else as_seen(trials, record.space or ()):
         copy.add_trial(trial if _counts(trial) else create_trial(state=TrialState.FAIL))
     return copy
 

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial
 
 from finesweep.study.records import TrialRecord
-from finesweep.study.storage import searching
 
 
 def next_ordinal(trials: Sequence[FrozenTrial]) -> int:
     """Returns the ordinal of the next suggestion. trials: all trials of the study."""
-    key = TrialRecord.retry_of.key
-    return sum(trial.user_attrs.get(key) is None for trial in searching(trials))
+    keys = {TrialRecord.retry_of.key, TrialRecord.confirms.key}
+    return sum(keys.isdisjoint(trial.user_attrs) for trial in trials)
 
 
 def ordinal_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:

@@ -9,9 +9,10 @@ from collections.abc import Container, Sequence
 from copy import copy
 
 from optuna.pruners import BasePruner, NopPruner
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from finesweep.study.editing import hidden
 from finesweep.study.records import TrialRecord
 
 GRID = 5  # per cent of a training between two steps of the grid
@@ -70,8 +71,12 @@ class _OnGrid(Study):
     def get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        return [_comparable(trial) for trial in super().get_trials(deepcopy, states)]
+        seen = [_comparable(hidden(trial)) for trial in super().get_trials(deepcopy, states)]
+        return [trial for trial in seen if states is None or trial.state in states]
 
     @property
     def best_trial(self) -> FrozenTrial:
-        return _comparable(super().best_trial)
+        """Raises: ValueError without a complete trial, as Optuna does."""
+        sign = 1 if self.direction is StudyDirection.MAXIMIZE else -1
+        complete = self.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return max(complete, key=lambda trial: sign * float(trial.values[0]))

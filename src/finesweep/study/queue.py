@@ -26,11 +26,12 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import Ensemble, StudyConfig
-from finesweep.errors import StoreAway
+from finesweep.errors import StoreAway, StudyError
 from finesweep.hooks import TrialLost
 from finesweep.io.patience import single_attempts
 from finesweep.study import budget, clock, confirm
 from finesweep.study.cache import TrialCache
+from finesweep.study.editing import as_seen, difference
 from finesweep.study.ending import end_trial
 from finesweep.study.heartbeat import with_last_signs
 from finesweep.study.liveness import Listener, this_owner
@@ -47,6 +48,7 @@ from finesweep.study.storage import (
     backend_of,
     check_present,
     count_finished,
+    current,
     failures,
     is_running,
     load,
@@ -84,7 +86,7 @@ class TrialQueue:
         cache, backend = self.study._storage, backend_of(self.study)
         assert isinstance(cache, TrialCache) and isinstance(backend, PatientStorage)
         self.cache, self.backend = cache, backend
-        self._has_read = False
+        self._has_read = self._is_edited = False
         record = StudyRecord(self.study)
         self.hashed_seeds = record.hashed_seeds is True
         self._goal = goal_of(record, self.study.directions)
@@ -181,7 +183,19 @@ class TrialQueue:
         _held.add(self._key(trial.number))
         return trial
 
+    def _renew(self) -> None:
+        """Takes over the budgets that the study has now, which a person may have changed.
+
+        Raises: StudyError if another command has edited its space.
+        """
+        record = StudyRecord(self.study)
+        self.config = budget.renewed(self.config, record)
+        self._is_edited = record.outside is not None
+        if self._is_edited and difference(record, self.space):
+            raise StudyError(f"study {self.name!r}: another command has edited the space that it searches")
+
     def _claim(self) -> "_Claim | None":
+        self._renew()
         counts_running = self.config.timeout_s or self.config.max_train_steps
         trials = self.trials() if counts_running else self.skim()
         if len(failures(trials)) >= self.config.max_failures:
@@ -205,9 +219,10 @@ class TrialQueue:
         return budget.spent(trials, self.config, spoken_for, self._goal)
 
     def _claim_suggestion(self, trials: Sequence[FrozenTrial]) -> "_Claim":
-        waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
-        retries = [trial for trial in waiting if TrialRecord(trial).retry_of is not None]
-        following = next(iter(retries or waiting), None)
+        waiting = [trial for trial in current(trials) if trial.state is TrialState.WAITING]
+        retries = [trial for trial in waiting if TrialRecord(trial).has_begun]
+        tried = [trial for trial in waiting if TrialRecord(trial).tried is not None]  # a person waits for it
+        following = next(iter(retries or tried or waiting), None)
         ordinal = ordinal_of(following, trials) if following else next_ordinal(trials)
         sampler = make_sampler(self.config, ordinal, self.space, self.hashed_seeds)
         trial_id = self._take(following) if following else self.cache.create_new_trial(self.study._study_id)
@@ -237,6 +252,7 @@ class TrialQueue:
         self.study.sampler = claim.sampler
         others = [one for one in claim.seen if one.number != claim.trial.number]
         seen = sorted([*others, claim.trial], key=lambda one: one.number)
+        seen = as_seen(seen, self.space) if self._is_edited else seen
         with self.cache.drawing(claim.trial, seen) as attrs:
             trial = optuna.Trial(self.study, claim.trial._trial_id)
             suggest(trial, self.space)
@@ -285,6 +301,7 @@ class TrialQueue:
 
     def has_work(self) -> bool:
         """Tells whether a worker that started now would find a trial, or the finish step, to take."""
+        self._renew()
         trials = self.skim()
         if len(failures(trials)) >= self.config.max_failures:
             return False
@@ -294,6 +311,7 @@ class TrialQueue:
 
     def is_over(self) -> bool:
         """Tells whether a budget is used up, all is confirmed, there is a result, and nobody works."""
+        self._renew()
         trials = self.skim()
         if is_running(trials) or not any(trial.state is TrialState.COMPLETE for trial in trials):
             return False

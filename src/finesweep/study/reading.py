@@ -14,7 +14,7 @@ from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import Copy, has_table, must_be_copied, read_only_url
 from finesweep.study.lock import SQLITE, STORE, check_storage
 from finesweep.study.server import engine_args
-from finesweep.study.storage import BUSY_S, PATIENCE_S, UNUSABLE, PatientStorage, check_exists, find
+from finesweep.study.storage import BUSY_S, PATIENCE_S, UNUSABLE, PatientStorage, cached, check_exists, find
 from finesweep.study.tables import check_tables
 
 
@@ -39,7 +39,7 @@ def read_studies(storage: str) -> list[Study]:
         opened = _open(storage)
         check_tables(opened, storage)
         names = sorted(optuna.get_all_study_names(opened))
-        return [optuna.load_study(study_name=name, storage=opened) for name in names]
+        return [optuna.load_study(study_name=name, storage=cached(opened)) for name in names]
 
 
 @contextmanager

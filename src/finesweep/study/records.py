@@ -13,10 +13,12 @@ from optuna.trial import FrozenTrial
 
 from finesweep.config.study import ConfirmConfig, StopWhen
 from finesweep.hooks import Noise, RunState
+from finesweep.study import stored_space
 from finesweep.study.attributes import Attribute, Record, Required, known_fields
-from finesweep.study.cache import TrialCache
+from finesweep.study.cache import OUTSIDE, TrialCache
 from finesweep.study.certainty import Certainty
 from finesweep.study.ensemble import Ensembled
+from finesweep.study.space import Space
 
 
 @dataclass
@@ -101,6 +103,7 @@ class Command:
     program: str = "python train.py"  # how a person started it, without its arguments
     tracking_uri: str | None = None  # its MLflow store, without a password; None from before it was noted
     sampler: str = "tpe"
+    n_trials: int | None = None  # and the other budgets: as this command had them
     timeout_s: float | None = None
     max_train_steps: int | None = None
     stop_when: str = StopWhen.none.value
@@ -123,9 +126,42 @@ class Request:
     config_dir: str | None  # one more
     project: str  # the folder that the command was started in
     parent_run_id: str = ""
+    began: float = 0.0  # when the command was noted in the study, by the study's clock
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Request":
+        return cls(**known_fields(cls, stored))
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The budgets of a search besides `n_trials`."""
+
+    timeout_s: float | None = None
+    max_train_steps: int | None = None
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> "Limits":
+        return cls(**known_fields(cls, stored))
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Steered:
+    """What a person asked of a study by a command of its own, and who asked, where and when."""
+
+    what: str  # such as: extend n_trials=60
+    user: str
+    host: str
+    time: str  # ISO format, with the time zone
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> "Steered":
         return cls(**known_fields(cls, stored))
 
     def dump(self) -> dict[str, Any]:
@@ -152,6 +188,11 @@ class TrialRecord(Record):
     # What pruning compares: share of the training, and the value measured there; None in older studies.
     curve = Attribute[list[tuple[float, float]]]("curve", lambda stored: [tuple(point) for point in stored])
     noise = Attribute[Noise]("noise", lambda stored: Noise(*stored), list)  # of its value over evaluated rows
+    stopped = Attribute[Steered]("stopped", Steered.load, Steered.dump)  # by a person: it shall end now
+    origin = Attribute[str]("origin")  # the trial of an earlier study that found its point: STUDY#7
+    outside = Attribute[bool](OUTSIDE)  # of the space as it was edited; `cache` adds it to what it reads
+    again = Attribute[int]("again")  # number of a trial without weights whose point an edit has trained again
+    tried = Attribute[Steered]("tried", Steered.load, Steered.dump)  # a person queued its point
     told_to_stop = Attribute[bool]("told")  # its worker was told to stop, so a kill that follows is no death
     worker_deaths = Attribute[int]("deaths")  # of its workers and those of the tries before it
     outcome = Attribute[Outcome]("outcome", Outcome.load, Outcome.dump)  # written before anybody is told
@@ -174,6 +215,11 @@ class TrialRecord(Record):
     def attributes(cls, **values: Any) -> dict[str, Any]:
         """Builds the attributes of a trial that is still to be made; leaves out those that are None."""
         return super().attributes(**{name: value for name, value in values.items() if value is not None})
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a trial that waits was trained before, as a trial that it tries or trains again."""
+        return self.retry_of is not None or self.again is not None
 
     def read(self, key: str) -> Any:
         return self._trial.user_attrs.get(key)
@@ -217,7 +263,15 @@ class StudyRecord(Record):
     artifacts = Attribute[list[str]]("artifacts")  # ids of the runs that keep a checkpoint as an artifact
     stopped_commands = Attribute[list[str]]("stop")  # whose workers shall save and end
     hashed_seeds = Attribute[bool]("hashed_seeds")  # of the sampler; None in studies from before it
-    n_trials = Required[int]("n_trials")  # the budget, as the last command set it
+    started_from = Attribute[list[str]]("started_from")  # earlier studies, whose points were queued
+    outside = Attribute[list[int]](OUTSIDE)  # trials outside of the space; None: it was never edited
+    space = Attribute[Space]("space", stored_space.load, stored_space.dump)  # None in studies from before it
+    halted = Attribute[float]("halted")  # when a person stopped all work on it, by the study's clock
+    steered = Attribute[list[Steered]](  # what was asked of the whole study
+        "steered", lambda stored: [*map(Steered.load, stored)], lambda asked: [*map(Steered.dump, asked)]
+    )
+    n_trials = Required[int]("n_trials")  # the budget, as a command or `finesweep extend` set it last
+    limits = Attribute[Limits]("limits", Limits.load, Limits.dump)  # None in studies from before it
     metric = Required[str]("metric")  # the first objective
 
     def __init__(self, study: Study) -> None:
@@ -227,9 +281,20 @@ class StudyRecord(Record):
         return self._attrs.get(key)
 
     def write(self, attrs: dict[str, Any]) -> None:
-        for key, value in attrs.items():
-            self._study.set_user_attr(key, value)
+        """Writes attributes: at once, except in memory."""
+        storage = self._study._storage
+        if isinstance(storage, TrialCache):
+            storage.set_study_user_attrs(self._study._study_id, attrs)
+        else:
+            for key, value in attrs.items():
+                self._study.set_user_attr(key, value)
         self._attrs.update(attrs)
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether a person has stopped all work on the study, and no command has begun since."""
+        began = self.request.began if self.request else 0.0
+        return self.halted is not None and self.halted > began
 
     @property
     def last_command(self) -> Command | None:

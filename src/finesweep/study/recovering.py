@@ -33,7 +33,8 @@ def end_lost_trials(queue: TrialQueue, reason: str | None, close_run: Callable[[
         for trial in claimed:
             record = TrialRecord(trial)
             signed = record.outcome or unwritten.read(record, queue.places)
-            outcome = signed or Outcome(RunState.INTERRUPTED)
+            stopped = record.stopped is not None  # by a person, before its worker died
+            outcome = signed or Outcome(RunState.PRUNED if stopped else RunState.INTERRUPTED)
             close_run(trial.number, outcome.state)
             # A trial that had not begun cannot be what its worker died of. One whose worker was told to stop
             # was killed by an engine that waited no longer.

@@ -33,6 +33,10 @@ COLUMNS: dict[Any, tuple[str, ...]] = {
 }
 TRIAL = ("number", "state", "datetime_start", "datetime_complete")
 _trials = models.TrialModel.__table__.c
+_STUDY = sqlalchemy.text(
+    "INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (:study_id, :key, :value) "
+    "ON CONFLICT (study_id, key) DO UPDATE SET value_json = excluded.value_json"
+)
 _STATE = sqlalchemy.select(_trials.state).where(_trials.trial_id == sqlalchemy.bindparam("trial_id"))
 
 
@@ -193,6 +197,13 @@ def write(
         _upsert(connection, trial_id, _params, drawn)
         _upsert(connection, trial_id, _steps, [_measured(step, value) for step, value in steps.items()])
     return state
+
+
+def write_study(connection: Connection, study_id: int, attrs: Mapping[str, Any]) -> None:
+    """Writes attributes of a study. Written again, they are the same."""
+    rows = [{"study_id": study_id, "key": key, "value": json.dumps(value)} for key, value in attrs.items()]
+    if rows:
+        connection.execute(_STUDY, rows)
 
 
 def _measured(step: int, value: float) -> tuple[int, float | None, str]:

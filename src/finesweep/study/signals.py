@@ -27,12 +27,23 @@ def this_command() -> str:
     return this_owner()
 
 
+def begin_again(study: Study) -> None:
+    """Takes back an earlier stop of this very process: in a notebook, it may start another command.
+
+    The caller holds the study's lock.
+    """
+    record = StudyRecord(study)
+    if this_command() in (told := record.stopped_commands or []):
+        record.stopped_commands = [command for command in told if command != this_command()]
+
+
 class Stop:
     """A process's request to stop, set by its signals, or by the launching process in the study."""
 
     def __init__(self) -> None:
         self._requested = threading.Event()
         self._commands: tuple[str, ...] = ()  # whose workers listen here
+        self._began: float | None = None  # when the work began that listens here, by the study's clock
         self.signal: int | None = None  # that asked this process; None if a person or the study did
 
     @property
@@ -40,16 +51,17 @@ class Stop:
         return self._requested.is_set()
 
     @contextmanager
-    def listening(self, *commands: str) -> Iterator[None]:
+    def listening(self, *commands: str, began: float | None = None) -> Iterator[None]:
         """Handles signals while the body runs; does nothing where this process handles them already.
 
         commands: who may ask for a stop through the study; this process asks as the first of them.
+        began: when the work began, by the study's clock; a person may have stopped all work since.
         A thread other than the main one cannot handle signals: there, only the study can ask for a stop.
         """
         if self._commands:
             yield
             return
-        self._commands = commands
+        self._commands, self._began = commands, began
         self._requested.clear()
         self.signal = None
         is_main = threading.current_thread() is threading.main_thread()
@@ -58,7 +70,7 @@ class Stop:
         try:
             yield
         finally:
-            self._commands = ()
+            self._commands, self._began = (), None
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -74,12 +86,17 @@ class Stop:
         if self._commands:
             record.stopped_commands = [*(record.stopped_commands or [])[-KEPT:], self._commands[0]]
 
-    def read_from(self, study: Study) -> None:
-        self.hear(StudyRecord(study).stopped_commands or [])
+    def read_from(self, record: StudyRecord) -> None:
+        self.hear(record.stopped_commands or [], record.halted)
 
-    def hear(self, stopped_commands: Sequence[str]) -> None:
-        """Requests a stop if a command that is listened to is among those that were told to stop."""
-        if not {*self._commands}.isdisjoint(stopped_commands):
+    def hear(self, stopped_commands: Sequence[str], halted: float | None) -> None:
+        """Requests a stop if a command that is listened to was told to stop, or all work since it began.
+
+        halted: when a person stopped all work on the study.
+        """
+        is_named = not {*self._commands}.isdisjoint(stopped_commands)
+        is_halted = halted is not None and self._began is not None and halted > self._began
+        if is_named or is_halted:
             self._requested.set()
 
 

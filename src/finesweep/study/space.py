@@ -129,26 +129,22 @@ def stored_point(point: dict[str, Any]) -> dict[str, Any]:
     return {key: stored(value) for key, value in point.items()}
 
 
-def check_point(point: dict[str, Any], space: Space) -> None:
-    """Raises: ConfigError for an enqueued point outside of the space."""
+def check_point(point: dict[str, Any], space: Space, where: str = "hydra.sweeper.enqueue: ") -> None:
+    """Raises: ConfigError for an enqueued point outside of the space. where: stands before the key."""
     keys = dict.fromkeys(dimension.key for dimension in space)
     for key, value in point.items():
         if key not in keys:
-            raise ConfigError(
-                f"hydra.sweeper.enqueue: {key} is not swept; {did_you_mean(key, keys)}"
-                f"legal: {', '.join(keys)}"
-            )
+            raise ConfigError(f"{where}{key} is not swept; {did_you_mean(key, keys)}legal: {', '.join(keys)}")
         here = [d for d in space if d.key == key and d.exists(point)]
         if not here:
             conditions = "; ".join(str(d) for d in space if d.key == key)
-            raise ConfigError(
-                f"hydra.sweeper.enqueue: {key} does not exist at this point; legal: {conditions}"
-            )
-        if not _contains(here[0].distribution, value):
-            raise ConfigError.at(f"hydra.sweeper.enqueue: {key}", value, str(here[0]))
+            raise ConfigError(f"{where}{key} does not exist at this point; legal: {conditions}")
+        if not contains(here[0].distribution, value):
+            raise ConfigError.at(f"{where}{key}", value, str(here[0]))
 
 
-def _contains(dimension: BaseDistribution, value: Any) -> bool:
+def contains(dimension: BaseDistribution, value: Any) -> bool:
+    """Tells whether a value lies in a dimension, on its steps."""
     if isinstance(dimension, CategoricalDistribution):
         return value in dimension.choices
     assert isinstance(dimension, (IntDistribution, FloatDistribution))

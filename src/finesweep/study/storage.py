@@ -10,10 +10,12 @@ from urllib.parse import quote
 
 import optuna
 import sqlalchemy
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
+from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection
 
@@ -26,7 +28,7 @@ from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import FileInUse, create_database, has_table
 from finesweep.io.terminal import trainer
 from finesweep.study import rows
-from finesweep.study.cache import TrialCache
+from finesweep.study.cache import OUTSIDE, TrialCache
 from finesweep.study.lock import SQLITE, STORE, check_storage, study_lock
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.server import connect_args, engine_args, is_made, is_refused, limit_servers_patience
@@ -50,7 +52,7 @@ BUSY_S = 5  # that SQLite itself waits for a lock; it cannot be interrupted mean
     "set_trial_system_attr", "set_trial_intermediate_value", "get_trial_id_from_study_id_trial_number",
     # The methods that Optuna's cache, which lies above this storage, calls in place of public ones.
     "_create_new_trial", "_get_trials", "_set_trial_param", "_get_best_trial_id",
-    "read_trials", "read_attrs", "write", "execute",
+    "read_trials", "read_attrs", "write", "write_study", "execute",
 )  # fmt: skip
 class PatientStorage(RDBStorage):
     """Optuna's storage, whose calls are repeated while the database is locked, away or restarting."""
@@ -89,6 +91,18 @@ class PatientStorage(RDBStorage):
     def is_trouble(error: Exception) -> bool:
         """Tells whether the database is the cause; else the error is an answer, such as an unknown name."""
         return isinstance(error, (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, OSError))
+
+    def _set_trial_param_without_commit(
+        self,
+        session: Any,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None = None,
+    ) -> None:
+        """Writes a parameter of a new trial; others may have had other choices, before an edit."""
+        rows.write(session.connection(), trial_id, {}, {param_name: (param_value_internal, distribution)})
 
     @property
     def is_server(self) -> bool:
@@ -154,6 +168,11 @@ class PatientStorage(RDBStorage):
             state = rows.write(connection, trial_id, attrs, params, systems, steps)
         if state.is_finished():
             raise UpdateFinishedTrialError(f"trial {trial_id} is {state.name}")
+
+    def write_study(self, study_id: int, attrs: Mapping[str, Any]) -> None:
+        """Writes attributes of a study, at once."""
+        with self.connection(writes=True) as connection:
+            rows.write_study(connection, study_id, attrs)
 
     def execute(self, statement: str, **parameters: Any) -> Sequence[Any]:
         """Executes one statement and returns its first row."""
@@ -275,8 +294,7 @@ def create(
             study.set_metric_names(list(objectives))
     for point in points:
         study.enqueue_trial(point, skip_if_exists=True)
-    for key, value in attrs.items():
-        study.set_user_attr(key, value)
+    StudyRecord(study).write(attrs)
     return study
 
 
@@ -314,9 +332,14 @@ def find(name: str, opened: RDBStorage, storage: str) -> Study:
 
 
 def searching(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Leaves out the trials that only confirm another one."""
+    """Leaves out the trials that only confirm another one, and those outside of an edited space."""
     key = TrialRecord.confirms.key  # not through a record: this is called under the lock, for all trials
-    return [trial for trial in trials if trial.user_attrs.get(key) is None]
+    return [trial for trial in current(trials) if trial.user_attrs.get(key) is None]
+
+
+def current(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Leaves out the trials outside of a space that was edited, which are history."""
+    return [trial for trial in trials if OUTSIDE not in trial.user_attrs]
 
 
 def failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -356,5 +379,5 @@ def _loss(study: Study, trial: FrozenTrial) -> float:
 
 def pareto_front(study: Study) -> list[FrozenTrial]:
     """Lists the complete trials that no other beats in every objective, best in the first objective first."""
-    front = [trial for trial in searching(study.best_trials) if TrialRecord(trial).reused_of is None]
+    front = _get_pareto_front_trials_by_trials(_trained(study), study.directions)
     return sorted(front, key=lambda trial: (_loss(study, trial), trial.number))

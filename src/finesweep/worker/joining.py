@@ -20,7 +20,7 @@ from finesweep.machine.capacity import plan_workers
 from finesweep.study import clock
 from finesweep.study.identity import identity, refuse_other_study, without_shortcuts
 from finesweep.study.queue import TrialQueue
-from finesweep.study.records import StudyRecord
+from finesweep.study.records import Request, StudyRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.signals import stop
 from finesweep.tracking import TrackedRun
@@ -48,23 +48,29 @@ def join(sweep: SweepRequest, joining: Joining) -> PreparedStudy:
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
     study = queue.study
     study_config.n_trials = StudyRecord(study).n_trials  # `grid` has no more than its points
-    queue.patience.call(_note_boot, queue)
-    parent = TrackedRun(tracking.open_store(sweep.run.tracking), _parent_of(study))
+    queue.patience.call(_begin, queue, joining.command is None)
+    request = _request_of(study)
+    parent = TrackedRun(tracking.open_store(sweep.run.tracking), request.parent_run_id)
+    noted = request.began if joining.command else clock.now(study)  # a person's own worker begins anew
     overrides = shared_overrides(sweep, shared, placement)
     return PreparedStudy(
-        overrides, workers, placement, study, parent, queue, sweep, unfinished=RunState.INTERRUPTED
+        overrides, workers, placement, study, parent, queue, sweep, noted, unfinished=RunState.INTERRUPTED
     )
 
 
-def _note_boot(queue: TrialQueue) -> None:
+def _begin(queue: TrialQueue, is_a_persons: bool) -> None:
+    """Notes this boot; a person who starts a worker takes back that all work was stopped."""
     with queue.lock():  # over the connection that is there
         clock.start(queue.study)
+        record = StudyRecord(queue.study)
+        if is_a_persons and record.request and record.is_halted:
+            record.request = replace(record.request, began=clock.now(queue.study))
 
 
-def _parent_of(study: Study) -> str:
+def _request_of(study: Study) -> Request:
     request = StudyRecord(study).request
     assert request is not None, "the command of a worker has read it"
-    return request.parent_run_id
+    return request
 
 
 def tell(prepared: PreparedStudy, ended: int, allotment: Allotment) -> None:

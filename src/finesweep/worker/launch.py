@@ -14,11 +14,11 @@ from optuna.trial import TrialState
 
 from finesweep import tracking
 from finesweep.config.places import as_given
-from finesweep.config.study import Ensemble
+from finesweep.config.study import Ensemble, StudyConfig
 from finesweep.data import Splits
 from finesweep.data.overview import show, step_line
 from finesweep.data.source import LABEL
-from finesweep.errors import ConfigError, DatabaseGone, StoreError, SweepFailed
+from finesweep.errors import ConfigError, DatabaseGone, StoreError, StudyError, SweepFailed
 from finesweep.hooks import RunState
 from finesweep.io.terminal import show as show_line
 from finesweep.machine.gpus import needs_torch
@@ -27,15 +27,18 @@ from finesweep.monitor import hosts
 from finesweep.monitor.description import of_study
 from finesweep.study import clock
 from finesweep.study import storage as studies
+from finesweep.study.budget import keep_extended
+from finesweep.study.from_studies import Start
 from finesweep.study.identity import CONTENT, identity, record, refuse_other_study, without_shortcuts
 from finesweep.study.liveness import BEAT_EVERY_S, Listener
 from finesweep.study.lock import is_locked, study_lock
 from finesweep.study.queue import GONE, TrialQueue
-from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.records import Limits, StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import sampler_entry, try_out
 from finesweep.study.shown import range_of
-from finesweep.study.signals import stop, this_command
+from finesweep.study.signals import begin_again, stop, this_command
+from finesweep.study.sources import queue_starts, read_starts, told
 from finesweep.study.space import check_point, grid, named, stored_point
 from finesweep.study.tables import check_tables
 from finesweep.tasks import score_name, task_of
@@ -43,6 +46,7 @@ from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_stu
 from finesweep.training.data_inputs import data_inputs
 from finesweep.training.preflight import check_data, check_folders
 from finesweep.worker.describing import describe_run
+from finesweep.worker.editing import edit, recover_if_edited, train_lost_again
 from finesweep.worker.isolation import where_torch_is
 from finesweep.worker.models import check_models
 from finesweep.worker.recovery import recover
@@ -62,6 +66,7 @@ class PreparedStudy:
     parent: TrackedRun
     queue: TrialQueue
     sweep: SweepRequest
+    noted: float  # when its command was noted in the study, by the study's clock
     unfinished: RunState = RunState.FAIL  # what the parent run is when nobody works on, though work is left
     began: float = field(default_factory=time.time)
 
@@ -75,7 +80,7 @@ class PreparedStudy:
         state = RunState.FAIL
         reason: str | None = GONE
         try:
-            with stop.listening(this_command()):
+            with stop.listening(this_command(), began=self.noted):
                 self.recover(reason)
                 yield
                 if stop.requested:
@@ -136,22 +141,25 @@ def prepare(sweep: SweepRequest, plan: Plan) -> PreparedStudy:
     """
     study_config = sweep.config.study
     points = _points(sweep)
+    starts = read_starts(study_config, sweep.space)
     try_out(study_config, sweep.space)
     splits, workers, placement = check_ground(sweep, plan)
     patience = studies.patience_of(study_config)
     shared = patience.call(without_shortcuts, sweep)
-    study, parent = patience.call(_create, sweep, points, splits, workers)
+    given = replace(study_config)  # as the command has it, however often this is repeated
+    study, parent = patience.call(_create, sweep, given, points, starts, splits, workers)
+    noted = clock.now(study)
     tracking.kill_abandoned_runs(sweep.run.tracking)
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
     if not queue.is_over():
         show(sweep.run.data, splits)
-        for line in (step_line(sweep.run.trainer, is_searched=True), placement.note(workers)):
+        step = step_line(sweep.run.trainer, is_searched=True)
+        for line in (step, placement.note(workers), *told(starts)):
             if line:
                 show_line(line, sys.stderr)
     describe_run(lambda: parent, lambda: of_study(study, works=not queue.is_over()))
-    return PreparedStudy(
-        shared_overrides(sweep, shared, placement), workers, placement, study, parent, queue, sweep
-    )
+    overrides = shared_overrides(sweep, shared, placement)
+    return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep, noted)
 
 
 def check_ground(sweep: SweepRequest, plan: Plan) -> tuple[Splits, int, Placement]:
@@ -210,27 +218,49 @@ def _points(sweep: SweepRequest) -> list[dict[str, Any]]:
 
 
 def _create(
-    sweep: SweepRequest, points: list[dict[str, Any]], splits: Splits, workers: int
+    sweep: SweepRequest,
+    given: StudyConfig,
+    points: list[dict[str, Any]],
+    starts: list[Start],
+    splits: Splits,
+    workers: int,
 ) -> tuple[Study, TrackedRun]:
     """Creates the study and its parent run, or finds them, and notes this command in both.
 
+    given: the budgets as the command has them, of which the study may keep others.
     Raises: StudyError if the study is another one, OutputError.
     """
     config, requested = sweep.config.study, identity(sweep, splits)
     # Two commands at once make one study, with one parent. Workers do not wait for this lock.
     with study_lock(config.storage, f"{sweep.name}:start"):
-        refuse_other_study(sweep, requested, splits)
+        refuse_other_study(sweep, requested, splits, may_edit=config.edit)
         check_folders(sweep.run.tracking, Path(sweep.folder))
-        attributes = _attributes(sweep, requested, splits)
+        recover_if_edited(sweep)
         with study_lock(config.storage, sweep.name):
+            _keep_extended(sweep)
+            attributes = _attributes(sweep, requested, splits)
+            edit(sweep, attributes)
             study = studies.create(config, sweep.objectives, points, attributes)
-        check_candidates(study, config.confirm.top_k)
+            begin_again(study)
+            queue_starts(study, starts, config, sweep.space)
+            if not train_lost_again(study, config.confirm.top_k):
+                check_candidates(study, config.confirm.top_k)
         parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
-        record(sweep, workers, study, parent)
-        StudyRecord(study).request = replace(sweep.origin, parent_run_id=parent.run_id)
+        record(sweep, given, workers, study, parent)
+        StudyRecord(study).request = replace(
+            sweep.origin, parent_run_id=parent.run_id, began=clock.now(study)
+        )
         hashes = {split: str(requested[key]) for split, key in CONTENT.items()}
         parent.log_inputs(data_inputs(as_given(sweep.run).data, splits, hashes))
     return study, parent
+
+
+def _keep_extended(sweep: SweepRequest) -> None:
+    """Keeps the budgets that a person extended, and says so."""
+    config = sweep.config.study
+    with suppress(StudyError):  # it is still to be made
+        for line in keep_extended(config, StudyRecord(studies.load(sweep.name, config.storage))):
+            show_line(f"hydra.sweeper.study.{line}", sys.stderr)
 
 
 def _attributes(sweep: SweepRequest, requested: dict[str, Any], splits: Splits) -> dict[str, Any]:
@@ -239,6 +269,8 @@ def _attributes(sweep: SweepRequest, requested: dict[str, Any], splits: Splits) 
     return StudyRecord.attributes(
         identity=requested,
         n_trials=sweep.config.study.n_trials,
+        limits=Limits(sweep.config.study.timeout_s, sweep.config.study.max_train_steps),
+        space=sweep.space,
         metric=next(iter(sweep.objectives)),
         objectives={name: direction.value for name, direction in sweep.objectives.items()},
         confirm=sweep.config.study.confirm,

@@ -22,9 +22,9 @@ FRUITLESS = 2  # restarts, after which one that trains nothing is the last; a fi
 def starting_again(queue: TrialQueue, allotment: Allotment, launched_by: str | None = None) -> Iterator[None]:
     """Asks for another start after the body, which runs workers, if they left work for lack of time.
 
-    launched_by: the command that submitted this worker. Ctrl-C, and a stop of that command, are a person's:
-    they ask for none. Where nothing is left, the workers of its array that have not begun are cancelled; in a
-    person's own array, they may be of other studies.
+    launched_by: the command that submitted this worker. Ctrl-C, a stop of that command, and one of all work
+    are a person's: they ask for none. Where nothing is left, the workers of its array that have not begun are
+    cancelled; in a person's own array, they may be of other studies.
     """
     task = slurm.this_task()
     if task is None:
@@ -37,7 +37,8 @@ def starting_again(queue: TrialQueue, allotment: Allotment, launched_by: str | N
         if stop.signal is not None:
             _ask(task, queue, allotment, steps)
         raise
-    if launched_by in (StudyRecord(queue.study).stopped_commands or []):
+    record = StudyRecord(queue.study)
+    if record.is_halted or launched_by in (record.stopped_commands or []):
         return
     if not allotment.admits(queue.skim()):
         _ask(task, queue, allotment, steps)

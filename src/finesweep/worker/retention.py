@@ -100,12 +100,17 @@ def _forget(result: Path, killed: bool = False) -> None:
 
 def check_candidates(study: Study, top_k: int) -> None:
     """Raises: ConfigError if the weights of a candidate for confirmation are gone: it could win."""
-    kept, places = StudyRecord(study).artifacts or [], places_of(study)
     for rank, trial in enumerate(best_first(study)[:top_k]):
-        folder = checkpoint_of(trial, places)
-        if TrialRecord(trial).run_id not in kept and not (folder and folder.is_dir()):
+        if not has_weights(study, trial):
             raise ConfigError.at(
                 "hydra.sweeper.study.confirm.top_k", top_k,
                 f"{rank} or less in this study: the weights of trial {trial.number} are gone. Another study, "
                 "with a greater hydra.sweeper.keep_checkpoints, keeps more",
             )  # fmt: skip
+
+
+def has_weights(study: Study, trial: FrozenTrial) -> bool:
+    """Tells whether a trial's weights are there, in its folder or as the artifact of its run."""
+    folder = checkpoint_of(trial, places_of(study))
+    is_kept = TrialRecord(trial).run_id in (StudyRecord(study).artifacts or [])
+    return is_kept or (folder is not None and folder.is_dir())

@@ -67,6 +67,7 @@ class RunningTrial:
         self.is_left = False  # to a recovery, which knows the outcome: one of the stores could not take it
         self._check_runs = check_runs
         self._deleted: DatabaseGone | None = None
+        self._stopped = False  # by a person, this trial alone
         self._pruner = make_pruner(self.config)
         self._lost = False
         self._told = False  # whether the trial says that this worker was told to stop
@@ -119,6 +120,8 @@ class RunningTrial:
     def check(self) -> None:
         if self._lost:
             raise TrialLost(f"trial {self.trial.number} was taken over while its worker was out of sight")
+        if self._stopped:
+            raise TrialPruned
         limit = self.config.trial_timeout_s
         if limit is not None and working_time() - self._started > limit:
             raise TrialTimeout(f"ran longer than hydra.sweeper.study.trial_timeout_s={limit:g}")
@@ -239,7 +242,9 @@ class RunningTrial:
             self.queue.check_present()
             with single_attempts():  # the next heartbeat is the next attempt
                 progress = self._progress
-                stop.hear(beat(self.trial, None if progress == self._written else progress))
+                heard = beat(self.trial, None if progress == self._written else progress)
+                stop.hear(heard.stopped_commands, heard.halted)
+                self._stopped = heard.trial_is_stopped
                 self._written = progress
                 self._check_runs()
                 if stop.requested and not self._told:

@@ -34,7 +34,7 @@ from finesweep.io.redaction import redact_urls
 from finesweep.machine.imports import import_all
 from finesweep.machine.placement import Placement
 from finesweep.study.queue import TrialQueue
-from finesweep.study.records import Outcome, TrialRecord
+from finesweep.study.records import Outcome, StudyRecord, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, overrides_of
 from finesweep.study.storage import is_running
@@ -69,6 +69,7 @@ class Worker:
     parent_run_id: str
     placement: Placement
     commands: tuple[str, ...]  # launching processes, which may ask workers to stop; first the one that waits
+    began: float  # when their command was noted in the study, by the study's clock
     allotment: Allotment = field(default_factory=Allotment)
 
     def __post_init__(self) -> None:
@@ -96,14 +97,18 @@ class Worker:
         logging.captureWarnings(True)  # into the log: several workers share one terminal
         job = HydraConfig.get()
         protect(Path(job.runtime.output_dir, job.output_subdir or "."))
-        with stop.listening(*self.commands):
+        with stop.listening(*self.commands, began=self.began):
             tags = self.placement.take(int(job.job.num), self._is_needed)
         if tags is None or stop.requested:
             return 0
         self.tags = tags
         tracking.await_store(self.tracking)
         import_all("finesweep.training.run")  # the server, if there is one, has imported it
-        with in_project(self.project), ending_if_orphaned(self.commands[0]), stop.listening(*self.commands):
+        with (
+            in_project(self.project),
+            ending_if_orphaned(self.commands[0]),
+            stop.listening(*self.commands, began=self.began),
+        ):
             ended, out_of_memory = self.work()
             # Only a new process surely has the GPU's memory free.
             while out_of_memory and not self.queue().is_over():
@@ -118,7 +123,7 @@ class Worker:
     def _is_needed(self) -> bool:
         """Tells whether a worker that waits for its GPUs still has something to do."""
         with closing(self.queue()) as queue:
-            stop.read_from(queue.study)
+            stop.read_from(StudyRecord(queue.study))
             return not stop.requested and (queue.has_work() or is_running(queue.skim()))
 
     def _finish(self) -> None:
@@ -148,7 +153,7 @@ class Worker:
         """
         queue = self.queue()
         ended, self._describer = 0, Describer(self.tracking, self.parent_run_id)
-        with stop.listening(*self.commands), closing(queue):
+        with stop.listening(*self.commands, began=self.began), closing(queue):
             while trial := self._next(queue, is_first=not ended):
                 ended += 1
                 if self.run_trial(queue, trial):
@@ -162,7 +167,7 @@ class Worker:
         """
         while True:
             queue.check_present()
-            stop.read_from(queue.study)
+            stop.read_from(StudyRecord(queue.study))
             if stop.requested:
                 return None
             if not is_first and not self.allotment.admits(queue.skim()):

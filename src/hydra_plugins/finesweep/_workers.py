@@ -77,6 +77,7 @@ class Workers:
             prepared.parent_run_id,
             prepared.placement,
             commands,
+            prepared.noted,
         )
 
     def _keep_secrets(self, folder: str) -> None:

@@ -1,0 +1,57 @@
+"""`finesweep stop`: ends a trial, or has all workers of a study save and hand their trials back."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from finesweep.cli import completing, options
+from finesweep.cli.output import print_answer
+from finesweep.errors import NotSteered
+
+if TYPE_CHECKING:
+    from finesweep.study.queue import TrialQueue
+
+ONE_TRIAL = re.compile(r"(.+)#(\d+)")  # STUDY#7
+
+
+@click.command()
+@click.argument("study", metavar="STUDY|STUDY#TRIAL", shell_complete=completing.studies)
+@options.storage
+@options.as_json
+def stop(study: str, storage: str, as_json: bool) -> None:
+    """Stop a trial, or all work on a study.
+
+    STUDY#7 ends trial 7 at its next step: it is PRUNED, keeps its evaluations, and is not tried again. A
+    trial that waits leaves the queue. STUDY has all its workers, on all hosts, save and hand their trials
+    back.
+    """
+    from finesweep.study.steering import open_queue
+
+    named = ONE_TRIAL.fullmatch(study)
+    queue = open_queue(named[1] if named else study, storage)
+    document, text = _stop_trial(queue, int(named[2])) if named else _stop_all(queue)
+    print_answer(as_json, document, text)
+
+
+def _stop_trial(queue: "TrialQueue", number: int) -> tuple[dict[str, Any], str]:
+    """Raises: NotSteered if the trial has ended."""
+    from finesweep.monitor.steering import who_goes_on
+    from finesweep.study.steering import stop_trial
+
+    state = queue.patience.call(stop_trial, queue, number).name
+    does = f"ends at its next step; {who_goes_on(queue.study)}" if state == "RUNNING" else "leaves the queue"
+    return {"study": queue.name, "trial": number, "state": state}, f"trial {number} of {queue.name} {does}"
+
+
+def _stop_all(queue: "TrialQueue") -> tuple[dict[str, Any], str]:
+    """Raises: NotSteered if nobody is at work."""
+    from finesweep.monitor.steering import at_work, worker_command
+    from finesweep.study.steering import halt
+
+    queue.patience.call(halt, queue)
+    working, again = at_work(queue.study), worker_command(queue.study)
+    if not working:
+        raise NotSteered(f"study {queue.name}: no worker runs a trial; one that still waits will take none")
+    text = f"study {queue.name}: its workers save and hand their trials back ({working}); to go on: {again}"
+    return {"study": queue.name, "working": working}, text

@@ -1,0 +1,38 @@
+"""`finesweep try`: queues a point of a person's own, which a worker takes next."""
+
+from dataclasses import asdict
+
+import click
+
+from finesweep.cli import completing, options
+from finesweep.cli.output import print_answer
+
+
+@click.command("try")
+@click.argument("study", shell_complete=completing.studies)
+@click.argument("values", nargs=-1, required=True, metavar="KEY=VALUE ...")
+@options.storage
+@options.as_json
+def try_(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> None:
+    """Try a point next.
+
+    The next worker that is free takes it before all other points; the sampler chooses the keys that are left
+    out. It counts as one of the study's trials.
+    """
+    from finesweep.monitor.steering import who_goes_on
+    from finesweep.study.budget import budgets, spent
+    from finesweep.study.grammar import parse_point
+    from finesweep.study.records import StudyRecord
+    from finesweep.study.steering import open_queue, try_point
+
+    queue, point = open_queue(study, storage), parse_point(values)
+    queued = queue.patience.call(try_point, queue, point)
+    lines = [f"trial {queued.trial} of {study} is next: {' '.join(values)}"]
+    if queued.drawn:
+        lines.append(f"the sampler chooses: {', '.join(queued.drawn)}")
+    if queued.in_place_of is not None:
+        lines.append(f"trial {queued.in_place_of}, which waited with this point, leaves the queue")
+    if ended_by := spent(queue.trials(), budgets(StudyRecord(queue.study))):
+        lines.append(f"it waits, for {ended_by} is used up; more with: finesweep extend {study} ...")
+    lines.append(who_goes_on(queue.study))
+    print_answer(as_json, {"study": study} | asdict(queued), "\n".join(lines))

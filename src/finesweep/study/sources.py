@@ -1,0 +1,77 @@
+"""Reads the earlier studies that a study starts from, and queues what they found, once for each of them."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from optuna.study import Study
+
+from finesweep.config.study import StudyConfig
+from finesweep.errors import ConfigError, StudyError
+from finesweep.study import storage as studies
+from finesweep.study.from_studies import Known, Start, choose
+from finesweep.study.reading import read_study
+from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.samplers import SAMPLER_KEY, sampler_entry
+from finesweep.study.space import Space, named, params_of
+
+KEY = "hydra.sweeper.study.start_from"
+
+
+def read_starts(config: StudyConfig, space: Space) -> list[Start]:
+    """Chooses the points to start from; none of a study whose points were queued by an earlier command.
+
+    Raises: ConfigError, StudyError for a study that is unknown, or has found nothing.
+    """
+    new = [one for one in dict.fromkeys(config.start_from) if one not in _known_sources(config)]
+    if new and sampler_entry(config.sampler).enqueues_all_points:
+        raise ConfigError.at(SAMPLER_KEY, config.sampler, f"another one with {KEY}; it tries every point")
+    return choose([_read(one, config) for one in new], space, config.n_trials)
+
+
+def queue_starts(study: Study, starts: list[Start], config: StudyConfig, space: Space) -> None:
+    """Queues the points behind those of the sweep's file, and notes their studies."""
+    for start in starts:
+        attrs = TrialRecord.attributes(origin=f"{start.known.study}#{start.known.trial}")
+        study.enqueue_trial(named(start.point, space), attrs, skip_if_exists=True)
+    record = StudyRecord(study)
+    if new := [one for one in config.start_from if one not in (record.started_from or [])]:
+        record.started_from = [*(record.started_from or []), *new]
+
+
+def told(starts: list[Start]) -> list[str]:
+    """Says which points are tried first, and what of them this study's space changes."""
+    return [
+        f"start_from: trial {start.known.trial} of {start.known.study}: {_pairs(start.point)}"
+        + (f"; moved into this space: {', '.join(start.moved)}" if start.moved else "")
+        + (f"; the sampler chooses {', '.join(start.missing)}" if start.missing else "")
+        for start in starts
+    ]
+
+
+def _pairs(point: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in point.items())
+
+
+def _known_sources(config: StudyConfig) -> list[str]:
+    assert config.name is not None
+    with suppress(StudyError):  # it is still to be made
+        return StudyRecord(studies.load(config.name, config.storage)).started_from or []
+    return []
+
+
+def _read(source: str, config: StudyConfig) -> list[Known]:
+    """Reads what a study found, best first."""
+    address, _, name = source.rpartition("::")
+    if name == config.name and not address:
+        raise ConfigError.at(KEY, source, "other studies than this one")
+    try:
+        study = read_study(name, address or config.storage)
+        found = [Known(name, trial.number, params_of(trial)) for trial in studies.best_first(study)]
+    except StudyError as error:
+        raise StudyError(f"{KEY}: {error}") from None
+    if not found:
+        raise StudyError(
+            f"{KEY}: study {name!r} has no complete trial yet; leave it out, or let it run first"
+        )
+    return found

@@ -1,0 +1,186 @@
+"""What a person asks of a study lies in it, and whoever works on it does so, whoever dies meanwhile."""
+
+from pathlib import Path
+
+import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.trial import TrialState
+from test_study import SPACE, hand_back, recover, run_out, value
+
+from finesweep.config.run import Direction
+from finesweep.config.study import StudyConfig
+from finesweep.errors import ConfigError, NotSteered, StudyError
+from finesweep.hooks import RunState
+from finesweep.study import storage as studies
+from finesweep.study.budget import keep_extended
+from finesweep.study.heartbeat import beat
+from finesweep.study.queue import TrialQueue
+from finesweep.study.records import Limits, Outcome, Request, StudyRecord, TrialRecord
+from finesweep.study.signals import stop
+from finesweep.study.space import Dimension, named
+from finesweep.study.steering import extend, halt, open_queue, steered, stop_trial, try_point
+
+
+def queue(tmp_path: Path, n_trials: int = 3, **settings: object) -> TrialQueue:
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    config = StudyConfig(name="s", storage=storage, n_trials=n_trials, **settings)  # type: ignore[arg-type]
+    attrs = StudyRecord.attributes(
+        n_trials=n_trials, metric="m", limits=Limits(config.timeout_s, config.max_train_steps), space=SPACE
+    )
+    studies.create(config, {"m": Direction.maximize}, [], attrs)
+    return TrialQueue(config, SPACE)
+
+
+def person(tmp_path: Path) -> TrialQueue:
+    return open_queue("s", f"sqlite:///{tmp_path}/optuna.db")
+
+
+def test_workers_that_run_go_by_the_budget_that_a_person_sets(tmp_path: Path) -> None:
+    books = queue(tmp_path, n_trials=2)
+    assert len(run_out(books)) == 2 and books.is_over()
+    before, after = extend(person(tmp_path), {"n_trials": 4, "max_train_steps": 9})
+    assert (before.n_trials, after.n_trials, after.max_train_steps) == (2, 4, 9)
+    assert books.has_work() and not books.is_over()
+    assert len(run_out(books)) == 2
+    extend(person(tmp_path), {"n_trials": 1, "max_train_steps": None})
+    assert run_out(books) == [] and books.is_over()
+    asked = [one.what for one in steered(books.study)]
+    assert asked == ["extend n_trials=4 max_train_steps=9", "extend n_trials=1 max_train_steps=None"]
+    assert StudyRecord(books.study).limits == Limits()
+
+
+def test_a_budget_that_is_not_legal_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    with pytest.raises(ConfigError, match="^n_trials: got 0; legal: a whole number, 1 or more"):
+        extend(person(tmp_path), {"n_trials": 0})
+    assert StudyRecord(books.study).n_trials == 3 and steered(books.study) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "told"),
+    [(20, 60, "n_trials is 60, as"), (40, 40, "n_trials is 40; finesweep extend had"), (60, 60, "")],
+)
+def test_the_same_command_keeps_an_extended_budget_and_another_sets_it(
+    tmp_path: Path, given: int, kept: int, told: str
+) -> None:
+    books = queue(tmp_path, n_trials=20)
+    StudyRecord(books.study).history = [{"n_trials": 20}]
+    extend(person(tmp_path), {"n_trials": 60})
+    config = StudyConfig(n_trials=given)
+    lines = keep_extended(config, StudyRecord(books.study))
+    assert config.n_trials == kept
+    assert "".join(lines).startswith(told) and bool(lines) == bool(told)
+
+
+def test_a_trial_that_runs_is_stopped_with_the_next_heartbeat_and_not_tried_again(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    trial = books.next_trial()
+    assert trial is not None
+    assert not beat(trial, None).trial_is_stopped
+    assert stop_trial(person(tmp_path), 0) is TrialState.RUNNING
+    assert beat(trial, None).trial_is_stopped
+    hand_back(books, 0)  # its worker was told to end before it came to that
+    assert [one.state for one in books.trials()] == [TrialState.PRUNED]
+    assert len(run_out(books)) == 2  # it counts as one of three
+    with pytest.raises(NotSteered, match="trial 0 of s has ended already: PRUNED"):
+        stop_trial(person(tmp_path), 0)
+
+
+def test_a_trial_that_was_stopped_before_its_worker_died_is_not_tried_again(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    trial = books.next_trial()
+    assert trial is not None
+    stop_trial(person(tmp_path), 0)
+    books.let_go(0)
+    assert recover(books) == [(0, "PRUNED")]
+    assert [one.state for one in books.trials()] == [TrialState.PRUNED]
+
+
+def test_a_trial_that_waits_leaves_the_queue_and_counts_for_nothing(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    for x in (0.25, 0.75):
+        books.study.enqueue_trial({"x": x, "y": 0.5})
+    assert stop_trial(person(tmp_path), 0) is TrialState.WAITING
+    points = run_out(books)
+    assert len(points) == 3 and points[0]["x"] == 0.75
+    assert books.trials()[0].state is TrialState.FAIL and studies.failures(books.trials()) == []
+
+
+def test_what_was_handed_on_names_the_trial_that_goes_on(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    assert books.next_trial()
+    hand_back(books, 0)
+    with pytest.raises(NotSteered, match="trial 0 of s was handed on; trial 1 tries it again"):
+        stop_trial(person(tmp_path), 0)
+    with pytest.raises(StudyError, match="study 's' has no trial 2; there: 0 to 1"):
+        stop_trial(person(tmp_path), 2)
+
+
+def test_a_point_that_a_person_queues_is_next_and_only_retries_come_before_it(tmp_path: Path) -> None:
+    books = queue(tmp_path, n_trials=4)
+    assert books.next_trial()
+    books.study.enqueue_trial({"x": 0.25, "y": 0.5})
+    queued = try_point(person(tmp_path), {"x": 0.75})
+    assert (queued.trial, queued.drawn, queued.in_place_of) == (2, ["y"], None)
+    hand_back(books, 0)
+    retried, tried, waited, _ = run_out(books)
+    assert TrialRecord(books.trials()[3]).retry_of == 0 and retried == books.trials()[3].params
+    assert tried["x"] == 0.75 and waited == {"x": 0.25, "y": 0.5}
+    ordinals = [TrialRecord(trial).ordinal for trial in books.trials()]
+    assert ordinals == [0, 1, 2, 0, 3]  # no suggestion twice
+
+
+def test_a_point_that_waits_already_is_tried_once(tmp_path: Path) -> None:
+    books = queue(tmp_path, n_trials=2)
+    for x in (0.25, 0.75):
+        books.study.enqueue_trial({"x": x, "y": 0.5})
+    assert try_point(person(tmp_path), {"y": 0.5, "x": 0.75}).in_place_of == 1
+    assert [point["x"] for point in run_out(books)] == [0.75, 0.25]
+
+
+def test_a_point_outside_of_the_space_is_refused(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    with pytest.raises(ConfigError, match=r"^x: got 2; legal: FloatDistribution"):
+        try_point(person(tmp_path), {"x": 2})
+    with pytest.raises(ConfigError, match=r"^xx is not swept; did you mean x\? legal: x, y"):
+        try_point(person(tmp_path), {"xx": 0.5})
+    assert books.trials() == []
+
+
+def test_all_work_is_stopped_but_for_what_begins_later(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    StudyRecord(books.study).request = Request([], "config", None, None, "/project", began=1.0)
+    trial = books.next_trial()
+    assert trial is not None
+    halt(person(tmp_path))
+    heard = beat(trial, None)
+    assert heard.halted is not None and StudyRecord(books.study).is_halted
+    with stop.listening("here:1", began=heard.halted - 1):
+        stop.hear(heard.stopped_commands, heard.halted)
+        assert stop.requested
+    with stop.listening("here:2", began=heard.halted + 1):
+        stop.hear(heard.stopped_commands, heard.halted)
+        assert not stop.requested
+    assert [one.what for one in steered(books.study)] == ["stop"]
+
+
+def test_a_space_is_read_as_it_was_written(tmp_path: Path) -> None:
+    space = (
+        Dimension("a", "a", IntDistribution(1, 9, step=2)),
+        Dimension("b", "b", CategoricalDistribution([None, True, "x", 3, 0.5]), {}, "+b"),
+        Dimension("c|b=x", "c", IntDistribution(1, 8, log=True), {"b": "x"}),
+    )
+    books = queue(tmp_path)
+    StudyRecord(books.study).space = space
+    stored = StudyRecord(studies.load("s", f"sqlite:///{tmp_path}/optuna.db")).space
+    assert stored == space and named({"b": "x", "c": 2}, stored) == {"b": "x", "c|b=x": 2}
+
+
+def test_a_signed_off_result_stays_though_the_trial_was_stopped(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    trial = books.next_trial()
+    assert trial is not None
+    books.sign_off(0, Outcome(RunState.COMPLETE, [value(trial)]))
+    stop_trial(person(tmp_path), 0)
+    books.tell(0)
+    assert books.trials()[0].state is TrialState.COMPLETE

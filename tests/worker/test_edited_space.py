@@ -1,0 +1,122 @@
+"""`study.edit` and `study.start_from`: commands that go on with, or begin from, what studies have found."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState, create_trial
+from sweeping import STORAGE, evaluate, sweep
+
+from finesweep.config.run import RunConfig
+from finesweep.errors import ConfigError, StudyError
+from finesweep.hooks import RunHooks
+from finesweep.monitor.report import describe
+from finesweep.study import storage as studies
+from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.storage import best_first
+
+pytestmark = pytest.mark.usefixtures("no_finish")
+RATE = "optimizer.learning_rate"
+FIXED = ("trainer.num_train_epochs=1", "trainer.per_device_train_batch_size=8",
+         "hydra.sweeper.study.sampler=random")  # fmt: skip
+KEPT = (*FIXED, "hydra.sweeper.keep_checkpoints=99")
+WIDE, NARROW = f"{RATE}=interval(1e-4,1e-2)", f"{RATE}=interval(1e-4,5e-3)"
+EDIT = "hydra.sweeper.study.edit=true"
+
+
+def plain(config: RunConfig, trial: RunHooks) -> float:
+    return evaluate(trial, [config.optimizer.learning_rate])
+
+
+def n_trials(count: int) -> str:
+    return f"hydra.sweeper.study.n_trials={count}"
+
+
+def test_a_narrowed_study_keeps_what_lies_in_it_and_says_the_difference(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before = sweep(plain, *KEPT, WIDE, n_trials(8))
+    rates = [trial.params[RATE] for trial in before.trials]
+    inside = sum(rate <= 5e-3 for rate in rates)
+    assert 0 < inside < 8
+    with pytest.raises(StudyError, match="study.edit=true goes on with the trials that lie in"):
+        sweep(plain, *KEPT, NARROW, n_trials(8))
+    capfd.readouterr()
+    after = sweep(plain, *KEPT, NARROW, n_trials(8), EDIT)
+    said = capfd.readouterr()
+    assert "study quickstart: its space is edited\n  optimizer.learning_rate: was Float" in said.err
+    assert f"{inside} of its 8 finished trials lie in it, and count; the others are history" in said.err
+    status = describe(after)
+    assert (status.finished, status.outside, len(after.trials)) == (8, 8 - inside, 16 - inside)
+    assert f"history:      {8 - inside} finished trials lie outside of the edited space" in said.out
+    assert max(trial.params[RATE] for trial in best_first(after)) <= 5e-3
+    assert status.steered[0]["what"].startswith("edit optimizer.learning_rate: was")
+    assert StudyRecord(after).conclusion is not None
+    again = sweep(plain, *KEPT, NARROW, n_trials(8))  # it is this study now
+    assert len(again.trials) == len(after.trials)
+    back = sweep(plain, *KEPT, WIDE, n_trials(8), EDIT)
+    former, winner = best_first(before)[0], best_first(back)[0]  # its weights were no longer kept
+    assert (TrialRecord(winner).again, winner.params) == (former.number, former.params)
+    assert describe(back).outside == 1 and len(back.trials) == 17 - inside  # beyond the budget
+    conclusion = StudyRecord(back).conclusion
+    assert conclusion is not None and conclusion.best == winner.number
+
+
+def test_a_winner_whose_weights_are_gone_is_trained_again(capfd: pytest.CaptureFixture[str]) -> None:
+    study = sweep(plain, *FIXED, WIDE, n_trials(8), "hydra.sweeper.keep_checkpoints=1")
+    first = next(trial for trial in best_first(study) if trial.params[RATE] <= 5e-3)
+    assert not Path("weights", f"trial-{first.number:04d}").exists()
+    inside = sum(trial.params[RATE] <= 5e-3 for trial in study.trials)
+    after = sweep(plain, *FIXED, NARROW, n_trials(inside), EDIT, "hydra.sweeper.keep_checkpoints=1")
+    assert f"trial {first.number} will be trained again" in capfd.readouterr().err
+    winner = best_first(after)[0]
+    assert winner.number == 8 and winner.params == first.params
+    assert TrialRecord(winner).again == first.number and TrialRecord(winner).reused_of is None
+    assert Path("weights/trial-0008").exists() and describe(after).finished == inside
+
+
+def test_an_edit_is_refused_while_trials_run_and_for_other_keys() -> None:
+    study = sweep(plain, *FIXED, WIDE, n_trials(1))
+    with pytest.raises(StudyError) as refused:
+        sweep(plain, *FIXED[1:], WIDE, "trainer.num_train_epochs=1,2", n_trials(1), EDIT)
+    assert "study.edit=true" not in str(refused.value)
+    attrs = TrialRecord.attributes(owner="elsewhere|1|0.00", heartbeat=time.time(), started=time.time())
+    study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=attrs))
+    with pytest.raises(StudyError, match="edit: trials 1 of study 'quickstart' run in its former space"):
+        sweep(plain, *FIXED, NARROW, n_trials(2), EDIT)
+    assert StudyRecord(studies.load("quickstart", STORAGE)).outside is None
+
+
+def test_a_study_starts_from_what_others_found(capfd: pytest.CaptureFixture[str]) -> None:
+    source = sweep(plain, *FIXED, WIDE, n_trials(8))
+    best = best_first(source)[0]
+    shutil.copytree("mlruns", "elsewhere")
+    named = "hydra.sweeper.study.name=other"
+    given = "hydra.sweeper.study.start_from=[quickstart,'sqlite:///elsewhere/optuna.db::quickstart']"
+    sweep(plain, *FIXED, NARROW, n_trials(4), named, given)
+    other = studies.load("other", STORAGE)
+    assert other.trials[0].params[RATE] == 5e-3  # the best one lies outside
+    assert TrialRecord(other.trials[0]).origin == f"quickstart#{best.number}"
+    assert [TrialRecord(trial).origin for trial in other.trials[1:]] == [None] * 3  # a quarter is known
+    said = capfd.readouterr().err
+    assert f"start_from: trial {best.number} of quickstart: {RATE}=0.005; moved into this space" in said
+    sweep(plain, *FIXED, WIDE, n_trials(9))
+    sweep(plain, *FIXED, NARROW, n_trials(6), named, given)  # the others' later finds are not queued
+    assert sum(bool(TrialRecord(trial).origin) for trial in studies.load("other", STORAGE).trials) == 1
+
+
+def test_a_study_that_cannot_be_started_from_is_refused() -> None:
+    sweep(plain, *FIXED, WIDE, n_trials(1))
+    named = "hydra.sweeper.study.name=other"
+    for given, told in (
+        ("[quickstar]", "start_from: study 'quickstar': not in .*did you mean quickstart"),
+        ("['sqlite:///nowhere.db::quickstart']", "start_from: study 'quickstart': there is no sqlite"),
+    ):
+        with pytest.raises(StudyError, match=told):
+            sweep(plain, *FIXED, WIDE, n_trials(4), named, f"hydra.sweeper.study.start_from={given}")
+    with pytest.raises(ConfigError, match="start_from: got 'other'; legal: other studies than this one"):
+        sweep(plain, *FIXED, WIDE, n_trials(4), named, "hydra.sweeper.study.start_from=[other]")
+    grid = ("hydra.sweeper.study.sampler=grid", f"{RATE}=1e-3,1e-4")
+    with pytest.raises(ConfigError, match="sampler: got 'grid'; legal: another one with"):
+        sweep(plain, *FIXED[:2], *grid, named, "hydra.sweeper.study.start_from=[quickstart]")
