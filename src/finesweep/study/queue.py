@@ -84,7 +84,8 @@ class TrialQueue:
         assert isinstance(cache, TrialCache) and isinstance(backend, PatientStorage)
         self.cache, self.backend = cache, backend
         self._has_read = False
-        self.hashed_seeds = StudyRecord(self.study).hashed_seeds is True
+        record = StudyRecord(self.study)
+        self.hashed_seeds, self.spreads = record.hashed_seeds is True, record.spread_start is True
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -199,7 +200,7 @@ class TrialQueue:
         retries = [trial for trial in waiting if TrialRecord(trial).retry_of is not None]
         following = next(iter(retries or waiting), None)
         ordinal = ordinal_of(following, trials) if following else next_ordinal(trials)
-        sampler = make_sampler(self.config, ordinal, self.space, self.hashed_seeds)
+        sampler = make_sampler(self.config, ordinal, self.space, self.hashed_seeds, self.spreads)
         trial_id = self._take(following) if following else self.cache.create_new_trial(self.study._study_id)
         attrs = TrialRecord.attributes(ordinal=ordinal, heartbeat=clock.now(self.study), owner=this_owner())
         write_trial(self.study, trial_id, attrs)

@@ -211,6 +211,7 @@ class StudyRecord(Record):
     artifacts = Attribute[list[str]]("artifacts")  # ids of the runs that keep a checkpoint as an artifact
     stopped_commands = Attribute[list[str]]("stop")  # whose workers shall save and end
     hashed_seeds = Attribute[bool]("hashed_seeds")  # of the sampler; None in studies from before it
+    spread_start = Attribute[bool]("spread_start")  # of TPE; None in studies from before it
     n_trials = Required[int]("n_trials")  # the budget, as the last command set it
     metric = Required[str]("metric")  # the first objective
 
