@@ -15,7 +15,7 @@ STAMP := $(VENV)/.stamp
 ARGS ?=
 SPHINX = $(PY) -m sphinx --fail-on-warning --keep-going --quiet -c docs
 
-.PHONY: help install sweep reproduce test long clusters lint bench campaign engines faults docs links pictures clean FORCE
+.PHONY: help install sweep reproduce test long clusters lint bench curves replay campaign engines faults docs links pictures clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,12 @@ lint: $(STAMP)  ## ruff check, ruff format --check and mypy, all even when the f
 
 bench: $(STAMP)  ## measure beside baselines, in turn: hours; ARGS=--quick: less of it, ARGS=SECTION: one part
 	$(PY) benchmarks/bench.py --json benchmarks/results.json $(ARGS)
+
+curves: $(STAMP)  ## record learning curves for make replay: hours; ARGS="--glue DIR --model DIR", ARGS=demo without
+	$(PY) benchmarks/curves/record.py $(ARGS)
+
+replay: $(STAMP)  ## compare ways to search by replaying studies over recorded learning curves: minutes
+	$(PY) benchmarks/curves/compare.py $(ARGS)
 
 campaign: $(STAMP)  ## kill a sweep 40 times, and prove that nothing is lost: 15 minutes
 	$(PY) tests/support/campaign.py $(ARGS)

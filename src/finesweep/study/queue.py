@@ -88,7 +88,7 @@ class TrialQueue:
         self.cache, self.backend = cache, backend
         self._has_read = self._is_edited = False
         record = StudyRecord(self.study)
-        self.hashed_seeds = record.hashed_seeds is True
+        self.hashed_seeds, self.spreads = record.hashed_seeds is True, record.spread_start is True
         self._goal = goal_of(record, self.study.directions)
 
     @contextmanager
@@ -224,7 +224,7 @@ class TrialQueue:
         tried = [trial for trial in waiting if TrialRecord(trial).tried is not None]  # a person waits for it
         following = next(iter(retries or tried or waiting), None)
         ordinal = ordinal_of(following, trials) if following else next_ordinal(trials)
-        sampler = make_sampler(self.config, ordinal, self.space, self.hashed_seeds)
+        sampler = make_sampler(self.config, ordinal, self.space, self.hashed_seeds, self.spreads)
         trial_id = self._take(following) if following else self.cache.create_new_trial(self.study._study_id)
         attrs = TrialRecord.attributes(ordinal=ordinal, heartbeat=clock.now(self.study), owner=this_owner())
         write_trial(self.study, trial_id, attrs)

@@ -263,6 +263,7 @@ class StudyRecord(Record):
     artifacts = Attribute[list[str]]("artifacts")  # ids of the runs that keep a checkpoint as an artifact
     stopped_commands = Attribute[list[str]]("stop")  # whose workers shall save and end
     hashed_seeds = Attribute[bool]("hashed_seeds")  # of the sampler; None in studies from before it
+    spread_start = Attribute[bool]("spread_start")  # of TPE; None in studies from before it
     started_from = Attribute[list[str]]("started_from")  # earlier studies, whose points were queued
     outside = Attribute[list[int]](OUTSIDE)  # trials outside of the space; None: it was never edited
     space = Attribute[Space]("space", stored_space.load, stored_space.dump)  # None in studies from before it

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -15,6 +16,7 @@ from finesweep.config.own import import_own
 from finesweep.config.study import Pruner, StudyConfig
 from finesweep.errors import ConfigError, FinesweepError
 from finesweep.study.space import Space, suggest
+from finesweep.study.spread import SpreadTPE
 
 SAMPLER_KEY = "hydra.sweeper.study.sampler"
 
@@ -104,11 +106,12 @@ def draws_alone(config: StudyConfig) -> bool:
 
 
 def make_sampler(
-    config: StudyConfig, ordinal: int, space: Space = (), hashed_seeds: bool = True
+    config: StudyConfig, ordinal: int, space: Space = (), hashed_seeds: bool = True, spreads: bool = False
 ) -> BaseSampler:
     """Makes the sampler of the study's `ordinal`-th suggestion, counted from 0.
 
-    hashed_seeds: False for a study from before they were hashed, which goes on as it began.
+    hashed_seeds: False for a study from before they were hashed, which goes on as it began. spreads: whether
+    TPE begins with the points of `study/spread.py`; not in a study from before them.
 
     Raises: ConfigError for options that Optuna's class does not take.
     """
@@ -119,7 +122,10 @@ def make_sampler(
     options: dict[str, Any] = {"seed": seed}
     if any(dimension.when for dimension in space):
         options |= entry.conditional_options
-    made: BaseSampler = _made("sampler", config.sampler, entry.make(), options, config.sampler_options)
+    make: Callable[..., BaseSampler] = entry.make()
+    if make is optuna.samplers.TPESampler and spreads:
+        make = partial(SpreadTPE, space, config.seed, ordinal)
+    made: BaseSampler = _made("sampler", config.sampler, make, options, config.sampler_options)
     return made
 
 

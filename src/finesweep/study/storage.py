@@ -288,7 +288,7 @@ def create(
         load_if_exists=True,
     )
     if not study.user_attrs:  # it is new
-        StudyRecord(study).hashed_seeds = True
+        StudyRecord(study).write_all(hashed_seeds=True, spread_start=True)
     if study.metric_names is None:  # also of a study from before they were set
         with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
             study.set_metric_names(list(objectives))

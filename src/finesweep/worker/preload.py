@@ -11,9 +11,10 @@ from finesweep.machine.imports import import_all
 # The slowest first: the other processes of the command wait for these.
 MODULES = (
     "torch", "transformers", "transformers.trainer", "mlflow.store.tracking.sqlalchemy_store", "datasets",
-    "optuna.storages", "sklearn.metrics", "accelerate", "transformers.models.auto.modeling_auto",
-    "transformers.models.bert.modeling_bert", "finesweep.training.run", "finesweep.training.tryout",
-    "finesweep.worker.finish", "finesweep.worker.worker",
+    "optuna.storages", "sklearn.metrics", "scipy.stats", "accelerate",
+    "transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert",
+    "finesweep.training.run", "finesweep.training.tryout", "finesweep.worker.finish",
+    "finesweep.worker.worker",
 )  # fmt: skip
 
 

@@ -1,0 +1,85 @@
+"""Compares ways to search by replaying studies over the recorded learning curves.
+
+    python benchmarks/curves/compare.py [--seeds 20] [--workers 2] [--json FILE] [TASK ...]        make replay
+
+Every study has as many optimizer steps as the published grid trains on the same task. Scores are those of the
+chosen trial on rows that nobody selects on. Each method is compared with the baseline at equal steps: the
+interval is a 95% bootstrap over study seeds; rows and trainings are the same in all of them.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import recorded
+from figures import Row, budget, rows_of, table
+from methods import METHODS
+from replay import Replay, Replayed
+from spaces import TASKS
+
+MEMORY = Path("/dev/shm")  # where Linux has one: the studies' files
+
+
+def replayed(job: tuple[str, str, int], workers: int, folder: str, curves: Path) -> Replayed:
+    name, method, seed = job
+    task, trainings = TASKS[name], recorded.read(name, curves)
+    own = Path(folder, str(os.getpid()))
+    own.mkdir(exist_ok=True)
+    steps = budget(task, trainings)
+    return Replay(task, trainings, METHODS[method], seed, steps, own).run(workers)
+
+
+def replay_all(
+    jobs: Sequence[tuple[str, str, int]], workers: int, processes: int, curves: Path
+) -> dict[tuple[str, str, int], Replayed]:
+    with (
+        TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder,
+        ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool,
+    ):
+        work = partial(replayed, workers=workers, folder=folder, curves=curves)
+        return dict(zip(jobs, pool.map(work, jobs, chunksize=4), strict=True))
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Row]:
+    given = _parsed(arguments)
+    methods = list(METHODS)
+    seeds = range(given.seeds)
+    jobs = [(task, method, seed) for task in given.tasks for method in methods for seed in seeds]
+    results = replay_all(jobs, given.workers, given.processes, given.curves)
+    rows = []
+    for task in given.tasks:
+        studies = {method: [results[task, method, seed] for seed in seeds] for method in methods}
+        rows += rows_of(TASKS[task], recorded.read(task, given.curves), studies, given.baseline)
+    print(table(rows, given.baseline))
+    if given.json:
+        given.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    return rows
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    there = [name for name in TASKS if recorded.file_of(name).exists()]
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"{', '.join(TASKS)}; all that are recorded")
+    parser.add_argument("--seeds", type=int, default=20, help="studies for each method and task")
+    parser.add_argument("--workers", type=int, default=2, help="workers of each study, on the virtual clock")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="that replay at a time")
+    parser.add_argument("--baseline", choices=METHODS, default="grid", help="to compare the others with")
+    parser.add_argument("--curves", type=Path, default=recorded.HERE, help="folder of the recorded curves")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
+    given = parser.parse_args(arguments)
+    given.tasks = given.tasks or there
+    if unknown := [name for name in given.tasks if not recorded.file_of(name, given.curves).exists()]:
+        parser.error(f"got {', '.join(unknown)}; legal: {', '.join(there)}")
+    return given
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,106 @@
+"""Computes the figures of replayed studies, and writes them as a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from recorded import Training
+from replay import Replayed
+from spaces import Task
+
+DRAWS = 10_000  # of a bootstrap
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method on a task, over all study seeds."""
+
+    task: str
+    method: str
+    trials: float  # mean
+    steps: float  # mean, as a share of the budget
+    select: float  # mean of the chosen trials' selecting scores
+    untouched: float  # mean of their scores on untouched rows
+    regret: float  # mean: what the best selecting score of all recorded trainings has more
+    worst: float  # the greatest regret of a seed
+    as_grid: float | None  # median share of the budget after which it is as good as the grid; None: never
+    gain: float  # mean untouched score, less that of the baseline
+    low: float  # the ends of its interval
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        return "win" if self.low > 0 else "loss" if self.high < 0 else "tie"
+
+
+def budget(task: Task, trainings: Sequence[Training]) -> int:
+    """Returns the optimizer steps of the published grid."""
+    points = [dict(point) for point in task.grid]
+    steps = {str(one.point): one.steps for one in trainings if dict(one.point) in points}
+    return sum(steps.values())
+
+
+def rows_of(
+    task: Task, trainings: Sequence[Training], studies: dict[str, list[Replayed]], baseline: str
+) -> list[Row]:
+    """studies: by method, in the order of their seeds."""
+    steps = budget(task, trainings)
+    top = max(max(one.select) for one in trainings)
+    grid = float(np.median(_chosen(studies["grid"], steps)[0])) if "grid" in studies else np.inf
+    reference = _chosen(studies[baseline], steps)[1]
+    return [_row(task.name, name, all_, steps, top, grid, reference) for name, all_ in studies.items()]
+
+
+def _row(
+    task: str, method: str, studies: list[Replayed], steps: int, top: float, grid: float, reference: Array
+) -> Row:
+    select, untouched = _chosen(studies, steps)
+    low, high = interval(untouched - reference)
+    reached = sorted(_reaches(study, grid) / steps for study in studies)
+    middle = reached[len(reached) // 2]
+    return Row(
+        task, method,
+        trials=float(np.mean([study.trials for study in studies])),
+        steps=float(np.mean([study.steps for study in studies])) / steps,
+        select=float(select.mean()), untouched=float(untouched.mean()),
+        regret=float(top - select.mean()), worst=float(top - select.min()),
+        as_grid=middle if np.isfinite(middle) else None,
+        gain=float((untouched - reference).mean()), low=low, high=high,
+    )  # fmt: skip
+
+
+def _chosen(studies: Sequence[Replayed], steps: int) -> tuple[Array, Array]:
+    """Returns the selecting and the untouched score of each study's choice; 0 if no trial had ended."""
+    chosen = [study.chosen(steps) for study in studies]
+    pairs = [(one.select, one.untouched) if one else (0.0, 0.0) for one in chosen]
+    select, untouched = np.array(pairs).T
+    return select, untouched
+
+
+def _reaches(study: Replayed, value: float) -> float:
+    return min((one.steps for one in study.found if one.select >= value), default=np.inf)
+
+
+def interval(differences: Array) -> tuple[float, float]:
+    """Returns the ends of the 95% interval of a mean, by bootstrap."""
+    drawn = np.random.default_rng(0).choice(differences, (DRAWS, len(differences))).mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def table(rows: Sequence[Row], baseline: str) -> str:
+    """Writes the rows as a table of Markdown."""
+    head = ("task", "method", "trials", "steps", "selected", "regret", "worst seed", "as good as the grid",
+            "untouched", f"less {baseline}'s", "")  # fmt: skip
+    lines = [head, ("---",) * len(head)] + [
+        (
+            row.task, row.method, f"{row.trials:.0f}", f"{row.steps:.0%}", f"{row.select:.3f}",
+            f"{row.regret:.3f}", f"{row.worst:.3f}",
+            "no" if row.as_grid is None else f"{row.as_grid:.0%}", f"{row.untouched:.3f}",
+            f"{row.gain:+.3f} ({row.low:+.3f} to {row.high:+.3f})", row.verdict,
+        )
+        for row in rows
+    ]  # fmt: skip
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,193 @@
+"""Replays a whole study: real sampler, pruner, queue and decisions; a recorded curve for each training.
+
+Workers run on a virtual clock, on which an epoch takes equally long in all trials. A trial takes the recorded
+training nearest to its point that the study has not used yet, in the space whose dimensions all have length 1
+(rates and batch sizes by their logarithm); the sampler is told the point of that training, not its own.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from recorded import Training
+from spaces import BATCH, EPOCHS, RATE, Point, Task
+
+from finesweep.config.run import Direction
+from finesweep.config.study import Pruner, StudyConfig
+from finesweep.hooks import RunState, TrialPruned
+from finesweep.study import storage as studies
+from finesweep.study.queue import TrialQueue
+from finesweep.study.records import StudyRecord
+from finesweep.study.space import distributions, params_of
+from finesweep.worker.trial import RunningTrial
+
+_names = count()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to search."""
+
+    sampler: str = "tpe"
+    pruner: Pruner = Pruner.none
+    sampler_options: Mapping[str, Any] = field(default_factory=dict)
+    pruner_options: Mapping[str, Any] = field(default_factory=dict)
+    is_grid: bool = False  # the published grid, in an order of its own for each study seed
+    begins_known: bool = False  # with the point that the sweep's file tries first
+    spreads: bool = True  # False: the first points are Optuna's random ones
+
+    def enqueued(self, task: Task, seed: int) -> list[Point]:
+        """Returns the points that a study begins with."""
+        if self.is_grid:
+            return random.Random(seed).sample(task.grid, len(task.grid))
+        return [task.known] if self.begins_known else []
+
+
+@dataclass(frozen=True)
+class Found:
+    """A trial that was trained to its end."""
+
+    steps: int  # that the study had trained by then, in all its trials
+    select: float  # the score that it is chosen by: its best evaluation
+    untouched: float  # the score of the same evaluation on rows that nobody selects on
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a study did."""
+
+    found: Sequence[Found]
+    steps: int
+    trials: int
+
+    def chosen(self, steps: float) -> Found | None:
+        """Returns what the study would have chosen after so many steps; None if no trial had ended."""
+        ended = [one for one in self.found if one.steps <= steps]
+        return max(ended, key=lambda one: one.select, default=None)
+
+
+class Lookup:
+    """Gives each trial the nearest recorded training that the study has not used."""
+
+    def __init__(self, task: Task, trainings: Sequence[Training]) -> None:
+        self._left = list(trainings)
+        self._scales = {}
+        for one in task.space:
+            ends = getattr(one.distribution, "choices", None) or (one.distribution.low, one.distribution.high)
+            self._scales[one.key] = abs(_place(one.key, max(ends)) - _place(one.key, min(ends)))
+
+    def take(self, point: Point) -> Training:
+        nearest = min(self._left, key=lambda one: self._distance(point, one.point))
+        self._left.remove(nearest)
+        return nearest
+
+    def _distance(self, one: Point, other: Point) -> float:
+        return sum(
+            ((_place(key, one[key]) - _place(key, other[key])) / scale) ** 2
+            for key, scale in self._scales.items()
+        )
+
+
+def _place(key: str, value: float) -> float:
+    return math.log(value) if key in (RATE, BATCH) else float(value)
+
+
+@dataclass(order=True)
+class _Run:
+    """A trial that a worker trains."""
+
+    time: float  # of its next evaluation
+    worker: int
+    training: Training = field(compare=False)
+    running: RunningTrial = field(compare=False)
+    before: int = field(compare=False)  # steps that an earlier try has trained
+    done: int = field(default=0, compare=False)  # evaluations
+
+    @property
+    def steps(self) -> int:
+        """The steps that are trained."""
+        return self.training.evaluations[self.done - 1][0] if self.done else 0
+
+
+class Replay:
+    """One study."""
+
+    def __init__(
+        self, task: Task, trainings: Sequence[Training], method: Method, seed: int, steps: int, folder: Path
+    ) -> None:
+        """steps: the budget. folder: of the studies' file."""
+        self.task, self.lookup = task, Lookup(task, random.Random(seed).sample(trainings, len(trainings)))
+        self.config = StudyConfig(
+            name=f"replay{next(_names)}", storage=f"sqlite:///{folder}/optuna.db", n_trials=len(trainings),
+            max_train_steps=steps, sampler=method.sampler, sampler_options=dict(method.sampler_options),
+            pruner=method.pruner, pruner_options=dict(method.pruner_options), seed=seed, repeat_trials=True,
+        )  # fmt: skip
+        attrs = {"metric": "value", "n_trials": len(trainings)}
+        studies.create(self.config, {"value": Direction.maximize}, method.enqueued(task, seed), attrs)
+        queue = TrialQueue(self.config, task.space)
+        StudyRecord(queue.study).spread_start = queue.spreads = method.spreads
+        self.queue = queue
+        self.steps, self.trials = 0, 0
+        self.found: list[Found] = []
+
+    def run(self, workers: int) -> Replayed:
+        idle, running, now = list(range(workers)), list[_Run](), 0.0
+        while True:
+            begun = [run for worker in idle if (run := self._begin(worker, now))]
+            idle = sorted({*idle} - {run.worker for run in begun})
+            running += begun
+            if not running:
+                return Replayed(self.found, self.steps, self.trials)
+            run = min(running)
+            now = run.time
+            if not self._goes_on(run):
+                running.remove(run)
+                idle.append(run.worker)
+
+    def _begin(self, worker: int, now: float) -> _Run | None:
+        trial = self.queue.next_trial()
+        if trial is None:
+            return None
+        self.trials += 1
+        training = self.lookup.take(params_of(trial))
+        named = distributions(self.task.space, trial.params)
+        point = {name: (one.to_internal_repr(training.point[name]), one) for name, one in named.items()}
+        self.queue.backend.write(trial._trial_id, {}, point)
+        run = _Run(now, worker, training, RunningTrial(self.queue, trial, {}, lambda: None), 0)
+        run.time += self._duration(run)
+        return run
+
+    def _duration(self, run: _Run) -> float:
+        """Returns the time until a run's next evaluation, in epochs."""
+        part: float = (run.training.evaluations[run.done][0] - run.steps) / run.training.steps
+        return part * float(run.training.point[EPOCHS])
+
+    def _goes_on(self, run: _Run) -> bool:
+        """Evaluates a run. Returns False if that ends it."""
+        step, select, _ = run.training.evaluations[run.done]
+        self.steps += step - run.steps
+        run.done += 1
+        run.running.progress(step=step, max_steps=run.training.steps, trained_steps=step - run.before)
+        try:
+            run.running.evaluated(select, step / run.training.steps)
+        except TrialPruned as stopped:
+            self._end(run, RunState.PRUNED, stopped)
+            return False
+        if run.done < len(run.training.select):
+            run.time += self._duration(run)
+            return True
+        _, select, untouched = max(run.training.evaluations, key=lambda one: one[1])
+        run.running.trained(select, {}, "checkpoint")
+        self._end(run, RunState.COMPLETE, None)
+        self.found.append(Found(self.steps, select, untouched))
+        return False
+
+    def _end(self, run: _Run, state: RunState, error: Exception | None) -> None:
+        number = run.running.trial.number
+        run.running.ending(state, error)
+        self.queue.tell(number)
+        self.queue.let_go(number)

@@ -1,0 +1,123 @@
+"""Recorded learning curves are the product's own, and a study that is replayed over them is a real one."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from processes import ROOT
+
+from finesweep.config.run import RunConfig
+from finesweep.config.study import Pruner
+from finesweep.hooks import current_watcher
+
+CURVES = ROOT / "benchmarks/curves"
+SOME = 24  # trainings, of those that are recorded
+
+
+@pytest.fixture
+def curves(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a file of `benchmarks/curves`."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(CURVES)
+    yield lambda name: __import__(name)
+    for name in set(sys.modules) - before:  # names such as `methods` are nobody else's business
+        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == CURVES:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def replayed(curves: Callable[[str], ModuleType], tmp_path: Path) -> Callable[..., Any]:
+    """Replays a study of the demo over a part of its curves."""
+    replay, task = curves("replay"), curves("spaces").TASKS["demo"]
+    trainings = curves("recorded").read("demo")[:SOME]
+
+    def study(seed: int, steps: int = 10**6, workers: int = 2, **method: Any) -> Any:
+        one = replay.Replay(task, trainings, replay.Method(**method), seed, steps, tmp_path)
+        return one, one.run(workers)
+
+    return study
+
+
+def test_a_replay_gives_the_same_again_and_another_with_another_seed(replayed: Callable[..., Any]) -> None:
+    results = [replayed(seed)[1] for seed in (0, 0, 1)]
+    assert results[0] == results[1] != results[2]
+    assert {result.trials for result in results} == {SOME}
+
+
+def test_sampler_and_study_know_the_points_that_were_really_trained(
+    replayed: Callable[..., Any], curves: Callable[[str], ModuleType]
+) -> None:
+    one, result = replayed(0)
+    recorded = curves("recorded").read("demo")[:SOME]
+    known = sorted(str(sorted(training.point.items())) for training in recorded)
+    assert sorted(str(sorted(trial.params.items())) for trial in one.queue.trials()) == known
+    values = {(max(training.select), training.untouched[training.select.index(max(training.select))])
+              for training in recorded}  # fmt: skip
+    assert {(found.select, found.untouched) for found in result.found} <= values
+    assert one.queue.study.best_value == result.chosen(10**6).select == max(select for select, _ in values)
+
+
+def test_a_replay_ends_at_its_budget_of_steps(replayed: Callable[..., Any]) -> None:
+    everything = replayed(0, workers=1)[1]
+    half = replayed(0, steps=everything.steps // 2, workers=1)[1]
+    last = half.found[-1].steps - half.found[-2].steps
+    assert everything.steps // 2 <= half.steps < everything.steps // 2 + last
+    assert half.found == everything.found[: len(half.found)]
+
+
+def test_the_grid_trains_each_of_its_points_once(
+    replayed: Callable[..., Any], curves: Callable[[str], ModuleType]
+) -> None:
+    task = curves("spaces").TASKS["demo"]
+    one, result = replayed(0, sampler="grid", is_grid=True)
+    trained = [str(sorted(trial.params.items())) for trial in one.queue.trials()]
+    assert sorted(trained) == sorted(str(sorted(point.items())) for point in task.grid)
+    assert result.steps == curves("figures").budget(task, curves("recorded").read("demo"))
+
+
+def test_what_a_pruner_stops_costs_only_the_steps_before(replayed: Callable[..., Any]) -> None:
+    whole, (one, pruned) = replayed(1)[1], replayed(1, pruner=Pruner.median)
+    states = [trial.state for trial in one.queue.trials()]
+    assert states.count(TrialState.PRUNED) > 3 and pruned.steps < whole.steps
+    assert len(pruned.found) == states.count(TrialState.COMPLETE)
+
+
+def test_intervals_of_a_mean_hold_it_as_often_as_they_say(curves: Callable[[str], ModuleType]) -> None:
+    import numpy as np
+
+    figures, drawn = curves("figures"), np.random.default_rng(1)
+    ends = [figures.interval(drawn.normal(0.1, 1.0, 40)) for _ in range(200)]
+    assert 0.9 <= sum(low < 0.1 < high for low, high in ends) / len(ends) <= 0.99
+
+
+def test_a_recorded_curve_is_that_of_an_ordinary_run(
+    curves: Callable[[str], ModuleType], config: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    """The halves of the rows are equally large, so the mean of both scores is the run's accuracy."""
+    from finesweep.training.run import run
+
+    seen: list[float] = []
+
+    class Watcher:
+        def stepped(self, *_: object) -> None: ...
+
+        def evaluated(self, step: int, max_steps: int, scores: dict[str, float]) -> None:
+            seen.append(scores["eval_accuracy"])
+
+    one = config(
+        "data.demo_rows=640", "data.eval_split=validation+test", "trainer.num_train_epochs=1",
+        "trainer.evals_per_epoch=20", "predict=false", "tracking.system_metrics=false", "trainer.threads=1",
+        "optimizer.learning_rate=3e-3",
+    )  # fmt: skip
+    token = current_watcher.set(Watcher())
+    try:
+        run(one, tmp_path / "run")
+    finally:
+        current_watcher.reset(token)
+    curve = curves("record").trained(one, tmp_path / "recording", {})
+    means = [(select + other) / 2 for select, other in zip(curve.select, curve.untouched, strict=True)]
+    assert len(seen) == 20 and seen == pytest.approx(means, abs=1e-4)
