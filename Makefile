@@ -43,7 +43,7 @@ lint: $(STAMP)  ## ruff check, ruff format --check and mypy, all even when the f
 bench: $(STAMP)  ## measure beside baselines, in turn: hours; ARGS=--quick: less of it, ARGS=SECTION: one part
 	$(PY) benchmarks/bench.py --json benchmarks/results.json $(ARGS)
 
-campaign: $(STAMP)  ## kill a sweep 40 times, and prove that nothing is lost: 15 minutes
+campaign: $(STAMP)  ## kill a sweep 48 times, and prove that nothing is lost: 20 minutes
 	$(PY) tests/support/campaign.py $(ARGS)
 
 engines: $(STAMP)  ## run 40 trials under joblib, SLURM, Ray and by hand, and compare what is left: minutes

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 NAVIGATION = {
-    "Use it": ["project", "data", "tasks", "models", "lora", "sweeps", "predict", "python"],
+    "Use it": ["project", "data", "tasks", "models", "lora", "sweeps", "pausing", "predict", "python"],
     "Beyond one machine": ["hosts", "slurm", "scale", "ranks"],
     "Results": ["reproduce", "report", "mlflow", "places", "secrets"],
     "Reference": ["commands", "configuration", "provenance"],

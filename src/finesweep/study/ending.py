@@ -25,7 +25,7 @@ def end_trial(
         if outcome.checkpoint is not None:
             record.checkpoint = outcome.checkpoint
         study.tell(trial.number, outcome.values)
-    elif outcome.state is RunState.PRUNED:
+    elif outcome.state in (RunState.PRUNED, RunState.PAUSED):  # which of them, the outcome says
         study.tell(trial.number, state=TrialState.PRUNED)
     elif outcome.state is RunState.INTERRUPTED:
         _requeue(study, trial, max_retries, reason)

@@ -7,6 +7,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from finesweep.study.pausing import each_once
 from finesweep.study.records import TrialRecord
 from finesweep.study.storage import FINISHED
 
@@ -52,7 +53,7 @@ def evaluator(search: Study) -> "PedAnovaImportanceEvaluator":
 def searched(study: Study) -> Study:
     """Copies the study into memory; trials that did not search, or did not train, count as failed there."""
     copy = optuna.create_study(directions=study.directions)
-    for trial in study.get_trials(deepcopy=False):
+    for trial in each_once(study.get_trials(deepcopy=False)):
         copy.add_trial(trial if _counts(trial) else create_trial(state=TrialState.FAIL))
     return copy
 

@@ -1,4 +1,7 @@
-"""Ordinals: which suggestion of the study a trial is, from 0. A retry has the ordinal of its first try."""
+"""Ordinals: which suggestion of the study a trial is, from 0.
+
+A retry has the ordinal of its first try, and what continues a paused trial that of the paused one.
+"""
 
 from collections.abc import Sequence
 
@@ -10,8 +13,8 @@ from finesweep.study.storage import searching
 
 def next_ordinal(trials: Sequence[FrozenTrial]) -> int:
     """Returns the ordinal of the next suggestion. trials: all trials of the study."""
-    key = TrialRecord.retry_of.key
-    return sum(trial.user_attrs.get(key) is None for trial in searching(trials))
+    keys = {TrialRecord.retry_of.key, TrialRecord.continues.key}
+    return sum(keys.isdisjoint(trial.user_attrs) for trial in searching(trials))
 
 
 def ordinal_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:

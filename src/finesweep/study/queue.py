@@ -25,7 +25,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from finesweep.config.study import StudyConfig
+from finesweep.config.study import Pruner, StudyConfig
 from finesweep.errors import StoreAway
 from finesweep.hooks import TrialLost
 from finesweep.io.patience import single_attempts
@@ -36,6 +36,7 @@ from finesweep.study.heartbeat import with_last_signs
 from finesweep.study.liveness import Listener, this_owner
 from finesweep.study.lock import STORE, lock_key, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
+from finesweep.study.pausing import Pausing, add_continuation, each_once
 from finesweep.study.places import Places
 from finesweep.study.records import Outcome, StudyRecord, TrialRecord, write_trial
 from finesweep.study.samplers import draws_alone, make_sampler
@@ -179,13 +180,18 @@ class TrialQueue:
         return trial
 
     def _claim(self) -> "_Claim | None":
-        counts_running = self.config.timeout_s or self.config.max_train_steps
+        pausing = Pausing.of(self.study, self.config)
+        counts_running = self.config.timeout_s or self.config.max_train_steps or pausing
         trials = self.trials() if counts_running else self.skim()
         if len(failures(trials)) >= self.config.max_failures:
             return None
-        if budget.spent(trials, self.config, spoken_for=True):
+        if budget.spent(trials, self.config, spoken_for=True, pausing=pausing):
             return self._claim_confirmation(trials)
-        return self._claim_suggestion(trials)
+        paused = budget.to_promote(trials, self.config, pausing)
+        if paused is None or any(map(_is_retry, trials)):
+            return self._claim_suggestion(trials)
+        trial = add_continuation(self.study, trials, paused)
+        return _Claim(trial._cached_frozen_trial, done=trial)
 
     def _key(self, number: int) -> tuple[str, str, int]:
         return self.config.storage, self.name, number
@@ -196,8 +202,7 @@ class TrialQueue:
 
     def _claim_suggestion(self, trials: Sequence[FrozenTrial]) -> "_Claim":
         waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
-        retries = [trial for trial in waiting if TrialRecord(trial).retry_of is not None]
-        following = next(iter(retries or waiting), None)
+        following = next(filter(_is_retry, waiting), next(iter(waiting), None))
         ordinal = ordinal_of(following, trials) if following else next_ordinal(trials)
         sampler = make_sampler(self.config, ordinal, self.space, self.hashed_seeds)
         trial_id = self._take(following) if following else self.cache.create_new_trial(self.study._study_id)
@@ -226,7 +231,7 @@ class TrialQueue:
         self.study._thread_local.cached_all_trials = None
         self.study.sampler = claim.sampler
         others = [one for one in claim.seen if one.number != claim.trial.number]
-        seen = sorted([*others, claim.trial], key=lambda one: one.number)
+        seen = sorted([*each_once(others), claim.trial], key=lambda one: one.number)
         with self.cache.drawing(claim.trial, seen) as attrs:
             trial = optuna.Trial(self.study, claim.trial._trial_id)
             suggest(trial, self.space)
@@ -245,7 +250,7 @@ class TrialQueue:
             return None
         trained = (
             other
-            for other in searching(trials)
+            for other in each_once(searching(trials))
             if other.state in FINISHED and _trained_as_drawn(TrialRecord(other))
         )
         return next((other for other in trained if other.params == trial.params), None)
@@ -263,22 +268,23 @@ class TrialQueue:
     def more_may_come(self) -> bool:
         """Tells whether a trial may come later.
 
-        Trials that other workers still run decide which candidates are to be confirmed; and a worker that is
-        out of sight may be dead until it is heard of.
+        Trials that other workers still run decide which candidates are to be confirmed, and which paused ones
+        go on; and a worker that is out of sight may be dead until it is heard of.
         """
         trials, running = self.skim(), map(TrialRecord, self.running())
         now = clock.now(self.study)
         if any(self._listener.may_be_dead(record.owner, record.heartbeat, now) for record in running):
             return len(failures(trials)) < self.config.max_failures
-        may_confirm = self.config.confirm.top_k > 0 and len(failures(trials)) < self.config.max_failures
-        return may_confirm and is_running(searching(trials))
+        more_follows = self.config.confirm.top_k > 0 or self.config.pruner is Pruner.pause
+        may_follow = more_follows and len(failures(trials)) < self.config.max_failures
+        return may_follow and is_running(searching(trials))
 
     def has_work(self) -> bool:
         """Tells whether a worker that started now would find a trial, or the finish step, to take."""
         trials = self.skim()
         if len(failures(trials)) >= self.config.max_failures:
             return False
-        if budget.spent(trials, self.config, spoken_for=True) is None or self.to_confirm():
+        if self._spent(trials, spoken_for=True) is None or self.to_confirm():
             return True
         return self.is_over() and not self.is_concluded(predict=False)
 
@@ -287,7 +293,10 @@ class TrialQueue:
         trials = self.skim()
         if is_running(trials) or not any(trial.state is TrialState.COMPLETE for trial in trials):
             return False
-        return budget.spent(trials, self.config) is not None and not self.to_confirm()
+        return self._spent(trials) is not None and not self.to_confirm()
+
+    def _spent(self, trials: Sequence[FrozenTrial], spoken_for: bool = False) -> str | None:
+        return budget.spent(trials, self.config, spoken_for, Pausing.of(self.study, self.config))
 
     def is_concluded(self, predict: bool) -> bool:
         """Tells whether the finish step was taken for these trials, with predictions if wanted."""
@@ -347,6 +356,10 @@ class TrialQueue:
             if not self.trial(number).state.is_finished():
                 raise
             raise TrialLost(LOST.format(number)) from error
+
+
+def _is_retry(trial: FrozenTrial) -> bool:
+    return trial.state is TrialState.WAITING and TrialRecord(trial).retry_of is not None
 
 
 def _trained_as_drawn(record: TrialRecord) -> bool:

@@ -1,8 +1,8 @@
 """Decides which trainings pause at a rung, and which paused ones go on: asynchronous successive halving.
 
-A rung is a share of a trial's own training. At each rung a training goes on if it is among the best of all that
-were judged there; else it pauses, with its checkpoint. It is promoted as soon as it belongs to the best, which
-it may when others turn out worse. Nobody waits for a rung to fill up.
+A rung is a share of a trial's own training. At each rung a training goes on if it is among the best of all
+that were judged there; else it pauses, with its checkpoint. It is promoted as soon as it belongs to the best,
+which it may when others turn out worse. Nobody waits for a rung to fill up.
 
 These functions know neither Optuna nor files, so a replay of recorded curves takes the same decisions:
 
@@ -20,6 +20,7 @@ from functools import cached_property
 
 Curve = Sequence[tuple[float, float]]  # the share of the training, up to 1.0, and the value measured there
 EXACT = 1e-9  # shares are quotients of steps
+NEAR = 0.02  # an evaluation comes after a whole step: one that is meant for a rung may lie so far before it
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,15 @@ class Rungs:
     reduction_factor: float = 2.0  # each further rung is so many times as far
     max_paused: int = 16  # trials that wait with a checkpoint; the worst ones beyond them are given up
 
+    def __post_init__(self) -> None:
+        """Raises: ValueError."""
+        if not 0 < self.min_resource < 100:
+            raise ValueError(f"min_resource is {self.min_resource}, not between 0 and 100 per cent")
+        if not self.reduction_factor > 1:
+            raise ValueError(f"reduction_factor is {self.reduction_factor}, not above 1")
+        if self.max_paused < 1 or self.max_paused != int(self.max_paused):
+            raise ValueError(f"max_paused is {self.max_paused}, not a whole number, 1 or more")
+
     @cached_property
     def shares(self) -> list[float]:
         """The rungs below the end of a training, as shares of it."""
@@ -60,15 +70,18 @@ class Rungs:
     def judged(self, curve: Curve) -> dict[int, float]:
         """Returns the loss, of which less is better, at each rung where a training was judged, by its index.
 
-        It is that of the best evaluation so far: this is the checkpoint that a trial would be valued by. Between
-        two evaluations the value lies on the line between them, because others were measured elsewhere. A
-        training that passes several rungs between two evaluations is judged at the last of them alone.
+        It is that of the best evaluation so far, by which a trial is valued in the end. Between two
+        evaluations the value lies on the line between them, for others were measured elsewhere. A training
+        that passes several rungs between two evaluations is judged at the last of them alone.
         """
         losses: dict[int, float] = {}
-        best, before, earlier = float("inf"), 0.0, None
+        best, before = float("inf"), 0.0
+        earlier: float | None = None
         for share, value in curve:
             loss = -value if self.maximize else value
-            passed = [index for index, rung in enumerate(self.shares) if before < rung - EXACT <= share]
+            passed = [
+                index for index, rung in enumerate(self.shares) if before < rung - NEAR - EXACT <= share
+            ]
             if passed and (earlier is not None or share < 1.0):  # else it is not known what it was there
                 part = min(1.0, (self.shares[passed[-1]] - before) / (share - before))
                 there = loss if earlier is None else earlier + (loss - earlier) * part
@@ -86,14 +99,17 @@ class Rungs:
     def to_promote(self, points: Sequence[Point], anyway: bool = False) -> Point | None:
         """Returns the paused point that deserves to go on: of the last rung that has one, its best.
 
-        anyway: whether, if none deserves it, the best one of the last rung where any waits goes on.
+        anyway: whether the furthest one goes on if none deserves it.
         """
         for rung in reversed(range(len(self.shares))):
             for point in self._best_of(rung, points):
                 if point.is_paused and point.rung == rung:
                     return point
-        waiting = _worst_first(points)
-        return waiting[-1] if anyway and waiting else None
+        return self.furthest(points) if anyway else None
+
+    def furthest(self, points: Sequence[Point]) -> Point | None:
+        """Returns the best of the points that wait at the last rung where any does."""
+        return next(reversed(_worst_first(points)), None)
 
     def surplus(self, points: Sequence[Point]) -> list[Point]:
         """Returns the paused points that are too many: the worst ones of the first rungs."""

@@ -34,6 +34,7 @@ from finesweep.training.inputs import load_inputs
 from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.served import pipeline_of
 from finesweep.worker.describing import describe_run
+from finesweep.worker.paused import give_up_all
 from finesweep.worker.retention import checkpoint_of
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ def _finish(
         _keep_models(queue, best, tracking, keep_checkpoints, compose)
         predicted = _submit(queue, best, run_config, folder, parent)
         conclusion = _conclusion(queue, best, run_config.predict, predicted)
+        give_up_all(queue)  # before the page says what came of them
         publish(queue.study, parent, folder, conclusion)
         publish_page(queue.study, parent, conclusion)
         StudyRecord(queue.study).conclusion = conclusion
