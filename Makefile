@@ -49,7 +49,7 @@ curves: $(STAMP)  ## record learning curves for make replay: hours; ARGS="--glue
 replay: $(STAMP)  ## compare ways to search by replaying studies over recorded learning curves: minutes
 	$(PY) benchmarks/curves/compare.py $(ARGS)
 
-campaign: $(STAMP)  ## kill a sweep 40 times, and prove that nothing is lost: 15 minutes
+campaign: $(STAMP)  ## kill a sweep 48 times, and prove that nothing is lost: 20 minutes
 	$(PY) tests/support/campaign.py $(ARGS)
 
 engines: $(STAMP)  ## run 40 trials under joblib, SLURM, Ray and by hand, and compare what is left: minutes

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 NAVIGATION = {
-    "Use it": ["project", "data", "tasks", "models", "lora", "sweeps", "steering", "predict", "python"],
+    "Use it": [
+        "project", "data", "tasks", "models", "lora", "sweeps", "steering", "pausing", "predict", "python",
+    ],  # fmt: skip
     "Beyond one machine": ["hosts", "slurm", "scale", "ranks"],
     "Results": ["certainty", "reproduce", "report", "mlflow", "places", "secrets"],
     "Reference": ["commands", "configuration", "provenance"],

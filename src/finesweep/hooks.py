@@ -15,6 +15,7 @@ class RunState(StrEnum):
 
     COMPLETE = "COMPLETE"
     PRUNED = "PRUNED"  # stopped early, because it is behind the others
+    PAUSED = "PAUSED"  # stopped at a rung, with a checkpoint; it may go on later as another trial
     INTERRUPTED = "INTERRUPTED"  # by a signal, or by the death of its process; it can be resumed
     FAIL = "FAIL"
 
@@ -28,6 +29,10 @@ class Noise(NamedTuple):
 
 class TrialPruned(Exception):
     """The run is stopped early: it is behind the others."""
+
+
+class TrialPaused(TrialPruned):
+    """The run is stopped at a rung; its last checkpoint is whole, and it may go on from there."""
 
 
 class TrialTimeout(Exception):
@@ -59,6 +64,12 @@ class StepHooks(Protocol):
         """Reports the objective at `progress`, the share of the training that is done, up to 1.0.
 
         Raises: TrialPruned when the run shall stop here.
+        """
+
+    def saved(self) -> None:
+        """Reports that the last checkpoint is whole, and that the training is not over.
+
+        Raises: TrialPaused when the run shall wait here.
         """
 
 

@@ -30,6 +30,7 @@ class Tag:
     STUDY = "finesweep.study"
     TRIAL = "finesweep.trial"
     RETRY_OF = "finesweep.retry_of"
+    CONTINUES = "finesweep.continues"  # the paused trial that it goes on from
     CONFIRMS = "finesweep.confirms"
     REUSED_OF = "finesweep.reused_of"
     # A study's winner, on the parent run.

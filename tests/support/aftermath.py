@@ -17,16 +17,19 @@ from mlflow.entities import Run
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from finesweep.study.budget import budgets
 from finesweep.study.liveness import is_gone
+from finesweep.study.pausing import Pausing, each_once
 from finesweep.study.places import Places
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
+from finesweep.study.rungs import Rungs
 from finesweep.study.storage import FINISHED, searching
 from finesweep.tracking.models import find_model
 
 # Optuna's state -> the MLflow statuses and the tag finesweep.state that go with it.
 AGREE = {
     "COMPLETE": [("FINISHED", "COMPLETE")],
-    "PRUNED": [("KILLED", "PRUNED")],
+    "PRUNED": [("KILLED", "PRUNED"), ("KILLED", "PAUSED")],
     "FAIL": [("KILLED", "INTERRUPTED"), ("FAILED", "FAIL")],
 }
 TIMED = ("runtime", "per_second")
@@ -38,6 +41,7 @@ class SweepAftermath:
     trials: list[FrozenTrial] = field(default_factory=list)
     conclusion: Conclusion | None = None
     tracking: str | None = None  # MLflow's store; the one in the folder
+    rungs: Rungs | None = None  # of a study whose trials pause
 
     @property
     def client(self) -> MlflowClient:
@@ -53,7 +57,8 @@ class SweepAftermath:
 
     @property
     def finished(self) -> list[FrozenTrial]:
-        return [trial for trial in self.search if trial.state in FINISHED]
+        """Each point once: a paused trial from which another one went on is left out."""
+        return [trial for trial in each_once(self.search) if trial.state in FINISHED]
 
     @property
     def lost(self) -> list[FrozenTrial]:
@@ -119,6 +124,7 @@ class SweepAftermath:
             "retries": sum(TrialRecord(trial).retry_of is not None for trial in self.trials),
             "lost": sum(not counts[ordinal] for ordinal in range(n_trials)),
             "duplicates": sum(count - 1 for count in counts.values()),
+            "promotions": sum(TrialRecord(trial).continues is not None for trial in self.trials),
             "confirmations": sum(trial.state is TrialState.COMPLETE for trial in confirmed),
             "compared": len(complete),
             "weights_equal": sum(complete[key]["weights"] == wanted[key].get("weights") for key in complete),
@@ -139,7 +145,10 @@ def read(
     )
     try:
         study = optuna.load_study(study_name=name, storage=opened)
-        return SweepAftermath(folder, study.get_trials(), StudyRecord(study).conclusion, tracking)
+        record = StudyRecord(study)
+        pausing = Pausing.of(study, budgets(record)) if record.history else None
+        rungs = pausing.rungs if pausing else None
+        return SweepAftermath(folder, study.get_trials(), record.conclusion, tracking, rungs)
     finally:
         opened.engine.dispose()
 
@@ -162,6 +171,7 @@ def problems(
         *_nothing_open(aftermath),
         *_stores_agree(aftermath),
         *_lineage(aftermath),
+        *_promotions(aftermath),
         *_as_undisturbed(aftermath, undisturbed),
         *_conclusion(aftermath),
         *_leftovers(aftermath),
@@ -207,6 +217,9 @@ def _stores_agree(aftermath: SweepAftermath) -> Iterator[str]:
         found = (run.info.status, run.data.tags.get("finesweep.state"))
         if found not in AGREE.get(trial.state.name, []):
             yield f"trial {trial.number} is {trial.state.name} in Optuna and {found} in MLflow"
+        outcome = TrialRecord(trial).outcome
+        if trial.state is TrialState.PRUNED and outcome and found[1] != outcome.state:
+            yield f"trial {trial.number} ended as {outcome.state}, its run says {found[1]}"
         if TrialRecord(trial).run_id not in (None, run.info.run_id):
             yield f"trial {trial.number} names another run than the one that names it"
         if trial.state is TrialState.COMPLETE and run.data.metrics.get("best_value") != trial.value:
@@ -230,6 +243,28 @@ def _lineage(aftermath: SweepAftermath) -> Iterator[str]:
         if retried[trial.number] != wanted:
             again = f"and was tried again {retried[trial.number]} times"
             yield f"trial {trial.number} is {trial.state.name} {again}"
+
+
+def _promotions(aftermath: SweepAftermath) -> Iterator[str]:
+    """A paused trial goes on once or never, as the same point, and none is left that deserved it."""
+    runs = {_number(run): run for run in aftermath.children}
+    times = Counter(TrialRecord(trial).continues for trial in aftermath.trials)
+    for trial in aftermath.trials:
+        record, number = TrialRecord(trial), TrialRecord(trial).continues
+        if times[trial.number] > (1 if record.is_paused else 0):
+            yield f"trial {trial.number} is {trial.state.name}, and went on {times[trial.number]} times"
+        if number is None:
+            continue
+        paused = aftermath.trials[number]
+        if (record.ordinal, trial.params) != (TrialRecord(paused).ordinal, paused.params):
+            yield f"trial {trial.number} continues trial {number}, but is another point"
+        tag = runs[trial.number].data.tags.get("finesweep.continues") if trial.number in runs else str(number)
+        if tag != str(number):
+            yield f"trial {trial.number} continues trial {number}, its run says {tag}"
+    if aftermath.rungs:
+        left = aftermath.rungs.to_promote(Pausing(aftermath.rungs, ()).points(aftermath.trials))
+        if left:
+            yield f"trial {left.number} is among the best of its rung, and did not go on"
 
 
 def _as_undisturbed(aftermath: SweepAftermath, undisturbed: SweepAftermath) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""Kills a sweep again and again, and proves that nothing is lost: python tests/support/campaign.py --kills 40
+"""Kills a sweep again and again, and proves that nothing is lost: python tests/support/campaign.py --kills 48
 
 A study of two workers runs undisturbed. Then the same study runs in other folders and is killed with SIGKILL:
 one worker or the whole process group at random times, and one of two commands at each place of `crashing.py`.
-A study that is over before its kills are spent is followed by another one in a fresh folder; the last ones
-also prune and confirm. Each is run to its end by the same command, left alone, and compared with the first.
+A study that is over before its kills are spent is followed by another one in a fresh folder; later ones also
+prune and confirm, or pause trials. Each is run to its end by the same command, left alone, and compared with
+the first.
 
 One JSON document on stdout, progress on stderr; exit code 1 if anything is wrong.
 """
@@ -26,7 +27,7 @@ from typing import Any
 
 import psutil
 from aftermath import SweepAftermath, problems, read
-from crashing import CONFIRMATION, CREATION, FINISH, OFTEN, ONCE, PRUNING, RECOVERY, ROOT, places
+from crashing import CONFIRMATION, CREATION, FINISH, OFTEN, ONCE, PAUSING, PRUNING, RECOVERY, ROOT, places
 from processes import start
 
 LIMIT_S = 240.0  # a command that takes longer hangs
@@ -45,7 +46,12 @@ class Plan:
     n_trials: int = 12
     rows: int = 600
     confirm: bool = False  # and prune
+    pause: bool = False
     cold: bool = True  # each command starts Python anew
+
+    @property
+    def suffix(self) -> str:
+        return "-confirm" if self.confirm else "-pause" if self.pause else ""
 
     @property
     def confirmations(self) -> int:
@@ -53,9 +59,10 @@ class Plan:
 
     @property
     def arguments(self) -> list[str]:
-        late = ["pruner=median", "confirm.top_k=2", "confirm.seeds=2"]
+        late = ["pruner=median", "confirm.top_k=2", "confirm.seeds=2"] if self.confirm else []
+        late += ["pruner=pause"] if self.pause else []
         study = ["name=campaign", f"n_trials={self.n_trials}", "sampler=random", "max_retries=1000",
-                 "max_failures=1000", *(late if self.confirm else [])]  # fmt: skip
+                 "max_failures=1000", *late]  # fmt: skip
         return [
             "-m",
             f"data.demo_rows={self.rows}",
@@ -67,6 +74,8 @@ class Plan:
             *(f"hydra.sweeper.study.{setting}" for setting in study),
             f"hydra.sweeper.keep_checkpoints={self.n_trials}",
             *(["+hydra.sweeper.study.pruner_options={n_startup_trials:2}"] if self.confirm else []),
+            # Trials of one epoch are evaluated half way, those of two at the first rung as well.
+            *(["+hydra.sweeper.study.pruner_options={min_resource:25}"] if self.pause else []),
         ]
 
 
@@ -147,20 +156,32 @@ class Command:
         return f"exit code {self.code}: {self.log.read_text()[-1500:]}"
 
 
-def draw(kills: int, confirming: int, rng: random.Random) -> tuple[list[Kill], list[Kill]]:
-    """Every place once as far as there are kills, a few at random times, then any; and those of a study that
-    also confirms."""
-    special = (*CONFIRMATION, *PRUNING)
-    names = [name for name in places() if confirming or name not in special]
+def draw(kills: int, confirming: int, pausing: int, rng: random.Random) -> list[list[Kill]]:
+    """Every place once as far as there are kills, a few at random times, then any.
+
+    Returns those of plain studies, of studies that also confirm, and of studies that pause.
+    """
+    late_places, pause_places = (*CONFIRMATION, *PRUNING), PAUSING
+    left_out = (*(() if confirming else late_places), *(() if pausing else pause_places))
+    special = (*late_places, *pause_places)
+    names = [name for name in places() if name not in left_out]
     placed = min(len(names), kills - kills // 8)
     kinds = sorted(rng.sample(names, placed), key=lambda name: name not in special)
     kinds += islice(cycle([WORKER, GROUP, WORKER, GROUP, MAKING]), kills - placed)
-    late = [kind for kind in kinds if kind in (*special, *FINISH, *RECOVERY)]
-    moved = [*late, *(kind for kind in kinds if kind not in late)][:confirming]
+    late = _moved(kinds, confirming, (*late_places, *FINISH, *RECOVERY), pause_places)
+    paused = _moved(kinds, pausing, (*pause_places, *RECOVERY), late_places)
+    rng.shuffle(kinds)
+    return [[drawn(kind, rng) for kind in group] for group in (kinds, late, paused)]
+
+
+def _moved(kinds: list[str], count: int, first: Sequence[str], never: Sequence[str]) -> list[str]:
+    """Takes so many kinds out of a list: if they are in it, those of `first`; none of `never`."""
+    possible = [kind for kind in kinds if kind not in never]
+    chosen = [kind for kind in possible if kind in first]
+    moved = [*chosen, *(kind for kind in possible if kind not in first)][:count]
     for kind in moved:
         kinds.remove(kind)
-    rng.shuffle(kinds)
-    return [drawn(kind, rng) for kind in kinds], [drawn(kind, rng) for kind in moved]
+    return moved
 
 
 def drawn(kind: str, rng: random.Random) -> Kill:
@@ -180,7 +201,7 @@ class Campaign:
         for number in range(len(self.pending) + 1):
             if not self.pending:
                 break
-            folder = self.folder / f"study-{number:02d}{'-confirm' if self.plan.confirm else ''}"
+            folder = self.folder / f"study-{number:02d}{self.plan.suffix}"
             folder.mkdir()
             self._study(folder, undisturbed)
         return self.report
@@ -327,8 +348,8 @@ def summary(reports: Sequence[Report], wrong: list[str]) -> dict[str, Any]:
     wrong += [problem for report in reports for problem in report.problems]
     if delivered.total() != asked:
         wrong.append(f"{asked} kills were asked for, {delivered.total()} delivered")
-    counts = ("trials", "retries", "lost", "duplicates", "confirmations", "compared", "weights_equal",
-              "tracked_whole", "weights_of_lost_tries")  # fmt: skip
+    counts = ("trials", "retries", "promotions", "lost", "duplicates", "confirmations", "compared",
+              "weights_equal", "tracked_whole", "weights_of_lost_tries")  # fmt: skip
     return {
         "ok": not wrong,
         "kills": {
@@ -350,19 +371,24 @@ def summary(reports: Sequence[Report], wrong: list[str]) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--kills", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trials", type=int, default=12, help="of each study")
     parser.add_argument("--confirming", type=int, help="kills of studies that prune and confirm; a fifth")
+    parser.add_argument("--pausing", type=int, help="kills of studies that pause; a fifth")
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="the studies stay here, in a folder that is new"
     )
     given = parser.parse_args()
     rng, plan = random.Random(given.seed), Plan(given.trials)
-    plain, late = draw(given.kills, given.kills // 5 if given.confirming is None else given.confirming, rng)
+    fifth = given.kills // 5
+    confirming = fifth if given.confirming is None else given.confirming
+    pausing = fifth if given.pausing is None else given.pausing
+    plain, late, paused = draw(given.kills, confirming, pausing, rng)
+    parts = [(plan, plain), (replace(plan, confirm=True), late), (replace(plan, pause=True), paused)]
     with tempfile.TemporaryDirectory(prefix="campaign-", ignore_cleanup_errors=True) as scratch:
         folder = given.keep.resolve() if given.keep else Path(scratch) / "studies"
-        report = {"seed": given.seed} | run(folder, [(plan, plain), (replace(plan, confirm=True), late)], rng)
+        report = {"seed": given.seed} | run(folder, parts, rng)
     print(json.dumps(report, indent=1))
     return 0 if report["ok"] else 1
 

@@ -126,7 +126,7 @@ def places() -> dict[str, Place]:
     from finesweep.io import checkpoint
     from finesweep.study import cache, queue, records, storage
     from finesweep.tracking import store
-    from finesweep.worker import finish, trial
+    from finesweep.worker import finish, paused, trial
 
     concluding: Is = lambda self, key, value: key == records.StudyRecord.conclusion.key  # noqa: E731
     signing: Is = lambda self, trial_id, attrs, *_, **__: records.TrialRecord.owner.key in attrs  # noqa: E731
@@ -179,7 +179,14 @@ def places() -> dict[str, Place]:
         "pruned": after(
             queue.TrialQueue, "sign_off", lambda self, number, outcome: outcome.state == "PRUNED"
         ),
-        "confirmation taken": after(optuna.Study, "add_trial"),
+        "confirmation taken": after(queue.confirm, "add_confirmation"),
+        # pausing, where it is asked for
+        "paused": after(
+            queue.TrialQueue, "sign_off", lambda self, number, outcome: outcome.state == "PAUSED"
+        ),
+        "before promotion": before(queue, "add_continuation"),
+        "promoted": after(queue, "add_continuation"),
+        "given up": after(paused, "_note", returned=bool),
     }
 
 
@@ -189,8 +196,9 @@ RECOVERY = ("adopted", "half recovered", "requeued")
 FINISH = ("before artifacts", "half the artifacts", "artifacts", "submitted", "concluded", "parent closed")
 CONFIRMATION = ("confirmation taken",)
 PRUNING = ("pruned",)
+PAUSING = ("paused", "before promotion", "promoted", "given up")
 # How often a process comes there, where it is not once or twice.
-ONCE = ("study made", *RECOVERY, *(name for name in FINISH if name != "half the artifacts"))
+ONCE = ("study made", "given up", *RECOVERY, *(name for name in FINISH if name != "half the artifacts"))
 OFTEN = {"checkpoint half written": 4, "checkpoint unnamed": 4, "checkpoint named": 4, "before removal": 4,
          "stores half made": 20}  # fmt: skip
 

@@ -26,6 +26,8 @@ def evaluate(trial: RunHooks, values: Sequence[float]) -> float:
     for index, value in enumerate(values, start=1):
         trial.progress(step=10 * index, max_steps=10 * len(values), trained_steps=10 * index)
         trial.evaluated(value, index / len(values))
+        if index < len(values):
+            trial.saved()
         trial.check()
     return max(values)
 

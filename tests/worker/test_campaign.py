@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import campaign
@@ -12,7 +13,7 @@ import optuna
 import pytest
 from aftermath import SweepAftermath, problems, read
 from campaign import WORKER, Kill, Plan
-from crashing import CONFIRMATION, PRUNING, Latch, places
+from crashing import CONFIRMATION, PAUSING, PRUNING, Latch, places
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 from sweeping import STORAGE, evaluate, sweep
@@ -41,13 +42,28 @@ def test_a_study_that_is_killed_again_and_again_is_the_one_that_was_left_alone(t
     assert report["trials"]["retries"] >= 2
 
 
+@pytest.mark.long
+def test_a_pausing_study_that_is_killed_at_its_pauses_and_promotions_has_the_same_weights(
+    tmp_path: Path,
+) -> None:
+    plan, kills = Plan(n_trials=6, rows=200, cold=False), [Kill(kind, 1, 0.0, 0.0) for kind in PAUSING]
+    parts = [(plan, []), (replace(plan, pause=True), kills)]
+    report = campaign.run(tmp_path / "studies", parts, random.Random(0))
+    assert report["problems"] == []
+    assert report["kills"]["by_kind"] == {kill.kind: 1 for kill in kills}
+    assert report["trials"]["promotions"] >= 1
+    assert report["trials"]["compared"] == report["trials"]["weights_equal"] >= 1
+
+
 @pytest.mark.parametrize("seed", range(5))
-def test_forty_kills_come_to_every_place_and_at_random_times_too(seed: int) -> None:
-    plain, late = campaign.draw(40, 8, random.Random(seed))
-    kinds = {kill.kind for kill in (*plain, *late)}
-    assert len(plain) + len(late) == 40
+def test_forty_eight_kills_come_to_every_place_and_at_random_times_too(seed: int) -> None:
+    plain, late, paused = campaign.draw(48, 8, 8, random.Random(seed))
+    kinds = {kill.kind for kill in (*plain, *late, *paused)}
+    assert (len(plain), len(late), len(paused)) == (32, 8, 8)
     assert kinds >= {*places(), WORKER}
-    assert not {kill.kind for kill in plain} & {*CONFIRMATION, *PRUNING}
+    assert not {kill.kind for kill in plain} & {*CONFIRMATION, *PRUNING, *PAUSING}
+    assert not {kill.kind for kill in late} & {*PAUSING}
+    assert not {kill.kind for kill in paused} & {*CONFIRMATION, *PRUNING}
 
 
 def arm_all(folder: Path) -> None:

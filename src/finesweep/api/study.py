@@ -43,16 +43,20 @@ class Study:
     def trials(self) -> "pd.DataFrame":
         """All trials by number: state, objectives, parameters, seconds, run_id, checkpoint, error.
 
-        `confirms`, `retry_of` and `reused_of` are numbers of other trials.
+        A trial that is PRUNED in Optuna may be PAUSED, CONTINUED or GIVEN UP. `confirms`, `retry_of`,
+        `continues` and `reused_of` are numbers of other trials.
         """
         import pandas as pd
 
+        from finesweep.monitor.states import state_names
         from finesweep.study.records import StudyRecord
 
         study = self.load()
         record = StudyRecord(study)
         objectives = list(record.objectives or [record.metric])
-        rows = [_row(study, trial, objectives) for trial in study.trials]
+        trials = study.trials
+        states = state_names(trials, record.given_up or ())
+        rows = [_row(study, trial, states[trial.number], objectives) for trial in trials]
         return pd.DataFrame(rows).set_index("trial") if rows else pd.DataFrame()
 
     @property
@@ -99,7 +103,7 @@ class Study:
         return f"Study({self.name!r}: {counts or 'no trials'})"
 
 
-def _row(study: Any, trial: Any, objectives: list[str]) -> dict[str, Any]:
+def _row(study: Any, trial: Any, state: str, objectives: list[str]) -> dict[str, Any]:
     from finesweep.study.budget import span
     from finesweep.study.places import places_of
     from finesweep.study.records import TrialRecord
@@ -109,7 +113,7 @@ def _row(study: Any, trial: Any, objectives: list[str]) -> dict[str, Any]:
     values = trial.values or [None] * len(objectives)
     return {
         "trial": trial.number,
-        "state": trial.state.name,
+        "state": state,
         **dict(zip(objectives, values, strict=True)),
         **params_of(trial),
         "seconds": round(times[1] - times[0], 1) if times else None,
@@ -117,6 +121,7 @@ def _row(study: Any, trial: Any, objectives: list[str]) -> dict[str, Any]:
         "checkpoint": str(places_of(study).find(record.checkpoint)) if record.checkpoint else None,
         "confirms": record.confirms,
         "retry_of": record.retry_of,
+        "continues": record.continues,
         "reused_of": record.reused_of,
         "error": record.error,
     }

@@ -38,7 +38,10 @@ SOURCES = Rule(
 
 
 class Pruner(Enum):
-    """Optuna's pruners by name. They count steps in per cent of a trial's own training: 5, 10, ... 100."""
+    """Optuna's pruners by name, and `pause`, which stops no trial for good before the end of the search.
+
+    They count steps in per cent of a trial's own training: 5, 10, ... 100.
+    """
 
     none = "none"
     median = "median"
@@ -47,6 +50,7 @@ class Pruner(Enum):
     hyperband = "hyperband"
     wilcoxon = "wilcoxon"
     patience = "patience"
+    pause = "pause"
 
 
 class StopWhen(Enum):
@@ -93,7 +97,7 @@ class StudyConfig:
     )  # fmt: skip
     # The first budget that is used up ends the search; trials that are running then still finish.
     n_trials: int = ruled(
-        20, COUNT, "budget: finished trials (complete or pruned) over the study's whole life"
+        20, COUNT, "budget: finished trials (complete, pruned or paused) over the study's whole life"
     )
     timeout_s: float | None = ruled(None, POSITIVE, "budget: seconds in which a trial was running")
     max_train_steps: int | None = ruled(None, COUNT, "budget: optimizer steps of all trials together")
@@ -113,9 +117,10 @@ class StudyConfig:
         "false: refused",
     )
     pruner: Pruner = explained(
-        Pruner.none, "which trials are stopped early; steps are per cent of a trial's own training"
+        Pruner.none,
+        "which trials are stopped early; steps are per cent of a trial's own training; pause: they may go on",
     )
-    pruner_options: dict[str, Any] = explained({}, "keyword arguments of Optuna's pruner")
+    pruner_options: dict[str, Any] = explained({}, "keyword arguments of the pruner")
     objectives: dict[str, Direction] = explained(
         {}, "metric: direction, for two or more objectives; empty: data.metric is the only one"
     )
@@ -203,7 +208,7 @@ def check_objectives(study: StudyConfig) -> None:
     if study.pruner is not Pruner.none:
         raise ConfigError.at(
             "hydra.sweeper.study.pruner", study.pruner.value,
-            "none with several objectives: Optuna's pruners compare trials by a single value",
+            "none with several objectives: pruners compare trials by a single value",
         )  # fmt: skip
     if study.confirm.top_k:
         raise ConfigError.at(

@@ -9,6 +9,7 @@ from finesweep.io.terminal import argument
 from finesweep.monitor.certainty import how_sure, over_rows
 from finesweep.monitor.markdown import code, link, of_trial, plain, table, took
 from finesweep.monitor.report import Best, Confirmed, Status, best, describe
+from finesweep.monitor.states import GIVEN_UP, PAUSED, state_names
 from finesweep.monitor.wording import duration, number, scalar, store_options
 from finesweep.provenance.record import is_result
 from finesweep.study import storage as studies
@@ -42,7 +43,9 @@ def _parts(study: Study, status: Status, first: Best | None, works: bool, rows: 
         )
         if rows:
             yield f"#### Leaderboard\n\n{_leaderboard(study, rows)}"
-    yield from _others("Pruned", [t for t in trials if t.state is TrialState.PRUNED], study, rows)
+    states = state_names(trials, StudyRecord(study).given_up or ())
+    for title, name in (("Pruned", TrialState.PRUNED.name), ("Paused", PAUSED), ("Given up", GIVEN_UP)):
+        yield from _others(title, [trial for trial in trials if states[trial.number] == name], study, rows)
     yield from _others("Failed", studies.failures(trials), study, rows)
     yield f"#### Cost\n\n{_cost(status, trials)}"
     if first and first.submissions:
@@ -56,10 +59,8 @@ def _parts(study: Study, status: Status, first: Best | None, works: bool, rows: 
 
 def _head(status: Status, first: Best | None, works: bool) -> str:
     done = f"{status.finished} of {status.n_trials} trials"
-    counts = {name.lower(): count for name, count in status.states.items() if count and name != "WAITING"}
-    if "fail" in counts:
-        counts |= {"failed": len(status.failures), "handed on": counts.pop("fail") - len(status.failures)}
-    split = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    counts = {name.lower(): count for name, count in status.outcomes.items() if name != "WAITING"}
+    split = ", ".join(f"{count} {'failed' if name == 'fail' else name}" for name, count in counts.items())
     if works:
         state = f"**Running**: {done} are finished"
     elif status.ended_by:

@@ -52,7 +52,7 @@ def _count_not_begun(snapshot: Snapshot) -> int:
     if snapshot.search_is_over:
         return snapshot.unconfirmed
     running = sum(TrialRecord(trial).confirms is None for trial in snapshot.running)
-    return max(0, snapshot.n_trials - snapshot.finished - running) + snapshot.unconfirmed
+    return max(0, snapshot.n_trials - snapshot.finished - snapshot.paused - running) + snapshot.unconfirmed
 
 
 def _left(snapshot: Snapshot, trial: FrozenTrial, mean: float) -> float:

@@ -3,6 +3,7 @@
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.monitor.snapshot import Snapshot
+from finesweep.monitor.states import PAUSED
 from finesweep.monitor.wording import number, short
 from finesweep.study.budget import span
 from finesweep.study.records import TrialRecord
@@ -25,13 +26,20 @@ def ending(snapshot: Snapshot, trial: FrozenTrial) -> str:
     if trial.state is TrialState.FAIL and record.error is None:
         why = _why_again(snapshot, trial)
         return _cut(f"{head}{how} handed back after {seconds}: {why}")
-    head += f" {trial.state.name}{how}" + ("" if record.reused_of is not None else f" in {seconds}")
+    head += f" {_ended(trial)}{how}" + ("" if record.reused_of is not None else f" in {seconds}")
     if trial.state is TrialState.FAIL:
         return f"{head}: {record.error}"
     head = f"{head}: {values(snapshot, trial)}"
     rest = [_count(snapshot, trial), point(trial)]
     lines = [_joined(head, _best(snapshot, trial), *rest), _joined(head, *rest)]
     return next((line for line in lines if len(line) <= COLUMNS), _cut(lines[-1]))
+
+
+def _ended(trial: FrozenTrial) -> str:
+    """Says how a trial ended: a paused one with its share of the training, whatever came of it since."""
+    if TrialRecord(trial).is_paused:
+        return f"{PAUSED} at {trial.last_step}%"
+    return trial.state.name
 
 
 def _joined(*parts: str) -> str:
@@ -73,12 +81,14 @@ def _why_again(snapshot: Snapshot, trial: FrozenTrial) -> str:
 
 
 def marks(trial: FrozenTrial, noun: str = "trial ") -> str:
-    """Describes a trial that does not simply search: a retry, a confirmation, a reused value."""
+    """Describes a trial that does not simply search: a retry, a confirmation, one with a reused value, ..."""
     record, words = TrialRecord(trial), []
     if record.confirms is not None:
         words.append(f"confirms {noun}{record.confirms}, seed {record.seed}")
     if record.reused_of is not None:
         words.append(f"as {noun}{record.reused_of}, not trained again")
+    if record.continues is not None:
+        words.append(f"continues {noun}{record.continues}")
     if record.retry_of is not None:
         words.append(f"retry of {noun}{record.retry_of}")
     if record.retry_overrides is not None:

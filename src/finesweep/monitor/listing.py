@@ -10,9 +10,11 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.errors import StudyError
 from finesweep.io.terminal import aligned
 from finesweep.monitor.events import marks
+from finesweep.monitor.states import state_names
 from finesweep.monitor.wording import number, short
 from finesweep.study import storage as studies
 from finesweep.study.budget import span
+from finesweep.study.pausing import waiting
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 
@@ -66,7 +68,8 @@ def _study_row(study: Study) -> StudyRow:
     first = next(iter(studies.best_first(study)), None)
     return StudyRow(
         study=study.study_name,
-        finished=studies.count_finished(studies.searching(trials)),
+        finished=studies.count_finished(studies.searching(trials))
+        - len(waiting(trials, record.given_up or ())),
         n_trials=record.n_trials,
         running=sum(trial.state is TrialState.RUNNING for trial in trials),
         failed=len(studies.failures(trials)),
@@ -80,18 +83,20 @@ def _study_row(study: Study) -> StudyRow:
 
 def run_rows(study: Study) -> list[RunRow]:
     """Describes the runs of a study, in the order of its trials. Raises: StudyError for another's study."""
-    _ = StudyRecord(study).metric
-    return [_run_row(trial) for trial in study.get_trials(deepcopy=False)]
+    record, trials = StudyRecord(study), study.get_trials(deepcopy=False)
+    _ = record.metric
+    states = state_names(trials, record.given_up or ())
+    return [_run_row(trial, states[trial.number]) for trial in trials]
 
 
-def _run_row(trial: FrozenTrial) -> RunRow:
+def _run_row(trial: FrozenTrial, state: str) -> RunRow:
     record, times = TrialRecord(trial), span(trial)
     nothing_failed = trial.state is TrialState.FAIL and record.error is None
     instead = HANDED_ON if record.stopped is None else TAKEN_OFF
     return RunRow(
         trial=trial.number,
         run_id=record.run_id,
-        state=instead if nothing_failed else trial.state.name,
+        state=instead if nothing_failed else state,
         values=trial.values,
         seconds=round(times[1] - times[0], 1) if times else None,
         params=params_of(trial),

@@ -27,6 +27,8 @@ def of_trial(study: Study, trial: FrozenTrial) -> str:
         step = trial.last_step
         value = "" if step is None else f" with {metrics[0]} {number(trial.intermediate_values[step])}"
         where = "" if step is None else f" at {step} per cent of its training"
+        if record.is_paused:
+            return f"paused{how}{where}{value}: others were better there; as one of the best, it would go on"
         why = ": others were better there" if record.stopped is None else ""
         return f"pruned{how}{where}{value}{why}"
     if trial.values is None:

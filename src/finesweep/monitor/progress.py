@@ -17,6 +17,8 @@ from finesweep.monitor.live import Watcher
 from finesweep.monitor.snapshot import Snapshot
 from finesweep.study import storage as studies
 from finesweep.study.lock import is_locked
+from finesweep.study.pausing import waiting
+from finesweep.study.records import StudyRecord
 
 POLL_S = 1.0
 FOLLOW_S = 2.0  # from another shell: as often as workers tell of themselves
@@ -50,8 +52,11 @@ def _opening(sweep: Any, prepared: Any) -> str:
         if ended.startswith("stop_when"):
             return f"{ended}; nothing to do; more with hydra.sweeper.study.stop_when=none"
         return f"all {n_trials} trials are finished, nothing to do; more with hydra.sweeper.study.n_trials=N"
-    before = studies.count_finished(studies.searching(prepared.queue.trials()))
+    trials, given_up = prepared.queue.trials(), StudyRecord(prepared.study).given_up or ()
+    paused = len(waiting(trials, given_up))
+    before = studies.count_finished(studies.searching(trials)) - paused
     known = f", {before} finished before" if before else ""
+    known += f", {paused} are paused" if paused else ""
     many = "s" if prepared.workers > 1 else ""
     sampler = sweep.config.study.sampler
     return f"{n_trials} trials{known}, {prepared.workers} worker{many}, sampler {sampler}"

@@ -1,6 +1,7 @@
 """Describes a study in numbers: the content of `finesweep status --json` and `finesweep best --json`."""
 
 import shlex
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,12 +12,14 @@ from finesweep.config.study import ConfirmConfig
 from finesweep.errors import StudyError
 from finesweep.io.terminal import argument
 from finesweep.monitor import hosts
+from finesweep.monitor.snapshot import search_ended_by
+from finesweep.monitor.states import CONTINUED, GIVEN_UP, PAUSED, state_names
 from finesweep.monitor.stores import storage_of, tracking_of
 from finesweep.monitor.wording import STORAGE, TRACKING
 from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.best_of_n import expected_best
-from finesweep.study.budget import budgets, busy_seconds, spent, train_steps
+from finesweep.study.budget import busy_seconds, train_steps
 from finesweep.study.certainty import Certainty
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, seed_noise, winner
 from finesweep.study.ensemble import Ensembled
@@ -24,7 +27,6 @@ from finesweep.study.places import places_of
 from finesweep.study.records import Command, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 from finesweep.study.steering import steered
-from finesweep.study.stopping import goal_of
 
 SOME = 4  # trials from which on the best of fewer is worth a line
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
@@ -86,6 +88,9 @@ class Status:
     ended_by: str | None = None  # the budget that is used up
     seconds: float = 0.0  # in which trials ran
     train_steps: int = 0
+    paused: int = 0  # trials that wait with a checkpoint, and are not finished; PRUNED in `states`
+    continued: int = 0  # paused trials that another went on from; PRUNED in `states`
+    given_up: int = 0  # paused trials that never went on; PRUNED in `states`
     reused: int = 0  # trials whose point was known
     confirming: int = 0  # finished trials that confirm another one
     importances: dict[str, float] = field(default_factory=dict)  # of the finish step; shares that sum to 1
@@ -98,6 +103,16 @@ class Status:
     storage: str = STORAGE  # its Optuna database
     tracking_uri: str = TRACKING  # the MLflow store of its runs
 
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many trials are in each state, in a person's words; without those that no trial is in."""
+        pausing = {PAUSED: self.paused, CONTINUED: self.continued, GIVEN_UP: self.given_up}
+        # Tries that were handed on to another trial are FAIL in Optuna, but nothing failed.
+        failed = {"FAIL": len(self.failures), "handed on": self.states["FAIL"] - len(self.failures)}
+        pruned = {"PRUNED": self.states["PRUNED"] - sum(pausing.values())}
+        counts = self.states | pruned | failed | pausing
+        return {name: count for name, count in counts.items() if count}
+
 
 def describe(study: Study) -> Status:
     """Describes the state of a study. Raises: StudyError for a study that finesweep did not make."""
@@ -106,18 +121,22 @@ def describe(study: Study) -> Status:
     trials = study.get_trials(deepcopy=False)
     search = studies.searching(trials)
     states = {state.name: sum(trial.state is state for trial in trials) for state in STATES}
+    words = Counter(state_names(trials, record.given_up or ()).values())
     known = hosts.workers(trials, clock.now(study))
     return Status(
         study=study.study_name,
         n_trials=n_trials,
-        finished=studies.count_finished(search),
+        finished=studies.count_finished(search) - words[PAUSED],
         states=states,
         best=asdict(best(study)) if studies.best_first(study) else None,
         metric=record.metric,
         failures=[f"trial {t.number}: {TrialRecord(t).error}" for t in studies.failures(trials)],
-        ended_by=spent(trials, budgets(record), goal=goal_of(record, study.directions)),
+        ended_by=search_ended_by(study, trials),
         seconds=round(busy_seconds(trials), 1),
         train_steps=train_steps(trials),
+        paused=words[PAUSED],
+        continued=words[CONTINUED],
+        given_up=words[GIVEN_UP],
         reused=sum(TrialRecord(trial).reused_of is not None for trial in trials),
         confirming=studies.count_finished(studies.current(trials)) - studies.count_finished(search),
         importances=record.conclusion.importances if record.conclusion else {},

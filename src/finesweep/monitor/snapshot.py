@@ -9,11 +9,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig, StudyConfig
+from finesweep.monitor.states import PAUSED, state_names
 from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, span, spent
 from finesweep.study.confirm import missing
 from finesweep.study.liveness import is_gone, is_silent
+from finesweep.study.pausing import Pausing
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.stopping import Goal, goal_of
 
@@ -29,6 +31,7 @@ class Snapshot:
     ranked: Sequence[FrozenTrial]  # best first
     front: int  # trials on the Pareto front; 0 with a single objective
     unconfirmed: int  # trials that will confirm another one and have not begun
+    ended_by: str | None  # the budget of the search that is used up
     now: float
     goal: Goal
 
@@ -58,13 +61,23 @@ class Snapshot:
 
     @cached_property
     def finished(self) -> int:
-        """Finished trials of the search."""
-        return studies.count_finished(self.search)
+        """Finished trials of the search; those that are paused are not."""
+        return studies.count_finished(self.search) - self.paused
+
+    @cached_property
+    def states(self) -> dict[int, str]:
+        """The state of each trial in words, by its number."""
+        return state_names(self.trials, self.record.given_up or ())
+
+    @cached_property
+    def paused(self) -> int:
+        return sum(name == PAUSED for name in self.states.values())
 
     @property
     def confirmed(self) -> int:
         """Finished trials that confirm another one."""
-        return studies.count_finished(studies.current(self.trials)) - self.finished
+        current = studies.current(self.trials)
+        return studies.count_finished(current) - studies.count_finished(self.search)
 
     @property
     def to_confirm(self) -> int:
@@ -76,9 +89,9 @@ class Snapshot:
     def budgets(self) -> StudyConfig:
         return budgets(self.record)
 
-    @cached_property
+    @property
     def search_is_over(self) -> bool:
-        return spent(self.trials, self.budgets, goal=self.goal) is not None
+        return self.ended_by is not None
 
     def is_gone(self, trial: FrozenTrial) -> bool:
         """Tells whether a running trial's worker has died, and nobody has recovered the trial yet."""
@@ -114,20 +127,28 @@ def take_snapshot(study: Study) -> Snapshot:
     record, trials = StudyRecord(study), study.get_trials(deepcopy=False)
     ranked = studies.best_first(study)
     front = len(studies.pareto_front(study)) if len(study.directions) > 1 else 0
+    ended_by = search_ended_by(study, trials)
+    unconfirmed = _unconfirmed(study, record, trials, len(ranked), ended_by is not None)
     goal = goal_of(record, study.directions)
-    unconfirmed = _unconfirmed(study, record, trials, len(ranked), goal)
-    return Snapshot(trials, record, ranked, front, unconfirmed, clock.now(study), goal)
+    return Snapshot(trials, record, ranked, front, unconfirmed, ended_by, clock.now(study), goal)
+
+
+def search_ended_by(study: Study, trials: Sequence[FrozenTrial]) -> str | None:
+    """Names the budget that ended the search, as its last command set it; None while the search goes on."""
+    record = StudyRecord(study)
+    config, goal = budgets(record), goal_of(record, study.directions)
+    return spent(trials, config, goal=goal, pausing=Pausing.of(study, config))
 
 
 def _unconfirmed(
-    study: Study, record: StudyRecord, trials: Sequence[FrozenTrial], ranked: int, goal: Goal
+    study: Study, record: StudyRecord, trials: Sequence[FrozenTrial], ranked: int, search_is_over: bool
 ) -> int:
     """Counts confirmation trials to come; during the search, those of `top_k` candidates."""
     config = record.confirm or ConfirmConfig()
     if not config.top_k:
         return 0
     left = len(missing(study, config, (record.identity or {})["seed"]))
-    if spent(trials, budgets(record), goal=goal):
+    if search_is_over:
         return left
     candidates = min(config.top_k, record.n_trials)
     return min(left + config.seeds * max(0, candidates - ranked), config.seeds * candidates)

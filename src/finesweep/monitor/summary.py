@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from optuna.trial import TrialState
-
 from finesweep.io.job_secrets import VARIABLE_PREFIX
 from finesweep.io.terminal import argument, show
 from finesweep.monitor import hosts
@@ -80,10 +78,7 @@ def _pairs(values: dict[str, Any]) -> str:
 
 def print_summary(status: Status) -> None:
     """Prints what `finesweep status` shows, which a sweep prints at its end, too."""
-    # Tries that were handed on to another trial are FAIL in Optuna, but nothing failed.
-    handed_on = status.states[TrialState.FAIL.name] - len(status.failures)
-    shown = status.states | {TrialState.FAIL.name: len(status.failures), "handed on": handed_on}
-    counts = "  ".join(f"{name} {count}" for name, count in shown.items() if count)
+    counts = "  ".join(f"{name} {count}" for name, count in status.outcomes.items())
     show(f"\nstudy {status.study}: {status.finished} of {status.n_trials} trials finished ({counts})")
     if status.ended_by:
         spent = f"{status.seconds:.0f} s, {status.train_steps:,} training steps"

@@ -1,6 +1,7 @@
 """The table of a study's running trials, with the study's totals below it."""
 
 import socket
+from collections import Counter
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -13,6 +14,7 @@ from finesweep.machine.process import ProcessIdentity
 from finesweep.monitor import eta
 from finesweep.monitor.events import best_so_far, marks, point
 from finesweep.monitor.snapshot import Snapshot, take_snapshot
+from finesweep.monitor.states import CONTINUED, GIVEN_UP, PAUSED
 from finesweep.monitor.wording import clock, number
 from finesweep.study.records import Progress, TrialRecord
 
@@ -109,7 +111,10 @@ def _about(trial: FrozenTrial) -> str:
 
 
 def totals(snapshot: Snapshot) -> list[str]:
-    counts = (f"{state.name} {sum(trial.state is state for trial in snapshot.trials)}" for state in STATES)
+    by_state = Counter(snapshot.states.values())
+    names = [state.name for state in STATES]
+    names += [name for name in (PAUSED, CONTINUED, GIVEN_UP) if by_state[name]]
+    counts = (f"{name} {by_state[name]}" for name in names)
     parts = [f"{snapshot.finished}/{snapshot.n_trials} finished"]
     if snapshot.to_confirm:
         parts.append(f"{snapshot.confirmed}/{snapshot.to_confirm} confirming")

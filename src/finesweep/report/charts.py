@@ -12,6 +12,7 @@ from finesweep.monitor.events import point, values
 from finesweep.report.facts import Facts
 from finesweep.report.figure import BLUE, GREEN, GREY, INK, PAPER, RED, chart, legend, mark_decades
 from finesweep.study.best_of_n import INTERVAL, best_of_n
+from finesweep.study.records import TrialRecord
 
 MAX_LINKED = 300  # points of a chart: more would make the page heavy, and nobody finds one among them
 LOGARITHMIC = 50  # trials from which on the axis of their number is logarithmic
@@ -39,13 +40,14 @@ def tips(facts: Facts) -> dict[str, str]:
 def points(
     axes: Axes, facts: Facts, trials: Sequence[FrozenTrial], x: Sequence[float], y: Sequence[float]
 ) -> None:
-    """Draws trials as points: complete ones filled, pruned ones hollow triangles; each links to its row."""
+    """Draws trials as points: complete ones filled, others hollow triangles; each links to its row."""
     for state, look in LOOKS.items():
         chosen = [index for index, trial in enumerate(trials) if trial.state is state]
         if chosen:
+            paused = {"label": "paused"} if all(TrialRecord(trials[i]).is_paused for i in chosen) else {}
             drawn = axes.scatter(
                 [x[i] for i in chosen], [y[i] for i in chosen],
-                s=26 if len(trials) <= 100 else 12, linewidths=0.8, zorder=3, **look,
+                s=26 if len(trials) <= 100 else 12, linewidths=0.8, zorder=3, **(look | paused),
             )  # fmt: skip
             if len(trials) <= MAX_LINKED:
                 drawn.set_urls([row_id(facts, trials[index]) for index in chosen])
@@ -64,8 +66,8 @@ def search_charts(facts: Facts) -> Iterator[str]:
         of = f" of {name}" if len(facts.objectives) > 1 else ""
         yield chart(
             f"{facts.prefix}history{index}", f"History{of}",
-            "Each trial's value in the order of the trials, and the best so far. A pruned trial has the "
-            "value of its last evaluation.",
+            "Each trial's value in the order of the trials, and the best so far. A pruned or paused trial "
+            "has the value of its last evaluation.",
             partial(_history, facts, index), tips=shown,
         )  # fmt: skip
         yield chart(
@@ -139,7 +141,8 @@ def _learning_curves(facts: Facts, axes: Axes) -> None:
     few = len(facts.curves) <= MAX_CURVES
     for number, curve in facts.curves.items():
         is_pruned = by_number[number].state is TrialState.PRUNED
-        colour, label = (GREY, "pruned") if is_pruned else (BLUE, "complete")
+        early = "paused" if TrialRecord(by_number[number]).is_paused else "pruned"
+        colour, label = (GREY, early) if is_pruned else (BLUE, "complete")
         if number == best:
             colour, label = RED, f"best (trial {number})"
         (line,) = axes.plot(

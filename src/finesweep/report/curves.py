@@ -9,6 +9,7 @@ from finesweep.config.run import TrackingConfig, metric_key
 from finesweep.errors import FinesweepError, first_line
 from finesweep.report.facts import Curves
 from finesweep.study import storage as studies
+from finesweep.study.pausing import each_once
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.tracking import PatientClient, open_existing, read_values
 
@@ -42,7 +43,7 @@ def _chosen(study: Study) -> Sequence[FrozenTrial]:
     """Chooses the trials of the search to draw: the best, and evenly from all others."""
     known = [
         trial
-        for trial in studies.searching(study.get_trials(deepcopy=False))
+        for trial in each_once(studies.searching(study.get_trials(deepcopy=False)))
         if trial.state in (*studies.FINISHED, TrialState.RUNNING) and _is_measured(TrialRecord(trial))
     ]
     stride = -(-len(known) // MAX_CURVES) or 1

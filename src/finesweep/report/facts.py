@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.study import ConfirmConfig
 from finesweep.monitor.report import Best, Status, best, describe
 from finesweep.monitor.snapshot import Snapshot, take_snapshot
+from finesweep.monitor.states import CONTINUED
 from finesweep.monitor.wording import axis_labels
 from finesweep.report.markup import clean
 from finesweep.study import storage as studies
@@ -66,8 +67,9 @@ class Facts:
 
     @cached_property
     def trained(self) -> list[FrozenTrial]:
-        """Trials of the search, without those whose value was known before."""
-        return [trial for trial in self.snapshot.search if TrialRecord(trial).reused_of is None]
+        """Trials of the search, without those whose value was known before, or that another went on from."""
+        known = (trial for trial in self.snapshot.search if TrialRecord(trial).reused_of is None)
+        return [trial for trial in known if self.snapshot.states[trial.number] != CONTINUED]
 
     @cached_property
     def complete(self) -> list[FrozenTrial]:
@@ -75,7 +77,7 @@ class Facts:
 
     @cached_property
     def pruned(self) -> list[FrozenTrial]:
-        """Pruned trials that have a value: that of their last evaluation."""
+        """Pruned and paused trials that have a value: that of their last evaluation."""
         return [trial for trial in self.trained if trial.state is TrialState.PRUNED and trial.values]
 
     @cached_property

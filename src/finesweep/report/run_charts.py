@@ -95,7 +95,7 @@ def _look(trial: FrozenTrial) -> tuple[str, str]:
     if trial.state is TrialState.FAIL:
         return ("failed", RED) if record.error else ("handed on", ORANGE)
     if trial.state is TrialState.PRUNED:
-        return "pruned", GREY
+        return ("paused" if record.is_paused else "pruned"), GREY
     if trial.state is TrialState.RUNNING:
         return "running", ORANGE
     return ("confirms", GREEN) if record.confirms is not None else ("complete", BLUE)

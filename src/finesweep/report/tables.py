@@ -39,7 +39,7 @@ def _row(facts: Facts, trial: FrozenTrial) -> list[Cell]:
     steps = (record.progress or Progress()).trained_steps
     return [
         figure_cell(trial.number),
-        cell(_state(trial)),
+        cell(_state(facts, trial)),
         *map(figure_cell, values),
         *(
             figure_cell(scalar(trial.params[name]) if name in trial.params else "–")
@@ -53,9 +53,9 @@ def _row(facts: Facts, trial: FrozenTrial) -> list[Cell]:
     ]
 
 
-def _state(trial: FrozenTrial) -> str:
+def _state(facts: Facts, trial: FrozenTrial) -> str:
     handed_on = trial.state is TrialState.FAIL and TrialRecord(trial).error is None
-    return "handed on" if handed_on else trial.state.name.lower()
+    return "handed on" if handed_on else facts.snapshot.states[trial.number].lower()
 
 
 def confirmed_table(facts: Facts) -> str:
@@ -98,17 +98,23 @@ def lost(facts: Facts) -> list[str]:
     trials = facts.snapshot.trials
     by_hand = _stopped(trials)
     pruned = [t for t in facts.trained if t.state is TrialState.PRUNED and t not in by_hand]
+    paused = [trial for trial in pruned if TrialRecord(trial).is_paused]
     given_back = [t for t in trials if t.state is TrialState.FAIL and TrialRecord(t).error is None]
     handed_on = [trial for trial in given_back if trial not in by_hand]
     parts = [_shortened(facts.status.failures, "failed")]
-    if pruned:
+    if stopped := [trial for trial in pruned if not TrialRecord(trial).is_paused]:
         pruner = (facts.snapshot.record.history or [{}])[-1].get("pruner", "none")
-        counts = Counter(round(at) for trial in pruned if (at := stopped_at(trial)) is not None)
-        where = ", ".join(f"{at}% ({count})" for at, count in sorted(counts.items())[:MAX_LISTED])
         parts.append(
             paragraph(
-                f"{len(pruned)} pruned: the pruner {pruner!r} judged their evaluations against "
-                f"those of other trials at the same share of training. They ended at: {where or 'unknown'}."
+                f"{len(stopped)} pruned: the pruner {pruner!r} judged their evaluations against "
+                f"those of other trials at the same share of training. They ended at: {_ends(stopped)}."
+            )
+        )
+    if paused:
+        parts.append(
+            paragraph(
+                f"{len(paused)} paused and never went on: at a rung, at least half of the trials there, or "
+                f"whichever share its options say, were better. They ended at: {_ends(paused)}."
             )
         )
     if by_hand:
@@ -119,6 +125,12 @@ def lost(facts: Facts) -> list[str]:
             paragraph(f"{len(handed_on)} handed on: interrupted, or without their worker, and tried again.")
         )
     return parts
+
+
+def _ends(trials: Sequence[FrozenTrial]) -> str:
+    """Says at which per cent of their own training trials ended, and how many at each."""
+    counts = Counter(round(at) for trial in trials if (at := stopped_at(trial)) is not None)
+    return ", ".join(f"{at}% ({count})" for at, count in sorted(counts.items())[:MAX_LISTED]) or "unknown"
 
 
 def _shortened(lines: list[str], what: str) -> str:

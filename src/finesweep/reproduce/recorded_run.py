@@ -21,7 +21,7 @@ from finesweep.tags import OWN_PREFIX, Kind, Tag
 RUN_FILE = "run.json"  # the tags and metrics of the run in the MLflow store
 CONFIG = "run"  # a config named `config` would hide the project's own
 RUN_ID = re.compile("[0-9a-f]{32}")  # checked, because the id becomes the name of a folder
-FINISHED = (RunState.COMPLETE, RunState.PRUNED)
+FINISHED = (RunState.COMPLETE, RunState.PRUNED, RunState.PAUSED)
 History = dict[tuple[str, int], float]  # metric, step -> value
 
 
@@ -31,7 +31,7 @@ class RecordedRun:
 
     run_id: str
     name: str
-    state: str  # COMPLETE, PRUNED, INTERRUPTED, FAIL; empty while it runs
+    state: str  # COMPLETE, PRUNED, PAUSED, INTERRUPTED, FAIL; empty while it runs
     tags: dict[str, str]
     record: Provenance
     history: History
@@ -56,7 +56,7 @@ class RecordedRun:
             words = {"": "still running, or killed", RunState.FAIL: "failed"}
             state = words.get(self.state, self.state.lower())
             raise RunError(
-                f"run {self.run_id}: not finished ({state}); legal: a run that is complete, or pruned"
+                f"run {self.run_id}: not finished ({state}); legal: a run that is complete, pruned or paused"
             )
         if not self.record.has_results:
             raise RunError(f"run {self.run_id}: its {FILE} holds no results")

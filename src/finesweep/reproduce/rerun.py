@@ -67,9 +67,14 @@ class Reproduction:
         then = self._values_then[self._evaluations - 1] if self._evaluations <= count else math.nan
         values = f"{self.recorded.metric} {value:.6g}, then {then:.6g}"
         show(f"{progress:4.0%} trained: {values}", sys.stderr)
-        is_pruned = self.kind == Kind.REPRODUCTION and self.recorded.state == RunState.PRUNED
+        is_pruned = self.kind == Kind.REPRODUCTION and self.recorded.state in (
+            RunState.PRUNED,
+            RunState.PAUSED,
+        )
         if is_pruned and self._evaluations == count:
             raise TrialPruned
+
+    def saved(self) -> None: ...
 
     def trained(
         self, value: float, metrics: dict[str, float], checkpoint: str, noise: Noise | None = None

@@ -6,38 +6,61 @@ from dataclasses import asdict, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
-from finesweep.config.study import StopWhen, StudyConfig
+from finesweep.config.study import ConfirmConfig, Pruner, StopWhen, StudyConfig
+from finesweep.study.pausing import Pausing
 from finesweep.study.records import Command, Limits, Progress, StudyRecord, TrialRecord
 from finesweep.study.samplers import sampler_entry
 from finesweep.study.stopping import UPWARD, Goal, enough
-from finesweep.study.storage import count_finished, searching
+from finesweep.study.storage import count_finished, is_running, searching
 
 EXTENDED = ("n_trials", "timeout_s", "max_train_steps")  # what `finesweep extend` may change
 
 
 def spent(
-    trials: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool = False, goal: Goal = UPWARD
+    trials: Sequence[FrozenTrial],
+    config: StudyConfig,
+    spoken_for: bool = False,
+    goal: Goal = UPWARD,
+    pausing: Pausing | None = None,
 ) -> str | None:
     """Names the budget of the search that is used up, for a person; None while each has something left.
 
-    `spoken_for`: trials that are still running count as finished. goal: that of the study.
+    `spoken_for`: trials that are still running count as finished. `goal`: that of the study. `pausing`: of a
+    study whose trials pause: when all points are started, the search goes on while paused ones do.
     """
     search = searching(trials)
     waiting = [trial for trial in search if trial.state is TrialState.WAITING]
     if any(TrialRecord(trial).again is not None for trial in waiting):
         return None  # the winner of an edited study, whose weights are gone
-    running = sum(trial.state is TrialState.RUNNING for trial in search)
-    if count_finished(search) + (running if spoken_for else 0) >= config.n_trials:
-        return f"n_trials={config.n_trials}"
+    goes_on = to_promote(trials, config, pausing) is not None
+    if not goes_on and (all_points := _all_points(search, config, spoken_for)):
+        limit = _limit(search, config) if pausing else None  # else paused ones would have gone on
+        return limit or all_points
     if any(TrialRecord(trial).retry_of is not None for trial in waiting):
         return None  # what was begun within the budget goes on to its end
+    if goes_on:
+        return None
+    return _limit(search, config) or (None if waiting else _stopped(search, config, goal))
+
+
+def _limit(search: Sequence[FrozenTrial], config: StudyConfig) -> str | None:
+    """Names, for a person, the seconds or steps that are used up; None while some are left."""
     if config.timeout_s is not None and (seconds := busy_seconds(search)) >= config.timeout_s:
         return f"timeout_s={config.timeout_s:g} ({seconds:.0f} s)"
     if config.max_train_steps is not None and (steps := train_steps(search)) >= config.max_train_steps:
         return f"max_train_steps={config.max_train_steps} ({steps} steps)"
-    if sampler_entry(config.sampler).enqueues_all_points and not waiting and (spoken_for or not running):
+    return None
+
+
+def _all_points(search: Sequence[FrozenTrial], config: StudyConfig, spoken_for: bool) -> str | None:
+    """Says, for a person, that no further point is started; None while one may be."""
+    running = sum(trial.state is TrialState.RUNNING for trial in search)
+    if count_finished(search) + (running if spoken_for else 0) >= config.n_trials:
+        return f"n_trials={config.n_trials}"
+    is_begun = not any(trial.state is TrialState.WAITING for trial in search) and (spoken_for or not running)
+    if sampler_entry(config.sampler).enqueues_all_points and is_begun:
         return "all points of the grid"
-    return None if waiting else _stopped(search, config, goal)
+    return None
 
 
 def _stopped(search: Sequence[FrozenTrial], config: StudyConfig, goal: Goal) -> str | None:
@@ -60,6 +83,31 @@ def _trials_left(search: Sequence[FrozenTrial], config: StudyConfig) -> int:
     return max(0, min([config.n_trials - count_finished(search), *rest]))
 
 
+def to_promote(trials: Sequence[FrozenTrial], config: StudyConfig, pausing: Pausing | None) -> int | None:
+    """Returns the number of the paused trial that goes on next; None if none does, or none pauses.
+
+    Once all points are started, the best paused one goes on even if it does not belong to the best of its
+    rung: while steps or seconds are left, if the study bounds them; and at last, when nobody works any more,
+    until there is a result, and as many complete trials as are to be confirmed. That last one may exceed the
+    budget, as a running trial does.
+    """
+    if pausing is None:
+        return None
+    search, points = searching(trials), pausing.points(trials)
+    lacks_results = not is_running(search) and _count_results(search) < max(1, config.confirm.top_k)
+    if _limit(search, config) is not None:
+        chosen = pausing.rungs.furthest(points) if lacks_results else None
+    else:
+        is_bounded = config.timeout_s is not None or config.max_train_steps is not None
+        anyway = (is_bounded or lacks_results) and _all_points(search, config, spoken_for=True) is not None
+        chosen = pausing.rungs.to_promote(points, anyway)
+    return None if chosen is None else chosen.number
+
+
+def _count_results(search: Sequence[FrozenTrial]) -> int:
+    return sum(t.state is TrialState.COMPLETE and TrialRecord(t).reused_of is None for t in search)
+
+
 def budgets(record: StudyRecord) -> StudyConfig:
     """Returns the budgets that the study has now. Raises: StudyError for a study of another program."""
     last = record.last_command or Command()
@@ -68,6 +116,9 @@ def budgets(record: StudyRecord) -> StudyConfig:
         n_trials=record.n_trials,
         sampler=last.sampler,
         stop_when=StopWhen(last.stop_when),
+        pruner=Pruner(last.pruner),
+        pruner_options=last.pruner_options,
+        confirm=record.confirm or ConfirmConfig(),
         **asdict(limits),
     )
 

@@ -25,7 +25,9 @@ def end_trial(
         if outcome.checkpoint is not None:
             record.checkpoint = outcome.checkpoint
         study.tell(trial.number, outcome.values)
-    elif outcome.state is RunState.PRUNED or (record.stopped is not None and _is_tried_again(outcome)):
+    elif outcome.state in (RunState.PRUNED, RunState.PAUSED) or (  # which of them, the outcome says
+        record.stopped is not None and _is_tried_again(outcome)
+    ):
         study.tell(trial.number, state=TrialState.PRUNED)
     elif outcome.state is RunState.INTERRUPTED:
         _requeue(study, trial, max_retries, reason)

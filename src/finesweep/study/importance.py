@@ -8,6 +8,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from finesweep.study.editing import as_seen
+from finesweep.study.pausing import each_once
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.storage import FINISHED
 
@@ -53,7 +54,7 @@ def evaluator(search: Study) -> "PedAnovaImportanceEvaluator":
 def searched(study: Study) -> Study:
     """Copies the study into memory; trials that did not search, or did not train, count as failed there."""
     copy, record = optuna.create_study(directions=study.directions), StudyRecord(study)
-    trials = study.get_trials(deepcopy=False)
+    trials = each_once(study.get_trials(deepcopy=False))
     for trial in trials if record.outside is None else as_seen(trials, record.space or ()):
         copy.add_trial(trial if _counts(trial) else create_trial(state=TrialState.FAIL))
     return copy

@@ -1,4 +1,7 @@
-"""Ordinals: which suggestion of the study a trial is, from 0. A retry has the ordinal of its first try."""
+"""Ordinals: which suggestion of the study a trial is, from 0.
+
+A retry has the ordinal of its first try, and what continues a paused trial that of the paused one.
+"""
 
 from collections.abc import Sequence
 
@@ -9,7 +12,7 @@ from finesweep.study.records import TrialRecord
 
 def next_ordinal(trials: Sequence[FrozenTrial]) -> int:
     """Returns the ordinal of the next suggestion. trials: all trials of the study."""
-    keys = {TrialRecord.retry_of.key, TrialRecord.confirms.key}
+    keys = {TrialRecord.retry_of.key, TrialRecord.confirms.key, TrialRecord.continues.key}
     return sum(keys.isdisjoint(trial.user_attrs) for trial in trials)
 
 

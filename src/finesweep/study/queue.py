@@ -25,7 +25,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from finesweep.config.study import Ensemble, StudyConfig
+from finesweep.config.study import Ensemble, Pruner, StudyConfig
 from finesweep.errors import StoreAway, StudyError
 from finesweep.hooks import TrialLost
 from finesweep.io.patience import single_attempts
@@ -37,6 +37,7 @@ from finesweep.study.heartbeat import with_last_signs
 from finesweep.study.liveness import Listener, this_owner
 from finesweep.study.lock import STORE, lock_key, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
+from finesweep.study.pausing import Pausing, add_continuation, each_once
 from finesweep.study.places import Places
 from finesweep.study.records import Conclusion, Outcome, StudyRecord, TrialRecord, write_trial
 from finesweep.study.samplers import draws_alone, make_sampler
@@ -196,13 +197,18 @@ class TrialQueue:
 
     def _claim(self) -> "_Claim | None":
         self._renew()
-        counts_running = self.config.timeout_s or self.config.max_train_steps
+        pausing = Pausing.of(self.study, self.config)
+        counts_running = self.config.timeout_s or self.config.max_train_steps or pausing
         trials = self.trials() if counts_running else self.skim()
         if len(failures(trials)) >= self.config.max_failures:
             return None
         if self._spent(trials, spoken_for=True):
             return self._claim_confirmation(trials)
-        return self._claim_suggestion(trials)
+        paused = budget.to_promote(trials, self.config, pausing)
+        if paused is None or any(map(_comes_first, current(trials))):
+            return self._claim_suggestion(trials)
+        trial = add_continuation(self.study, trials, paused)
+        return _Claim(trial._cached_frozen_trial, done=trial)
 
     def _key(self, number: int) -> tuple[str, str, int]:
         return self.config.storage, self.name, number
@@ -216,7 +222,8 @@ class TrialQueue:
         return self._spent(self.skim())
 
     def _spent(self, trials: Sequence[FrozenTrial], spoken_for: bool = False) -> str | None:
-        return budget.spent(trials, self.config, spoken_for, self._goal)
+        pausing = Pausing.of(self.study, self.config)
+        return budget.spent(trials, self.config, spoken_for, self._goal, pausing)
 
     def _claim_suggestion(self, trials: Sequence[FrozenTrial]) -> "_Claim":
         waiting = [trial for trial in current(trials) if trial.state is TrialState.WAITING]
@@ -251,7 +258,7 @@ class TrialQueue:
         self.study._thread_local.cached_all_trials = None
         self.study.sampler = claim.sampler
         others = [one for one in claim.seen if one.number != claim.trial.number]
-        seen = sorted([*others, claim.trial], key=lambda one: one.number)
+        seen = sorted([*each_once(others), claim.trial], key=lambda one: one.number)
         seen = as_seen(seen, self.space) if self._is_edited else seen
         with self.cache.drawing(claim.trial, seen) as attrs:
             trial = optuna.Trial(self.study, claim.trial._trial_id)
@@ -271,7 +278,7 @@ class TrialQueue:
             return None
         trained = (
             other
-            for other in searching(trials)
+            for other in each_once(searching(trials))
             if other.state in FINISHED and _trained_as_drawn(TrialRecord(other))
         )
         return next((other for other in trained if other.params == trial.params), None)
@@ -289,15 +296,16 @@ class TrialQueue:
     def more_may_come(self) -> bool:
         """Tells whether a trial may come later.
 
-        Trials that other workers still run decide which candidates are to be confirmed; and a worker that is
-        out of sight may be dead until it is heard of.
+        Trials that other workers still run decide which candidates are to be confirmed, and which paused ones
+        go on; and a worker that is out of sight may be dead until it is heard of.
         """
         trials, running = self.skim(), map(TrialRecord, self.running())
         now = clock.now(self.study)
         if any(self._listener.may_be_dead(record.owner, record.heartbeat, now) for record in running):
             return len(failures(trials)) < self.config.max_failures
-        may_confirm = self.config.confirm.top_k > 0 and len(failures(trials)) < self.config.max_failures
-        return may_confirm and is_running(searching(trials))
+        more_follows = self.config.confirm.top_k > 0 or self.config.pruner is Pruner.pause
+        may_follow = more_follows and len(failures(trials)) < self.config.max_failures
+        return may_follow and is_running(searching(trials))
 
     def has_work(self) -> bool:
         """Tells whether a worker that started now would find a trial, or the finish step, to take."""
@@ -381,6 +389,12 @@ class TrialQueue:
             if not self.trial(number).state.is_finished():
                 raise
             raise TrialLost(LOST.format(number)) from error
+
+
+def _comes_first(trial: FrozenTrial) -> bool:
+    """Tells whether a trial waits that was begun before, or that a person waits for."""
+    record = TrialRecord(trial)
+    return trial.state is TrialState.WAITING and (record.has_begun or record.tried is not None)
 
 
 def _trained_as_drawn(record: TrialRecord) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig, StopWhen
 from finesweep.hooks import Noise, RunState
@@ -104,6 +104,8 @@ class Command:
     tracking_uri: str | None = None  # its MLflow store, without a password; None from before it was noted
     sampler: str = "tpe"
     n_trials: int | None = None  # and the other budgets: as this command had them
+    pruner: str = "none"
+    pruner_options: dict[str, Any] = field(default_factory=dict)
     timeout_s: float | None = None
     max_train_steps: int | None = None
     stop_when: str = StopWhen.none.value
@@ -198,6 +200,7 @@ class TrialRecord(Record):
     outcome = Attribute[Outcome]("outcome", Outcome.load, Outcome.dump)  # written before anybody is told
     retry_overrides = Attribute[list[str]]("extra")  # on top of its point: the smaller batch after an OOM
     reused_of = Attribute[int]("reused_of")  # number of the trial that evaluated the same point before
+    continues = Attribute[int]("continues")  # number of the paused trial that it goes on from
     confirms = Attribute[int]("confirms")  # number of the trial whose point it trains with another seed
     seed = Attribute[int]("seed")  # that other seed
 
@@ -205,6 +208,21 @@ class TrialRecord(Record):
         """study: of a frozen trial that is to be written; what is read of it stays as it was."""
         self.name, self._trial = f"trial {trial.number}", trial
         self._study = trial.study if isinstance(trial, optuna.Trial) else study
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it ended at a rung, with a checkpoint; another trial may have gone on from it since.
+
+        One that is signed off, but RUNNING still, is not yet.
+        """
+        has_ended = isinstance(self._trial, FrozenTrial) and self._trial.state is TrialState.PRUNED
+        # Read for all trials at once, so the outcome is not parsed.
+        return has_ended and (self.read("outcome") or {}).get("state") == RunState.PAUSED
+
+    @property
+    def goes_on_from(self) -> int | None:
+        """The number of the trial whose checkpoints it adopts: an interrupted try, or a paused one."""
+        return self.continues if self.retry_of is None else self.retry_of
 
     @classmethod
     def writable(cls, study: Study, trial: FrozenTrial) -> "TrialRecord":
@@ -261,6 +279,7 @@ class StudyRecord(Record):
     history = Attribute[list[dict[str, Any]]]("history")  # of commands: when, where, budgets, sampler, ...
     request = Attribute[Request]("request", Request.load, Request.dump)  # None in studies from before it
     artifacts = Attribute[list[str]]("artifacts")  # ids of the runs that keep a checkpoint as an artifact
+    given_up = Attribute[list[int]]("given_up")  # numbers of the paused trials whose checkpoints are gone
     stopped_commands = Attribute[list[str]]("stop")  # whose workers shall save and end
     hashed_seeds = Attribute[bool]("hashed_seeds")  # of the sampler; None in studies from before it
     spread_start = Attribute[bool]("spread_start")  # of TPE; None in studies from before it

@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners by name; a resumed study never draws the same points again."""
+"""Samplers and pruners by name; a resumed study never draws the same points again."""
 
 import warnings
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from optuna.samplers import BaseSampler
 from finesweep.config.own import import_own
 from finesweep.config.study import Pruner, StudyConfig
 from finesweep.errors import ConfigError, FinesweepError
+from finesweep.study.rungs import Rungs
 from finesweep.study.space import Space, suggest
 from finesweep.study.spread import SpreadTPE
 
@@ -84,6 +85,12 @@ def _patient(
     return optuna.pruners.PatientPruner(wrapped, patience, min_delta)
 
 
+def _pause(**options: Any) -> BasePruner:
+    """Returns a pruner that stops nothing: `rungs` decides who pauses, and checks the options here."""
+    Rungs(maximize=True, **options)
+    return optuna.pruners.NopPruner()
+
+
 # Steps are per cent of a trial's own training: max_resource is 100, and the first rung is at a tenth of it.
 PRUNERS = {
     Pruner.none: PrunerEntry(optuna.pruners.NopPruner),
@@ -97,6 +104,7 @@ PRUNERS = {
     ),
     Pruner.wilcoxon: PrunerEntry(optuna.pruners.WilcoxonPruner),
     Pruner.patience: PrunerEntry(_patient),
+    Pruner.pause: PrunerEntry(_pause),
 }  # fmt: skip
 
 

@@ -350,7 +350,15 @@ def failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def count_finished(trials: Sequence[FrozenTrial]) -> int:
-    return sum(trial.state in FINISHED for trial in trials)
+    """Counts the trials that have ended with a value; a paused one that another continues is not one more."""
+    numbers = continued(trials)
+    return sum(trial.state in FINISHED and trial.number not in numbers for trial in trials)
+
+
+def continued(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Returns the numbers of the paused trials from which another trial goes on, or went on."""
+    key = TrialRecord.continues.key  # not through a record, as above
+    return {number for trial in trials if (number := trial.user_attrs.get(key)) is not None}
 
 
 def is_running(trials: Sequence[FrozenTrial]) -> bool:

@@ -177,7 +177,8 @@ class Task(ABC):
 
     def averaged(self, logits: Sequence[Array]) -> Array:
         """Returns outputs that stand for the mean of several models' probabilities, or numbers."""
-        return np.log(np.mean([softmax(one) for one in logits], axis=0).clip(TINY)).astype(np.float32)
+        mean: Array = np.mean([softmax(one) for one in logits], axis=0)
+        return np.log(mean.clip(TINY)).astype(np.float32)
 
     # Predicting
 

@@ -15,7 +15,7 @@ from finesweep.config.parse import flat, to_yaml
 from finesweep.config.places import as_given
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import ProcessDied
-from finesweep.hooks import RunHooks, RunState, TrialLost, TrialPruned, current_hooks
+from finesweep.hooks import RunHooks, RunState, TrialLost, TrialPaused, TrialPruned, current_hooks
 from finesweep.io.patience import single_attempts
 from finesweep.io.redaction import redact_urls
 from finesweep.io.terminal import trainer
@@ -66,6 +66,8 @@ def open_run(config: RunConfig, overrides: Sequence[str]) -> Iterator[TrackedRun
 
 def state_of(error: BaseException) -> RunState:
     """Returns the state of a run that ends with this error."""
+    if isinstance(error, TrialPaused):
+        return RunState.PAUSED
     if isinstance(error, TrialPruned):
         return RunState.PRUNED
     interrupts = KeyboardInterrupt, SystemExit, ProcessDied

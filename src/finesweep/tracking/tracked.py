@@ -35,6 +35,7 @@ RUNNING = "RUNNING"  # MLflow's status of an open run
 STATUSES = {
     RunState.COMPLETE: "FINISHED",
     RunState.PRUNED: "KILLED",
+    RunState.PAUSED: "KILLED",
     RunState.INTERRUPTED: "KILLED",
     RunState.FAIL: "FAILED",
 }

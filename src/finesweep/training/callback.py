@@ -104,7 +104,7 @@ class TrainingCallback(TrainerCallback):
         """Restores the state and the history from a checkpoint, and logs the history into the current run.
 
         Returns False, and restores nothing, if the checkpoint of the best evaluation so far is damaged.
-        Raises: TrialPruned if the sweep stops the run at a restored evaluation.
+        Raises: TrialPruned if the sweep stops the run at a restored evaluation, or has it wait there.
         """
         state = json.loads((folder / "trainer_state.json").read_text())
         evaluations = [entry for entry in state["log_history"] if self.objective in entry]
@@ -122,6 +122,7 @@ class TrainingCallback(TrainerCallback):
             self._log(metrics, int(entry["step"]), state["max_steps"], entry["epoch"])
             if self.objective in entry:
                 self._remember(int(entry["step"]), metrics, state["max_steps"])
+        self._tell_saved(state["global_step"], state["max_steps"])
         return True
 
     def add_loss(self, loss: float | torch.Tensor) -> None:
@@ -264,6 +265,12 @@ class TrainingCallback(TrainerCallback):
         checkpoint.keep_only(folder, best | {newest})
         if self.trial and self.trial.stopping:
             raise KeyboardInterrupt
+        self._tell_saved(state.global_step, state.max_steps)
+
+    def _tell_saved(self, step: int, max_steps: int) -> None:
+        """Tells the trial of a checkpoint unless the training is over. Raises: TrialPaused if it waits."""
+        if self.trial and step < max_steps and not self.patience_is_over:
+            self.trial.saved()
 
     @property
     def patience_is_over(self) -> bool:

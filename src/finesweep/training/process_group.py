@@ -33,6 +33,7 @@ from finesweep.training.trainer import Trained
 POLL_S = 0.2  # between two looks at what the trial wants
 # An error of a connection may be the consequence of another rank's end, which is then seen within this time.
 GRACE_S = 2.0
+ASKED = ("evaluated", "saved")  # reports whose answer rank 0 waits for
 Calls = Mapping[str, Callable[..., object]]
 
 
@@ -111,7 +112,8 @@ def _calls(log: MetricLog, hooks: RunHooks | None) -> Calls:
         "record": _log_here,
     }
     if hooks:
-        calls |= {"evaluated": hooks.evaluated, "progress": lambda fields: hooks.progress(**fields)}
+        calls |= {"evaluated": hooks.evaluated, "saved": hooks.saved}
+        calls["progress"] = lambda fields: hooks.progress(**fields)
     if watcher:
         calls |= {"stepped": watcher.stepped, "scores": watcher.evaluated}
     return calls
@@ -162,7 +164,7 @@ class _Group:
 
     def _take(self, name: str, values: tuple[Any, ...]) -> None:
         self.calls[name](*values)
-        if name == "evaluated":
+        if name in ASKED:
             self._say(GO_ON)
 
     def _say(self, word: str) -> None:

@@ -86,6 +86,9 @@ class ReportedTrial:
         self.report()
         self._reports.ask("evaluated", value, progress)
 
+    def saved(self) -> None:
+        self._reports.ask("saved")
+
 
 class ReportedWatcher:
     """Implements `finesweep.hooks.RunWatcher`, in rank 0. The loss that it shows is that of rank 0's rows."""

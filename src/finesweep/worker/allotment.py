@@ -38,7 +38,7 @@ def longest_s(trials: Sequence[FrozenTrial]) -> float:
 
 
 def _seconds(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> float:
-    """Adds up the tries of a trial: one that was interrupted went on from its checkpoint."""
+    """Adds up the tries of a trial: one that was interrupted, or paused, went on from its checkpoint."""
     start, end = span(trial) or (0.0, 0.0)
-    earlier = TrialRecord(trial).retry_of
+    earlier = TrialRecord(trial).goes_on_from
     return end - start + (0.0 if earlier is None else _seconds(trials[earlier], trials))

@@ -38,6 +38,7 @@ from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.served import pipeline_of
 from finesweep.worker.describing import describe_run
 from finesweep.worker.ensemble import submit_together
+from finesweep.worker.paused import give_up_all
 from finesweep.worker.retention import checkpoint_of
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def _finish(
         if config.ensemble is not Ensemble.none:
             ensemble, predicted = submit_together(queue, best, run_config, predicted, folder, parent)
         conclusion = replace(_conclusion(queue, best, run_config.predict, predicted), ensemble=ensemble)
+        give_up_all(queue)  # before the page says what came of them
         publish(queue.study, parent, folder, conclusion)
         publish_page(queue.study, parent, conclusion)
         StudyRecord(queue.study).conclusion = conclusion

@@ -26,8 +26,8 @@ def recover(queue: TrialQueue, config: TrackingConfig, reason: str | None = GONE
 
 
 def adopt_checkpoints(queue: TrialQueue, trial: Trial, folder: Path) -> None:
-    """Moves the checkpoints of the last try that has some into the folder of a retry."""
-    number = TrialRecord(trial).retry_of
+    """Moves the checkpoints that a trial goes on from, of the last try that has some, into its folder."""
+    number = TrialRecord(trial).goes_on_from
     while number is not None and not (folder / "training").exists():
         earlier = TrialRecord(queue.trial(number))
         if earlier.folder and (made := queue.places.find(earlier.folder) / "training").is_dir():
@@ -36,4 +36,4 @@ def adopt_checkpoints(queue: TrialQueue, trial: Trial, folder: Path) -> None:
                 shutil.copytree(made, folder / "training")
             else:
                 made.rename(folder / "training")
-        number = earlier.retry_of
+        number = earlier.goes_on_from

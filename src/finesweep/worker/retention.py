@@ -63,7 +63,7 @@ def _clean_up_after_kill(trial: FrozenTrial, places: Places) -> None:
     folder = places.find(record.folder)
     if places.is_foreign(folder):
         return
-    if trial.state is TrialState.PRUNED or record.error is not None:
+    if (trial.state is TrialState.PRUNED and not record.is_paused) or record.error is not None:
         shutil.rmtree(folder / "training", ignore_errors=True)
     if trial.state is TrialState.FAIL:  # published, and then killed: the retry has its own
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)

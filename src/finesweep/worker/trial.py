@@ -20,7 +20,15 @@ from finesweep.errors import (
     ProcessDied,
     StoreError,
 )
-from finesweep.hooks import Noise, RunState, TrialLost, TrialPruned, TrialTimeout, current_hooks
+from finesweep.hooks import (
+    Noise,
+    RunState,
+    TrialLost,
+    TrialPaused,
+    TrialPruned,
+    TrialTimeout,
+    current_hooks,
+)
 from finesweep.io.output import causes, is_output_error
 from finesweep.io.patience import describe, single_attempts, store_error, working_time
 from finesweep.io.redaction import redact
@@ -28,6 +36,7 @@ from finesweep.study import unwritten
 from finesweep.study.heartbeat import beat
 from finesweep.study.identity import refuse_other_model, refuse_other_rows
 from finesweep.study.liveness import BEAT_EVERY_S
+from finesweep.study.pausing import Pausing, RungCheck
 from finesweep.study.pruning import is_behind, step_of
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, Progress, TrialRecord
@@ -69,6 +78,8 @@ class RunningTrial:
         self._deleted: DatabaseGone | None = None
         self._stopped = False  # by a person, this trial alone
         self._pruner = make_pruner(self.config)
+        pausing = Pausing.of(trial.study, self.config)
+        self._rung_check = RungCheck(pausing, trial.study, trial.number) if pausing else None
         self._lost = False
         self._told = False  # whether the trial says that this worker was told to stop
         self._progress, self._written = Progress(), Progress()  # as it is, and as the storage has it
@@ -87,6 +98,7 @@ class RunningTrial:
         own = {Tag.STUDY: self.queue.name, Tag.TRIAL: str(self.trial.number)}
         lineage = {
             Tag.RETRY_OF: self.record.retry_of,
+            Tag.CONTINUES: self.record.continues,
             Tag.CONFIRMS: self.record.confirms,
             Tag.REUSED_OF: self.record.reused_of,
         }
@@ -144,6 +156,11 @@ class RunningTrial:
         confirms, number = self.record.confirms is not None, self.trial.number
         if progress < 1.0 and not confirms and is_behind(self._pruner, self.trial.study, number):
             raise TrialPruned
+
+    def saved(self) -> None:
+        is_search = self.record.confirms is None
+        if self._rung_check and is_search and self._rung_check.pauses(self._curve):
+            raise TrialPaused
 
     def trained(
         self, value: float, metrics: dict[str, float], checkpoint: str, noise: Noise | None = None

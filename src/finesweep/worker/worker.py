@@ -42,6 +42,7 @@ from finesweep.tags import Tag
 from finesweep.worker.allotment import Allotment
 from finesweep.worker.describing import Describer
 from finesweep.worker.isolation import ending_if_orphaned, in_fresh_process
+from finesweep.worker.paused import give_up_surplus
 from finesweep.worker.recovery import adopt_checkpoints, recover
 from finesweep.worker.retention import drop_losers
 from finesweep.worker.trial import RunningTrial
@@ -215,6 +216,8 @@ class Worker:
         self._describer.after(queue, trial.number)
         if running.outcome and running.outcome.state is RunState.COMPLETE:
             drop_losers(queue, self.sweep.keep_checkpoints)
+        if running.outcome and running.outcome.state is RunState.PAUSED:
+            give_up_surplus(queue)
         return running.out_of_memory
 
     def _run(self, queue: TrialQueue, running: RunningTrial) -> None:
@@ -300,7 +303,7 @@ class Worker:
         folder = running.folder
         if running.is_left:
             log.error("trial %d: left to the next recovery", running.trial.number, exc_info=error)
-        if folder and state is not RunState.INTERRUPTED:
+        if folder and state not in (RunState.INTERRUPTED, RunState.PAUSED):
             shutil.rmtree(folder / "training", ignore_errors=True)
         if folder and state is RunState.FAIL:
             log.error("trial %d failed", running.trial.number, exc_info=error)

@@ -1,0 +1,310 @@
+"""Paused trials in the study's books: each point counts once, and no promotion is lost or made twice."""
+
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from test_study import complete, queue, recover
+
+from finesweep.errors import ConfigError
+from finesweep.hooks import RunState
+from finesweep.study.budget import spent
+from finesweep.study.pausing import Pausing, RungCheck, each_once
+from finesweep.study.queue import TrialQueue
+from finesweep.study.records import Outcome, Progress, StudyRecord, TrialRecord
+from finesweep.study.samplers import try_out
+from finesweep.study.storage import count_finished
+from finesweep.worker.paused import give_up_all, give_up_surplus
+
+FORK = multiprocessing.get_context("fork")
+STEPS = 8  # evaluations of each trial, so that one of them is at each rung
+Level = Callable[[int], float]  # the value of a trial at its end, by its ordinal
+
+
+def falling(ordinal: int) -> float:
+    return 1.0 - ordinal / 20
+
+
+def pausing_queue(folder: Path, **settings: object) -> TrialQueue:
+    from finesweep.config.study import Pruner
+
+    return queue(folder, **{"sampler": "random", "pruner": Pruner.pause} | settings)
+
+
+def train(books: TrialQueue, trial: optuna.Trial, level: Level) -> bool:
+    """Trains a trial to its end or to a pause, as a worker does. Returns whether it is complete."""
+    record, pausing = TrialRecord(trial), Pausing.of(books.study, books.config)
+    assert record.ordinal is not None and pausing is not None
+    check, curve = RungCheck(pausing, books.study, trial.number), list[tuple[float, float]]()
+    earlier = record.goes_on_from
+    before = 0 if earlier is None else len(TrialRecord(books.trial(earlier)).curve or [])
+    for step in range(1, STEPS + 1):
+        value = level(record.ordinal) * step / STEPS
+        curve.append((step / STEPS, value))
+        progress = Progress(trained_steps=max(0, step - before))
+        attrs = TrialRecord.attributes(curve=curve, progress=progress)
+        record.write(attrs, {round(100 * step / STEPS): value})
+        if step < STEPS and check.pauses(curve):
+            books.sign_off(trial.number, Outcome(RunState.PAUSED))
+            books.tell(trial.number)
+            return False
+    complete(books, trial.number, value)
+    return True
+
+
+def run_out(books: TrialQueue, level: Level = falling) -> None:
+    while trial := books.next_trial():
+        train(books, trial, level)
+
+
+def lineage(books: TrialQueue) -> list[tuple[int, str, int | None]]:
+    """Ordinal, state and the trial that it continues, of each trial."""
+    return [
+        (TrialRecord(trial).ordinal or 0, trial.state.name, TrialRecord(trial).continues)
+        for trial in books.trials()
+    ]
+
+
+def test_a_paused_trial_goes_on_as_another_once_it_belongs_to_the_best(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=2)
+    run_out(books)
+    assert lineage(books) == [
+        (0, "PRUNED", None),  # the first at its rung
+        (1, "PRUNED", None),  # worse, so the first one is promoted
+        (0, "PRUNED", 0),
+        (0, "PRUNED", 2),  # the only one at its rung, but nothing better is left
+        (0, "COMPLETE", 3),
+    ]
+    trials = books.trials()
+    assert trials[4].params == trials[0].params
+    assert [trial.last_step for trial in trials] == [12, 12, 25, 50, 100]
+    assert all(TrialRecord(trial).is_paused == (trial.state is TrialState.PRUNED) for trial in trials)
+
+
+def test_a_trial_that_is_signed_off_as_paused_is_promoted_once_it_is_told(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=1)
+    trial = books.next_trial()
+    assert trial is not None
+    TrialRecord(trial).curve = [(0.125, 0.5)]
+    books.sign_off(0, Outcome(RunState.PAUSED))
+    assert books.next_trial() is None and books.more_may_come()
+    books.tell(0)
+    following = books.next_trial()
+    assert following is not None and TrialRecord(following).continues == 0
+
+
+def test_each_point_counts_once(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=8)
+    run_out(books)
+    ordinals = Counter(TrialRecord(trial).ordinal for trial in books.trials())
+    assert set(ordinals) == set(range(8)) and max(ordinals.values()) > 1
+    assert count_finished(books.trials()) == 8
+    seen = [trial for trial in each_once(books.trials()) if trial.state is not TrialState.FAIL]
+    assert sorted(TrialRecord(trial).ordinal or 0 for trial in seen) == list(range(8))
+    assert books.next_trial() is None and books.is_over()
+    more = pausing_queue(tmp_path, n_trials=9)
+    assert not more.is_over()
+    trial = more.next_trial()
+    assert trial and TrialRecord(trial).ordinal == 8
+
+
+def test_the_best_point_is_found_with_less(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=16)
+    run_out(books, lambda ordinal: (ordinal * 7 % 16) / 16)
+    best = max(trial.value for trial in books.trials() if trial.state is TrialState.COMPLETE)
+    assert best == 15 / 16
+    assert sum(trial.last_step for trial in each_once(books.trials()) if trial.last_step) < 0.6 * 16 * 100
+
+
+def test_a_known_point_is_that_of_the_trial_that_went_on(tmp_path: Path) -> None:
+    from optuna.distributions import CategoricalDistribution
+
+    from finesweep.study.space import Dimension
+
+    books = pausing_queue(tmp_path, n_trials=3)
+    books.space = (Dimension("x", "x", CategoricalDistribution([1.0])),)
+    first = books.next_trial()
+    assert first is not None
+    train(books, first, falling)
+    second = books.next_trial()
+    assert second is not None and TrialRecord(second).reused_of == 0
+    books.sign_off(1, Outcome(RunState.PRUNED))
+    books.tell(1)
+    third = books.next_trial()
+    assert third is not None and TrialRecord(third).reused_of == 0
+    books.sign_off(2, Outcome(RunState.PRUNED))
+    books.tell(2)
+    run_out(books)  # the only point that trained
+    assert books.trials()[5].state is TrialState.COMPLETE
+    again = pausing_queue(tmp_path, n_trials=4)
+    again.space = books.space
+    last = again.next_trial()
+    assert last is not None and TrialRecord(last).reused_of == 5
+
+
+def work(folder: Path, start: object) -> None:
+    start.wait()  # type: ignore[attr-defined]
+    run_out(pausing_queue(folder, n_trials=12))
+
+
+def test_many_workers_promote_no_trial_twice(tmp_path: Path) -> None:
+    pausing_queue(tmp_path, n_trials=12)
+    start = FORK.Barrier(4)
+    workers = [FORK.Process(target=work, args=(tmp_path, start)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    books = pausing_queue(tmp_path, n_trials=12)
+    run_out(books)  # what a worker left that found nothing to take just then
+    promoted = Counter(TrialRecord(trial).continues for trial in books.trials())
+    del promoted[None]
+    assert promoted and set(promoted.values()) == {1}
+    assert count_finished(books.trials()) == 12
+    assert {TrialRecord(trial).ordinal for trial in books.trials()} == set(range(12))
+
+
+def promote_and_die(folder: Path) -> None:
+    from finesweep.study import queue as queues
+
+    def die(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    books = pausing_queue(folder, n_trials=2)
+    queues._Claim = die  # type: ignore[assignment, misc]
+    books.next_trial()
+
+
+def test_a_worker_that_dies_at_a_promotion_loses_nothing(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=2)
+    for _ in range(2):
+        trial = books.next_trial()
+        assert trial is not None
+        train(books, trial, falling)
+    process = FORK.Process(target=promote_and_die, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert lineage(books)[2:] == [(0, "RUNNING", 0)]
+    assert books.next_trial() is None  # nobody else is promoted meanwhile, and the point counts
+    assert recover(books) == [(2, "INTERRUPTED")]
+    run_out(books)
+    retry = books.trials()[3]
+    assert (TrialRecord(retry).retry_of, TrialRecord(retry).ordinal) == (2, 0)
+    assert retry.params == books.trials()[0].params
+    assert retry.last_step == 25  # it is not paused again where it was promoted from
+    assert count_finished(books.trials()) == 2
+
+
+def test_a_promoted_trial_that_fails_for_good_leaves_the_next_one(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=3)
+    for _ in range(3):
+        trial = books.next_trial()
+        assert trial is not None
+        if TrialRecord(trial).continues is None:
+            train(books, trial, falling)
+    books.sign_off(2, Outcome(RunState.FAIL, error="no"))
+    books.tell(2)
+    run_out(books)
+    best = max(trial.value for trial in books.trials() if trial.state is TrialState.COMPLETE)
+    assert best == falling(1)
+    assert count_finished(books.trials()) == 3  # another point was started in its place
+
+
+def test_while_a_budget_is_left_the_best_paused_ones_go_on(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=4, max_train_steps=4 * STEPS)
+    run_out(books)
+    states = Counter(trial.state.name for trial in each_once(books.trials()))
+    assert states["COMPLETE"] == 4 and not states["PRUNED"]
+    (tmp_path / "less").mkdir()
+    books = pausing_queue(tmp_path / "less", n_trials=4, max_train_steps=12)
+    run_out(books)
+    pausing = Pausing.of(books.study, books.config)
+    assert str(spent(books.trials(), books.config, pausing=pausing)).startswith("max_train_steps=12")
+    states = Counter(trial.state.name for trial in each_once(books.trials()))
+    assert states["PRUNED"]
+
+
+def test_a_budget_that_is_too_small_still_has_a_result(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=4, max_train_steps=3)
+    run_out(books)
+    assert [trial.state.name for trial in books.trials()].count("COMPLETE") == 1
+    assert len({TrialRecord(trial).ordinal for trial in books.trials()}) == 2
+    assert books.is_over()
+
+
+def test_as_many_trials_are_complete_as_are_to_be_confirmed(tmp_path: Path) -> None:
+    from finesweep.config.study import ConfirmConfig
+
+    books = pausing_queue(tmp_path, n_trials=4, confirm=ConfirmConfig(top_k=3, seeds=1))
+    while trial := books.next_trial():
+        if TrialRecord(trial).confirms is None:
+            train(books, trial, falling)
+        else:
+            complete(books, trial.number, 0.5)
+    confirmed = [TrialRecord(trial).confirms for trial in books.trials()]
+    assert len([number for number in confirmed if number is not None]) == 3
+
+
+def test_beyond_the_bound_the_worst_are_given_up(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=6, pruner_options={"max_paused": 1, "min_resource": 50})
+    folders = [training_of(books, tmp_path) for _ in range(2)]
+    give_up_surplus(books)
+    assert StudyRecord(books.study).given_up == [1]
+    assert [folder.exists() for folder in folders] == [True, False]
+    following = books.next_trial()
+    assert following is not None and TrialRecord(following).continues == 0
+
+
+def training_of(books: TrialQueue, tmp_path: Path) -> Path:
+    """Trains the next trial to its first rung. Returns the folder of its checkpoints."""
+    trial = books.next_trial()
+    assert trial is not None
+    folder = tmp_path / f"trial-{trial.number}"
+    (folder / "training").mkdir(parents=True)
+    TrialRecord(trial).folder = str(folder)
+    assert not train(books, trial, falling)
+    return folder / "training"
+
+
+def test_the_end_of_the_search_gives_up_all_that_wait_and_more_trials_do_not_wake_them(
+    tmp_path: Path,
+) -> None:
+    books = pausing_queue(tmp_path, n_trials=2)
+    folders = [training_of(books, tmp_path) for _ in range(2)]
+    run_out(books)
+    give_up_all(books)
+    left = StudyRecord(books.study).given_up
+    assert left == [1]
+    assert [folder.exists() for folder in folders] == [True, False]  # the first one's was for who went on
+    more = pausing_queue(tmp_path, n_trials=8)
+    run_out(more)
+    assert not {TrialRecord(trial).continues for trial in more.trials()} & set(left)
+    assert count_finished(more.trials()) == 8
+
+
+def test_trials_of_a_study_that_no_longer_pauses_stay_paused(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=1)
+    trial = books.next_trial()
+    assert trial is not None
+    train(books, trial, falling)
+    plain = queue(tmp_path, n_trials=2, sampler="random")
+    trial = plain.next_trial()
+    assert trial is not None and TrialRecord(trial).continues is None
+    complete(plain, trial.number, 1.0)
+    assert plain.next_trial() is None and plain.is_over()
+
+
+def test_options_that_pausing_does_not_take_are_named(tmp_path: Path) -> None:
+    for options, said in (({"eta": 2}, "eta"), ({"max_paused": 0}, "max_paused is 0")):
+        books = pausing_queue(tmp_path)
+        books.config.pruner_options = options
+        with pytest.raises(ConfigError, match=f"pruner_options.*{said}.*legal: the keyword arguments.*pause"):
+            try_out(books.config, books.space)

@@ -1,0 +1,165 @@
+"""A sweep that pauses trials: what stores, disk and people are told, and what promoted ones become."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial
+from processes import SMALL, finesweep, train
+from sweeping import STORAGE, evaluate, runs, sweep
+
+from finesweep.config.run import RunConfig
+from finesweep.hooks import RunHooks
+from finesweep.io import checkpoint
+from finesweep.monitor.description import of_study
+from finesweep.monitor.events import beginning, ending
+from finesweep.monitor.listing import run_rows
+from finesweep.monitor.markdown import of_trial
+from finesweep.monitor.report import describe
+from finesweep.monitor.snapshot import take_snapshot
+from finesweep.monitor.table import totals
+from finesweep.report.facts import gather
+from finesweep.report.tables import lost, trials_table
+from finesweep.study import storage as studies
+from finesweep.study.places import places_of
+from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.worker.trial import RunningTrial
+
+PAUSE = "hydra.sweeper.study.pruner=pause"
+GRID = ("optimizer.learning_rate=1e-3,1e-4,1e-5", "trainer.num_train_epochs=1",
+        "trainer.per_device_train_batch_size=8", "hydra.sweeper.study.sampler=grid", PAUSE)  # fmt: skip
+
+
+def options(**values: float) -> str:
+    text = ",".join(f"{key}:{value}" for key, value in values.items())
+    return f"+hydra.sweeper.study.pruner_options={{{text}}}"
+
+
+def falling(config: RunConfig, trial: RunHooks) -> float:
+    """The smaller the learning rate, the worse, from the first evaluation on; it leaves a checkpoint."""
+    assert isinstance(trial, RunningTrial) and trial.folder is not None
+    (trial.folder / "training" / f"step-of-{trial.run_name}").mkdir(parents=True)
+    level = 0.9 + config.optimizer.learning_rate
+    return evaluate(trial, [level * step / 4 for step in range(1, 5)])
+
+
+def kept(trial: FrozenTrial, study: Any) -> list[str]:
+    folder = places_of(study).find(str(TrialRecord(trial).folder)) / "training"
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+@pytest.fixture
+def unfinished(no_finish: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search is over, but those that wait are not given up yet."""
+    monkeypatch.setattr("finesweep.worker.finish.give_up_all", lambda queue: None)
+
+
+@pytest.mark.usefixtures("unfinished")
+def test_both_stores_the_disk_and_people_are_told_the_truth_of_paused_trials() -> None:
+    study = sweep(falling, *GRID, options(min_resource=25))
+    assert [trial.state.name for trial in study.trials] == ["PRUNED"] * 3 + ["PRUNED", "COMPLETE"]
+    assert [TrialRecord(trial).continues for trial in study.trials] == [None, None, None, 0, 3]
+    tracked, names = runs(), {row.trial: row.state for row in run_rows(study)}
+    for trial in study.trials[:-1]:
+        run = tracked[f"trial-{trial.number:04d}"]
+        assert (run.info.status, run.data.tags["finesweep.state"]) == ("KILLED", "PAUSED")
+    last = study.trials[-1]
+    tags = tracked[f"trial-{last.number:04d}"].data.tags
+    assert tags["finesweep.continues"] == str(TrialRecord(last).continues)
+    assert "finesweep.retry_of" not in tags
+    assert sorted(names.values()) == ["COMPLETE", "CONTINUED", "CONTINUED", "PAUSED", "PAUSED"]
+    waiting = [trial for trial in study.trials if names[trial.number] == "PAUSED"]
+    assert [kept(trial, study) for trial in waiting] == [[f"step-of-trial-{t.number:04d}"] for t in waiting]
+
+
+@pytest.mark.usefixtures("unfinished")
+def test_words_for_paused_trials() -> None:
+    study = sweep(falling, *GRID, options(min_resource=25))
+    snapshot, status = take_snapshot(study), describe(study)
+    first, last = study.trials[0], study.trials[-1]
+    assert ending(snapshot, first).startswith("trial 0 PAUSED at 25% in ")
+    assert beginning(last).startswith(f"trial {last.number} started (continues trial ")
+    assert totals(snapshot)[0].startswith("COMPLETE 1  PRUNED 0  ")
+    assert totals(snapshot)[0].endswith("  PAUSED 2  CONTINUED 2")
+    assert totals(snapshot)[1].startswith("1/3 finished")
+    assert (status.finished, status.paused, status.continued, status.given_up) == (1, 2, 2, 0)
+    assert status.outcomes == {"COMPLETE": 1, "PAUSED": 2, "CONTINUED": 2}
+    assert of_trial(study, first).startswith("paused at 25 per cent of its training with accuracy ")
+    assert "#### Paused" in of_study(study, works=False) and "#### Pruned" not in of_study(study, works=False)
+    facts = gather(study)
+    assert "2 paused and never went on" in " ".join(lost(facts))
+    assert "continued" in trials_table(facts)
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_no_more_trials_wait_than_the_bound_says() -> None:
+    study = sweep(falling, *GRID, options(min_resource=25, max_paused=1))
+    names = {row.trial: row.state for row in run_rows(study)}
+    assert StudyRecord(study).given_up == [1, 2]
+    assert [names[number] for number in (1, 2)] == ["GIVEN UP"] * 2
+    assert [kept(study.trials[number], study) for number in (1, 2)] == [[], []]
+
+
+@pytest.mark.slow
+def test_a_promoted_trial_has_the_weights_of_an_undisturbed_one_and_is_reproduced_exactly(
+    tmp_path: Path,
+) -> None:
+    small = ("-m", *SMALL[:1], *SMALL[2:], "trainer.num_train_epochs=1", "trainer.evals_per_epoch=4",
+             "model.dropout=0.1", "trainer.per_device_train_batch_size=8", "hydra.sweeper.study.sampler=grid",
+             "optimizer.learning_rate=1e-3,3e-3,1e-4,1e-5", "hydra.sweeper.keep_checkpoints=4")  # fmt: skip
+    paused_study = ("hydra.sweeper.study.name=paused", "hydra.sweeper.study.max_train_steps=1000")
+    done = train(*small, PAUSE, options(min_resource=25), *paused_study, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "PAUSED at 24%" in done.stderr and "(continues trial " in done.stderr  # 6 of 25 steps
+    assert "study paused: 4 of 4 trials finished (COMPLETE 4  CONTINUED " in done.stdout
+    plain = train(*small, "hydra.sweeper.study.name=plain", cwd=tmp_path)
+    assert plain.returncode == 0, plain.stderr
+    study, undisturbed = (studies.load(name, STORAGE) for name in ("paused", "plain"))
+    promoted = [
+        t for t in study.trials if t.state.name == "COMPLETE" and TrialRecord(t).continues is not None
+    ]
+    assert promoted
+    for trial in promoted:
+        (twin,) = (other for other in undisturbed.trials if other.params == trial.params)
+        assert weights(trial, study) == weights(twin, undisturbed)
+        assert trial.intermediate_values == twin.intermediate_values
+    assert not list(tmp_path.rglob("training"))
+    paused = next(trial for trial in study.trials if TrialRecord(trial).is_paused)
+    for trial in (promoted[0], paused):
+        run_id = str(TrialRecord(trial).run_id)
+        verdict = json.loads(finesweep("reproduce", run_id, "--json", cwd=tmp_path).stdout)
+        assert verdict["verdict"] == "EXACT", verdict
+
+
+def weights(trial: FrozenTrial, study: Any) -> str:
+    folder = places_of(study).find(str(TrialRecord(trial).checkpoint))
+    return checkpoint.sha256(folder / "model.safetensors")
+
+
+def test_a_run_that_pauses_goes_on_to_the_same_metrics(
+    config: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    """Also between an evaluation and its checkpoint, nothing is trained twice."""
+    from test_stop import Stopped, history
+
+    from finesweep.hooks import TrialPaused, current_hooks
+    from finesweep.training.run import run
+
+    class Pausing(Stopped):
+        def saved(self) -> None:
+            raise TrialPaused
+
+    alone = config("tracking.uri=sqlite:///a.db", "trainer.evals_per_epoch=2")
+    run(alone, tmp_path / "a")
+    again = config("tracking.uri=sqlite:///b.db", "trainer.evals_per_epoch=2")
+    token = current_hooks.set(Pausing(after=10**9))  # type: ignore[arg-type]
+    try:
+        with pytest.raises(TrialPaused):
+            run(again, tmp_path / "b")
+    finally:
+        current_hooks.reset(token)
+    assert len(list((tmp_path / "b/training").glob("step-*"))) == 1
+    run(again, tmp_path / "b")
+    assert history(again) == history(alone)
