@@ -264,7 +264,7 @@ def _promotions(aftermath: SweepAftermath) -> Iterator[str]:
     if aftermath.rungs:
         left = aftermath.rungs.to_promote(Pausing(aftermath.rungs, ()).points(aftermath.trials))
         if left:
-            yield f"trial {left.number} is among the best of its rung, and did not go on"
+            yield f"suggestion {left.number} is among the best of its rung, and did not go on"
 
 
 def _as_undisturbed(aftermath: SweepAftermath, undisturbed: SweepAftermath) -> Iterator[str]:

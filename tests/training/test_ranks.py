@@ -271,6 +271,19 @@ def test_a_trial_that_is_stopped_saves_in_all_ranks_at_one_step_and_goes_on_from
     assert _history(tmp_path, "trial-0001") == _history(folder)
 
 
+@pytest.mark.long
+def test_a_trial_that_pauses_goes_on_in_all_ranks_to_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    """The only trial is the first one at each rung, and nothing better is left."""
+    write_table(tmp_path)
+    done = train(*SWEEP, "hydra.sweeper.study.pruner=pause", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = {run.info.run_name: run for run in _runs(tmp_path)}
+    assert runs["trial-0000"].data.tags["finesweep.state"] == "PAUSED"
+    (last,) = (name for name in runs if runs[name].info.status == "FINISHED" and name.startswith("trial-"))
+    assert runs[last].data.tags["finesweep.continues"] == str(int(last[-4:]) - 1)
+    assert weights_sha256(tmp_path, f"sweep/{last}") == weights_sha256(folder)
+
+
 def _runs(folder: Path) -> Iterator[Any]:
     client = open_store(stored(folder))
     yield from client.search_runs([e.experiment_id for e in client.search_experiments()])

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig, Pruner, StopWhen, StudyConfig
-from finesweep.study.pausing import Pausing
+from finesweep.study.pausing import Pausing, last_of
 from finesweep.study.records import Command, Limits, Progress, StudyRecord, TrialRecord
 from finesweep.study.samplers import sampler_entry
 from finesweep.study.stopping import UPWARD, Goal, enough
@@ -101,7 +101,7 @@ def to_promote(trials: Sequence[FrozenTrial], config: StudyConfig, pausing: Paus
         is_bounded = config.timeout_s is not None or config.max_train_steps is not None
         anyway = (is_bounded or lacks_results) and _all_points(search, config, spoken_for=True) is not None
         chosen = pausing.rungs.to_promote(points, anyway)
-    return None if chosen is None else chosen.number
+    return None if chosen is None else last_of(chosen, trials)
 
 
 def _count_results(search: Sequence[FrozenTrial]) -> int:

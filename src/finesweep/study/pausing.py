@@ -39,20 +39,31 @@ class Pausing:
         return cls(Rungs(maximize, **config.pruner_options), StudyRecord(study).given_up or ())
 
     def points(self, trials: Sequence[FrozenTrial]) -> list[Point]:
-        """Returns what the rungs compare. trials: all of the study."""
-        tries: dict[int, list[FrozenTrial]] = defaultdict(list)
-        for trial in searching(trials):
-            ordinal = trial.user_attrs.get(TrialRecord.ordinal.key)
-            if ordinal is not None and TrialRecord(trial).reused_of is None:
-                tries[ordinal].append(trial)
-        return [self._point(each) for each in tries.values() if TrialRecord(each[-1]).error is None]
+        """Returns what the rungs compare; its numbers are ordinals. trials: all of the study."""
+        tries = _tries(trials).items()
+        return [self._point(ordinal, each) for ordinal, each in tries if TrialRecord(each[-1]).error is None]
 
-    def _point(self, tries: Sequence[FrozenTrial]) -> Point:
+    def _point(self, ordinal: int, tries: Sequence[FrozenTrial]) -> Point:
         curves: list[Curve] = [TrialRecord(trial).curve or [] for trial in tries]
         longest = max(curves, key=lambda curve: curve[-1][0] if curve else 0.0)
         last = TrialRecord(tries[-1])
         waits = last.is_paused and tries[-1].number not in self.given_up
-        return Point(tries[-1].number, self.rungs.judged(longest), waits)
+        return Point(ordinal, self.rungs.judged(longest), waits)
+
+
+def _tries(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
+    """Sorts the trials that train for the search by their ordinals."""
+    tries: dict[int, list[FrozenTrial]] = defaultdict(list)
+    for trial in searching(trials):
+        ordinal = trial.user_attrs.get(TrialRecord.ordinal.key)
+        if ordinal is not None and TrialRecord(trial).reused_of is None:
+            tries[ordinal].append(trial)
+    return tries
+
+
+def last_of(point: Point, trials: Sequence[FrozenTrial]) -> int:
+    """Returns the number of the trial that trained a point last."""
+    return _tries(trials)[point.number][-1].number
 
 
 class RungCheck:
@@ -64,15 +75,17 @@ class RungCheck:
 
     def pauses(self, curve: Curve) -> bool:
         """Tells whether the trial pauses here. curve: all of its evaluations so far."""
-        mine = Point(self.number, self.pausing.rungs.judged(curve))
-        if mine.rung is None or mine.rung == self._judged:
+        losses = self.pausing.rungs.judged(curve)
+        rung = max(losses, default=None)
+        if rung is None or rung == self._judged:
             return False
-        self._judged = mine.rung
+        self._judged = rung
         trials = self.study.get_trials(deepcopy=False)
         promoted_from = self._promoted_from(trials)
-        if promoted_from is not None and mine.rung <= promoted_from:
+        if promoted_from is not None and rung <= promoted_from:
             return False
-        others = [point for point in self.pausing.points(trials) if point.number != self.number]
+        mine = Point(ordinal_of(trials[self.number], trials), losses)
+        others = [point for point in self.pausing.points(trials) if point.number != mine.number]
         return not self.pausing.rungs.goes_on(mine, [*others, mine])
 
     def _promoted_from(self, trials: Sequence[FrozenTrial]) -> int | None:

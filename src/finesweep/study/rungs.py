@@ -30,7 +30,7 @@ class Point:
     Points that failed for good, and those whose value was known before, are left out by the caller.
     """
 
-    number: int  # of the trial that trained it last; of equals, the lower one is better
+    number: int  # in the order in which points are started; of equals, the earlier one is better
     losses: dict[int, float] = field(default_factory=dict)  # as `Rungs.judged` returns them
     is_paused: bool = False  # it waits, and its checkpoint is there
 

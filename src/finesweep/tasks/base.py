@@ -177,8 +177,8 @@ class Task(ABC):
 
     def averaged(self, logits: Sequence[Array]) -> Array:
         """Returns outputs that stand for the mean of several models' probabilities, or numbers."""
-        mean: Array = np.mean([softmax(one) for one in logits], axis=0)
-        return np.log(mean.clip(TINY)).astype(np.float32)
+        mean = np.mean([softmax(one) for one in logits], axis=0)
+        return np.asarray(np.log(mean.clip(TINY)), np.float32)
 
     # Predicting
 

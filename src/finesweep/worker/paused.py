@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from optuna.trial import FrozenTrial
 
-from finesweep.study.pausing import Pausing, waiting
+from finesweep.study.pausing import Pausing, last_of, waiting
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 
@@ -26,7 +26,7 @@ def give_up_surplus(queue: TrialQueue) -> None:
     rungs = pausing.rungs
 
     def surplus(trials: Sequence[FrozenTrial], known: Sequence[int]) -> Iterator[int]:
-        return (point.number for point in rungs.surplus(Pausing(rungs, known).points(trials)))
+        return (last_of(point, trials) for point in rungs.surplus(Pausing(rungs, known).points(trials)))
 
     _give_up(queue, surplus)
 
