@@ -30,8 +30,8 @@ from finesweep.study import heartbeat
 from finesweep.study import queue as queues
 from finesweep.study import storage as studies
 from finesweep.study.queue import TrialQueue
-from finesweep.study.records import Outcome, Progress, StudyRecord, TrialRecord
-from finesweep.study.steering import stop_trial
+from finesweep.study.records import Limits, Outcome, Progress, StudyRecord, TrialRecord
+from finesweep.study.steering import extend, halt, open_queue, steered, stop_trial, try_point
 
 pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they share
 FORK = multiprocessing.get_context("fork")
@@ -258,6 +258,26 @@ def test_a_worker_has_one_connection_and_a_heartbeat_is_one_statement(
     complete(books, trial.number, 0.5)
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
         heartbeat.beat(trial, None)
+
+
+def test_a_person_steers_a_study_from_another_connection(storage: str, name: str) -> None:
+    books = queue(storage, name, 2)
+    StudyRecord(books.study).write_all(space=SPACE, limits=Limits())
+    trial = books.next_trial()
+    assert trial is not None
+    person = open_queue(name, storage)
+    assert try_point(person, {"x": 0.25}).trial == 1
+    extend(person, {"n_trials": 3})
+    assert stop_trial(person, 0) is TrialState.RUNNING
+    halt(person)
+    heard = heartbeat.beat(trial, None)
+    assert heard.trial_is_stopped and heard.halted is not None
+    books.sign_off(0, Outcome(RunState.INTERRUPTED))
+    books.tell(0)
+    assert [point["x"] == 0.25 for point in run_out(books)] == [True, False]
+    assert [one.state.name for one in books.trials()] == ["PRUNED", "COMPLETE", "COMPLETE"]
+    asked = ["try x=0.25", "extend n_trials=3", "stop trial 0", "stop"]
+    assert sorted(one.what for one in steered(books.study)) == sorted(asked)
 
 
 def test_a_trial_is_signed_off_and_told_without_the_studys_lock(server: PostgresServer, name: str) -> None:

@@ -22,6 +22,7 @@ from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Conclusion, Outcome, Progress, StudyRecord, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Dimension
+from finesweep.study.steering import halt
 from finesweep.worker.allotment import Allotment, longest_s
 from finesweep.worker.requeue import starting_again
 
@@ -147,6 +148,16 @@ def test_a_stop_of_the_launching_command_asks_for_no_start_and_a_store_that_is_a
     with pytest.raises(StoreError), starting_again(books, Allotment()):
         raise StoreError("away")
     assert asked == ["7_0"]
+
+
+def test_a_worker_of_a_study_whose_work_a_person_has_stopped_asks_for_no_start(
+    asked: list[str], tmp_path: Path
+) -> None:
+    books = queue(tmp_path, n_trials=2)
+    halt(books)
+    with starting_again(books, Allotment(time.time() - 1), "host|boot|1|2|3"):
+        run_trial(books, Outcome(RunState.INTERRUPTED))
+    assert asked == []
 
 
 def test_slurms_commands_may_be_missing_where_its_variables_are(
