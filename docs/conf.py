@@ -10,7 +10,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 NAVIGATION = {
     "Use it": [
-        "project", "data", "tasks", "models", "lora", "sweeps", "steering", "pausing", "predict", "python",
+        "project",
+        "data",
+        "tasks",
+        "models",
+        "lora",
+        "sweeps",
+        "search",
+        "steering",
+        "pausing",
+        "predict",
+        "python",
     ],  # fmt: skip
     "Beyond one machine": ["hosts", "slurm", "scale", "ranks"],
     "Results": ["certainty", "reproduce", "report", "mlflow", "places", "secrets"],

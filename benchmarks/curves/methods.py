@@ -4,12 +4,15 @@ from replay import Method
 
 from finesweep.config.study import Pruner
 
+LATER = {"min_resource": 25}
 METHODS = {
     "grid": Method(sampler="grid", is_grid=True),
     "random": Method(sampler="random"),
     "tpe": Method(spreads=False),
-    "median": Method(spreads=False, pruner=Pruner.median),
-    "successive halving": Method(spreads=False, pruner=Pruner.successive_halving),
-    "hyperband": Method(spreads=False, pruner=Pruner.hyperband),
-    "start": Method(begins_known=True),
+    "tpe, median": Method(spreads=False, pruner=Pruner.median),
+    "tpe, successive halving": Method(spreads=False, pruner=Pruner.successive_halving),
+    "tpe, hyperband": Method(spreads=False, pruner=Pruner.hyperband),
+    "recipe": Method(begins_known=True),
+    "recipe, pause": Method(begins_known=True, pruner=Pruner.pause),
+    "recipe, pause from 25%": Method(begins_known=True, pruner=Pruner.pause, pruner_options=LATER),
 }

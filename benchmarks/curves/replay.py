@@ -13,16 +13,18 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import optuna
 from recorded import Training
 from spaces import BATCH, EPOCHS, RATE, Point, Task
 
 from finesweep.config.run import Direction
 from finesweep.config.study import Pruner, StudyConfig
-from finesweep.hooks import RunState, TrialPruned
+from finesweep.hooks import RunState, TrialPaused, TrialPruned
 from finesweep.study import storage as studies
 from finesweep.study.queue import TrialQueue
-from finesweep.study.records import StudyRecord
+from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.space import distributions, params_of
+from finesweep.worker.paused import give_up_surplus
 from finesweep.worker.trial import RunningTrial
 
 _names = count()
@@ -132,6 +134,7 @@ class Replay:
         StudyRecord(queue.study).spread_start = queue.spreads = method.spreads
         self.queue = queue
         self.steps, self.trials = 0, 0
+        self._paused: dict[int, _Run] = {}  # by the number of the trial
         self.found: list[Found] = []
 
     def run(self, workers: int) -> Replayed:
@@ -152,12 +155,25 @@ class Replay:
         trial = self.queue.next_trial()
         if trial is None:
             return None
+        paused = TrialRecord(trial).continues
+        if paused is not None:
+            return self._goes_on_from(self._paused.pop(paused), worker, now, trial)
         self.trials += 1
         training = self.lookup.take(params_of(trial))
         named = distributions(self.task.space, trial.params)
         point = {name: (one.to_internal_repr(training.point[name]), one) for name, one in named.items()}
         self.queue.backend.write(trial._trial_id, {}, point)
         run = _Run(now, worker, training, RunningTrial(self.queue, trial, {}, lambda: None), 0)
+        run.time += self._duration(run)
+        return run
+
+    def _goes_on_from(self, paused: _Run, worker: int, now: float, trial: optuna.Trial) -> _Run:
+        """Begins the trial that goes on from a paused one; like a training, it reports what is behind it."""
+        running = RunningTrial(self.queue, trial, {}, lambda: None)
+        run = _Run(now, worker, paused.training, running, paused.steps, paused.done)
+        for step, select, _ in run.training.evaluations[: run.done]:
+            running.evaluated(select, step / run.training.steps)
+        running.saved()
         run.time += self._duration(run)
         return run
 
@@ -172,12 +188,20 @@ class Replay:
         self.steps += step - run.steps
         run.done += 1
         run.running.progress(step=step, max_steps=run.training.steps, trained_steps=step - run.before)
+        is_last = run.done == len(run.training.select)
         try:
             run.running.evaluated(select, step / run.training.steps)
+            if not is_last:
+                run.running.saved()
+        except TrialPaused as stopped:
+            self._paused[run.running.trial.number] = run
+            self._end(run, RunState.PAUSED, stopped)
+            give_up_surplus(self.queue)
+            return False
         except TrialPruned as stopped:
             self._end(run, RunState.PRUNED, stopped)
             return False
-        if run.done < len(run.training.select):
+        if not is_last:
             run.time += self._duration(run)
             return True
         _, select, untouched = max(run.training.evaluations, key=lambda one: one[1])

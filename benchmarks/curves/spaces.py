@@ -98,7 +98,7 @@ def _distributions(sweep: dict[str, Any]) -> dict[str, BaseDistribution]:
 
 def _glue(name: str, train: str, scored: str) -> Task:
     known = {RATE: 2e-5, EPOCHS: 5, BATCH: 16}
-    model = ("model=minilm", "model.name_or_path={model}", "model.max_length=48")
+    model = ("model=minilm", "model.name_or_path={model}", "model.max_length=40")
     data = (f"data={name}", "data.path={glue}", "data.test_split=null", "trainer.precision=bf16")
     splits = (f"data.train_split={encode(train)}", f"data.eval_split={encode(scored)}")
     return Task(name, (*data, *model, *splits), "qnli", known)
@@ -122,8 +122,8 @@ TASKS = {
             {RATE: 1e-3, EPOCHS: 3, BATCH: 32},
             rate_factor=10,
         ),
-        _glue("rte", train="train[:500]", scored="validation+train[2000:2023]"),
-        _glue("mrpc", train="train[:500]", scored="validation[:300]"),
-        _glue("qnli", train="validation[:500]", scored="validation[3000:3300]"),
+        _glue("rte", train="train[:320]", scored="validation[:240]"),
+        _glue("mrpc", train="train[:320]", scored="validation[:240]"),
+        _glue("qnli", train="validation[:320]", scored="validation[3000:3240]"),
     )
 }

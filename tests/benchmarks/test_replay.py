@@ -13,9 +13,10 @@ from processes import ROOT
 from finesweep.config.run import RunConfig
 from finesweep.config.study import Pruner
 from finesweep.hooks import current_watcher
+from finesweep.study.records import TrialRecord
 
 CURVES = ROOT / "benchmarks/curves"
-SOME = 24  # trainings, of those that are recorded
+SOME = 17  # trainings, of those that are recorded: the known point and the grid
 
 
 @pytest.fixture
@@ -82,8 +83,26 @@ def test_the_grid_trains_each_of_its_points_once(
 def test_what_a_pruner_stops_costs_only_the_steps_before(replayed: Callable[..., Any]) -> None:
     whole, (one, pruned) = replayed(1)[1], replayed(1, pruner=Pruner.median)
     states = [trial.state for trial in one.queue.trials()]
-    assert states.count(TrialState.PRUNED) > 3 and pruned.steps < whole.steps
+    assert states.count(TrialState.PRUNED) > 1 and pruned.steps < whole.steps
     assert len(pruned.found) == states.count(TrialState.COMPLETE)
+
+
+def test_a_paused_training_goes_on_where_it_stopped(
+    replayed: Callable[..., Any], curves: Callable[[str], ModuleType]
+) -> None:
+    one, result = replayed(0, pruner=Pruner.pause, pruner_options={"min_resource": 25})
+    trials = one.queue.trials()
+    assert any(TrialRecord(trial).continues is not None for trial in trials)
+    reached = {TrialRecord(trial).ordinal: TrialRecord(trial) for trial in trials}  # the last of each point
+    recorded = {str(sorted(known.point.items())): known for known in curves("recorded").read("demo")[:SOME]}
+    known = {ordinal: recorded[str(sorted(trials[int(record.name.split()[1])].params.items()))]
+             for ordinal, record in reached.items()}  # fmt: skip
+    shares = {ordinal: (record.curve or [])[-1][0] for ordinal, record in reached.items()}
+    assert result.steps == sum(round(shares[ordinal] * known[ordinal].steps) for ordinal in reached)
+    assert len(result.found) == sum(trial.state is TrialState.COMPLETE for trial in trials)
+    for ordinal, record in reached.items():
+        values = [value for _, value in record.curve or []]
+        assert values == list(known[ordinal].select[: len(values)])
 
 
 def test_intervals_of_a_mean_hold_it_as_often_as_they_say(curves: Callable[[str], ModuleType]) -> None:
