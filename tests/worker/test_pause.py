@@ -107,7 +107,7 @@ def test_no_more_trials_wait_than_the_bound_says() -> None:
 def test_a_promoted_trial_has_the_weights_of_an_undisturbed_one_and_is_reproduced_exactly(
     tmp_path: Path,
 ) -> None:
-    # Half of the steps are enough for one trial at least; the loss improves to the end.
+    # The loss has no equal values, and some trial is best after its pause. The budget lets all go on.
     small = ("-m", *SMALL[:1], *SMALL[2:], "trainer.num_train_epochs=1", "trainer.evals_per_epoch=4",
              "model.dropout=0.1", "trainer.per_device_train_batch_size=8", "data.metric=log_loss",
              "hydra.sweeper.study.sampler=grid", "optimizer.learning_rate=1e-3,3e-4,1e-4,1e-5",
@@ -121,7 +121,8 @@ def test_a_promoted_trial_has_the_weights_of_an_undisturbed_one_and_is_reproduce
     study, undisturbed = (studies.load(name, STORAGE) for name in ("paused", "plain"))
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     promoted = [trial for trial in complete if TrialRecord(trial).continues is not None]
-    assert any(trial.value == trial.intermediate_values[100] for trial in promoted)  # its last weights
+    before = [study.trials[TrialRecord(trial).continues].value for trial in promoted]  # type: ignore[index]
+    assert any(trial.value < value for trial, value in zip(promoted, before, strict=True))  # trained since
     for trial in complete:
         (twin,) = (other for other in undisturbed.trials if other.params == trial.params)
         assert weights(trial, study) == weights(twin, undisturbed)

@@ -92,7 +92,8 @@ class Conclusion:
         return cls(**known)
 
     def dump(self) -> dict[str, Any]:
-        return asdict(self)
+        """Leaves out what is not known, as studies from before it do."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass
