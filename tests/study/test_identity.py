@@ -115,3 +115,15 @@ def test_a_grid_begins_with_its_longest_points() -> None:
     fixed = "hydra.sweeper.study.sampler=grid", "optimizer.learning_rate=1e-3"
     study = sweep(learning_rate, *fixed, *space)
     assert [trial.params["trainer.num_train_epochs"] for trial in study.trials] == [3, 3, 2, 2, 1, 1]
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_study_of_known_points_trains_its_longest_ones_first_behind_the_baseline() -> None:
+    rate, epochs = "optimizer.learning_rate", "trainer.num_train_epochs"
+    points = ", ".join(
+        f"{{{epochs}: {n}, {rate}: {n}.{index}e-4}}" for index, n in enumerate((2, 1, 3, 1, 3))
+    )
+    space = f"{rate}=tag(log,interval(1e-5,1e-2))", f"{epochs}=range(1,4)"
+    fixed = "trainer.per_device_train_batch_size=8", "hydra.sweeper.study.n_trials=4"
+    study = sweep(learning_rate, *space, *fixed, f"hydra.sweeper.enqueue=[{points}]")
+    assert [trial.params[epochs] for trial in study.trials[:4]] == [2, 3, 1, 1]

@@ -210,11 +210,18 @@ def _points(sweep: SweepRequest) -> list[dict[str, Any]]:
     if sampler_entry(config.sampler).enqueues_all_points:
         planned = list(grid(sweep.space))
         if config.n_trials >= len(points) + len(planned):
-            # The longest first: a long one at the end would leave the other workers idle.
-            planned.sort(key=lambda point: -float(point.get(EPOCHS, 0)))
+            planned = _longest_first(planned)
         points += planned
         config.n_trials = min(config.n_trials, len(points))
+    elif config.n_trials <= len(points):  # no other is trained; the first one is the baseline
+        first, *others = points[: config.n_trials]
+        points = [first, *_longest_first(others), *points[config.n_trials :]]
     return [named(point, sweep.space) for point in points]
+
+
+def _longest_first(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Orders the points of a whole study: a long one at the end would leave the other workers idle."""
+    return sorted(points, key=lambda point: -float(point.get(EPOCHS, 0)))
 
 
 def _create(
