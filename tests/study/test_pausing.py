@@ -5,6 +5,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -14,6 +15,11 @@ from test_study import complete, queue, recover
 
 from finesweep.errors import ConfigError
 from finesweep.hooks import RunState
+from finesweep.monitor import eta
+from finesweep.monitor.listing import study_rows
+from finesweep.monitor.report import describe
+from finesweep.monitor.snapshot import take_snapshot
+from finesweep.study import storage as studies
 from finesweep.study.budget import spent
 from finesweep.study.pausing import Pausing, RungCheck, each_once, waiting
 from finesweep.study.queue import TrialQueue
@@ -343,6 +349,28 @@ def test_a_stopped_trial_leaves_no_checkpoints_of_the_tries_before_it(tmp_path: 
     stop_trial(open_queue("s", books.config.storage), 2)  # the retry, which waits
     give_up_all(books)
     assert not paused.exists()
+
+
+def test_trials_outside_of_an_edited_space_are_not_among_the_paused_ones(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=3)
+    for _ in range(2):
+        training_of(books, tmp_path)
+    reader = studies.load("s", books.config.storage)
+    assert take_snapshot(reader).paused == 2
+    StudyRecord(books.study).outside = [1]
+    snapshot = take_snapshot(reader)  # of a process that looked before
+    assert (snapshot.finished, snapshot.paused) == (0, 1)
+    assert describe(reader).finished == study_rows([reader])[0][0].finished == 0
+
+
+def test_the_time_left_goes_by_whole_trials(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=2)
+    run_out(books)
+    trials = books.trials()
+    assert [TrialRecord(trial).continues for trial in trials] == [None, None, 0, 2, 3]
+    for trial in trials:
+        trial.user_attrs |= {"started": 0.0, "beat": 10.0}
+    assert eta._durations(replace(take_snapshot(books.study), trials=trials)) == [10, 40]
 
 
 def test_cmaes_refuses_to_pause(tmp_path: Path) -> None:
