@@ -14,7 +14,7 @@ class RunState(StrEnum):
     """How a run ended. The values are stored in tags and in Optuna's attributes."""
 
     COMPLETE = "COMPLETE"
-    PRUNED = "PRUNED"  # stopped early, because it is behind the others
+    PRUNED = "PRUNED"  # stopped early: it is behind the others, or a person stopped it
     PAUSED = "PAUSED"  # stopped at a rung, with a checkpoint; it may go on later as another trial
     INTERRUPTED = "INTERRUPTED"  # by a signal, or by the death of its process; it can be resumed
     FAIL = "FAIL"
@@ -28,7 +28,7 @@ class Noise(NamedTuple):
 
 
 class TrialPruned(Exception):
-    """The run is stopped early: it is behind the others."""
+    """The run is stopped early: it is behind the others, or a person stopped it."""
 
 
 class TrialPaused(TrialPruned):
@@ -55,7 +55,7 @@ class StepHooks(Protocol):
         """Whether the run shall save now and raise KeyboardInterrupt, because a stop was requested."""
 
     def check(self) -> None:
-        """Is called after every step. Raises: TrialTimeout, TrialLost."""
+        """Is called after every step. Raises: TrialPruned if a person stopped it, TrialTimeout, TrialLost."""
 
     def progress(self, **fields: float | str) -> None:
         """Reports epoch, step, examples/s for people who watch; costs nothing."""
@@ -69,7 +69,7 @@ class StepHooks(Protocol):
     def saved(self) -> None:
         """Reports that the last checkpoint is whole, and that the training is not over.
 
-        Raises: TrialPaused when the run shall wait here.
+        Raises: TrialPaused when the run shall wait here, and what `check` raises.
         """
 
 

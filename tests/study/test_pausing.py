@@ -5,6 +5,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -14,11 +15,17 @@ from test_study import complete, queue, recover
 
 from finesweep.errors import ConfigError
 from finesweep.hooks import RunState
+from finesweep.monitor import eta
+from finesweep.monitor.listing import study_rows
+from finesweep.monitor.report import describe
+from finesweep.monitor.snapshot import take_snapshot
+from finesweep.study import storage as studies
 from finesweep.study.budget import spent
-from finesweep.study.pausing import Pausing, RungCheck, each_once
+from finesweep.study.pausing import Pausing, RungCheck, each_once, waiting
 from finesweep.study.queue import TrialQueue
-from finesweep.study.records import Outcome, Progress, StudyRecord, TrialRecord
+from finesweep.study.records import Limits, Outcome, Progress, StudyRecord, TrialRecord
 from finesweep.study.samplers import try_out
+from finesweep.study.steering import open_queue, stop_trial
 from finesweep.study.storage import count_finished
 from finesweep.worker.paused import give_up_all, give_up_surplus
 
@@ -298,6 +305,78 @@ def test_the_end_of_the_search_gives_up_all_that_wait_and_more_trials_do_not_wak
     run_out(more)
     assert not {TrialRecord(trial).continues for trial in more.trials()} & set(left)
     assert count_finished(more.trials()) == 8
+
+
+def test_a_search_that_was_extended_gives_nobody_up(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=2)
+    StudyRecord(books.study).limits = Limits()
+    folders = [training_of(books, tmp_path) for _ in range(2)]
+    run_out(books)
+    assert books.is_over()
+    StudyRecord(books.study).n_trials = 4  # during the finish step
+    give_up_all(books)
+    assert StudyRecord(books.study).given_up is None and all(folder.exists() for folder in folders)
+    run_out(books)
+    assert 1 in {TrialRecord(trial).continues for trial in books.trials()}
+    give_up_all(books)
+    assert StudyRecord(books.study).given_up
+
+
+def test_a_trial_that_a_person_stopped_at_its_rung_does_not_go_on(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=2)
+    trial = books.next_trial()
+    assert trial is not None
+    TrialRecord(trial).curve = [(0.125, 0.5)]
+    books.sign_off(0, Outcome(RunState.PAUSED))
+    stop_trial(open_queue("s", books.config.storage), 0)
+    books.tell(0)
+    run_out(books)
+    assert not TrialRecord(books.trials()[0]).is_paused
+    assert 0 not in {TrialRecord(one).continues for one in books.trials()}
+    assert waiting(books.trials()[:1], ()) == []
+
+
+def test_a_stopped_trial_leaves_no_checkpoints_of_the_tries_before_it(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=2)
+    paused = training_of(books, tmp_path)
+    books.config.n_trials = 1
+    went_on = books.next_trial()
+    assert went_on is not None and TrialRecord(went_on).continues == 0
+    books.sign_off(1, Outcome(RunState.INTERRUPTED))  # before it had adopted the checkpoint
+    books.tell(1)
+    give_up_all(books)
+    assert paused.exists()
+    stop_trial(open_queue("s", books.config.storage), 2)  # the retry, which waits
+    give_up_all(books)
+    assert not paused.exists()
+
+
+def test_trials_outside_of_an_edited_space_are_not_among_the_paused_ones(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=3)
+    for _ in range(2):
+        training_of(books, tmp_path)
+    reader = studies.load("s", books.config.storage)
+    assert take_snapshot(reader).paused == 2
+    StudyRecord(books.study).outside = [1]
+    snapshot = take_snapshot(reader)  # of a process that looked before
+    assert (snapshot.finished, snapshot.paused) == (0, 1)
+    assert describe(reader).finished == study_rows([reader])[0][0].finished == 0
+
+
+def test_the_time_left_goes_by_whole_trials(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=2)
+    run_out(books)
+    trials = books.trials()
+    assert [TrialRecord(trial).continues for trial in trials] == [None, None, 0, 2, 3]
+    for trial in trials:
+        trial.user_attrs |= {"started": 0.0, "beat": 10.0}
+    assert eta._durations(replace(take_snapshot(books.study), trials=trials)) == [10, 40]
+
+
+def test_cmaes_refuses_to_pause(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, sampler="cmaes")
+    with pytest.raises(ConfigError, match="got 'cmaes'; legal: tpe, random, grid, gp, qmc with.*pause"):
+        try_out(books.config, books.space)
 
 
 def test_trials_of_a_study_that_no_longer_pauses_stay_paused(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from finesweep.report.tables import lost, trials_table
 from finesweep.study import storage as studies
 from finesweep.study.places import places_of
 from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.steering import stop_trial
 from finesweep.tracking import open_store, read_all
 from finesweep.worker.trial import RunningTrial
 
@@ -101,6 +102,22 @@ def test_no_more_trials_wait_than_the_bound_says() -> None:
     assert StudyRecord(study).given_up == [1, 2]
     assert [names[number] for number in (1, 2)] == ["GIVEN UP"] * 2
     assert [kept(study.trials[number], study) for number in (1, 2)] == [[], []]
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_trial_that_is_stopped_between_its_evaluation_and_its_checkpoint_is_pruned() -> None:
+    def training(config: RunConfig, trial: RunHooks) -> float:
+        assert isinstance(trial, RunningTrial)
+        if trial.trial.number == 0:
+            trial.evaluated(0.5, 0.25)
+            stop_trial(trial.queue, 0)
+            trial._write_heartbeat()
+            trial.saved()
+        return falling(config, trial)
+
+    study = sweep(training, *GRID, options(min_resource=25))
+    assert runs()["trial-0000"].data.tags["finesweep.state"] == "PRUNED"
+    assert 0 not in {TrialRecord(trial).continues for trial in study.trials}
 
 
 @pytest.mark.slow

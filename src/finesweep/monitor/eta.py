@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 
 from finesweep.monitor.snapshot import Snapshot
 from finesweep.study import storage as studies
-from finesweep.study.budget import busy_seconds, span, train_steps
+from finesweep.study.budget import busy_seconds, seconds_of, span, train_steps
 from finesweep.study.liveness import SILENT_S
 from finesweep.study.records import Progress, TrialRecord
 
@@ -32,15 +32,21 @@ def _began(trial: FrozenTrial) -> float | None:
 
 def of_study(snapshot: Snapshot) -> float | None:
     """Estimates from the trials left and the mean duration of those that trained, over live workers."""
-    finished = [trial for trial in snapshot.search if trial.state in studies.FINISHED]
-    trained = [trial for trial in finished if TrialRecord(trial).reused_of is None]
-    durations = [end - start for start, end in filter(None, map(span, trained))]
+    durations = _durations(snapshot)
     if not durations or not (workers := _count_workers(snapshot)):
         return None
     mean = statistics.fmean(durations)
     begun = [_left(snapshot, trial, mean) for trial in snapshot.running if not snapshot.is_gone(trial)]
     by_trials = max([(_count_not_begun(snapshot) * mean + sum(begun)) / workers, *begun])
     return max(0.0, min([by_trials, *_until_budget(snapshot)]))
+
+
+def _durations(snapshot: Snapshot) -> list[float]:
+    """Returns the seconds of each trial that trained and has ended, those of its earlier tries included."""
+    went_on = studies.continued(snapshot.trials)
+    ended = [one for one in snapshot.search if one.state in studies.FINISHED and one.number not in went_on]
+    trained = [one for one in ended if TrialRecord(one).reused_of is None and span(one)]
+    return [seconds_of(one, snapshot.trials) for one in trained]
 
 
 def _count_workers(snapshot: Snapshot) -> int:

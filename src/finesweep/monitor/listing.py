@@ -65,11 +65,10 @@ def study_rows(found: Sequence[Study]) -> tuple[list[StudyRow], list[str]]:
 
 def _study_row(study: Study) -> StudyRow:
     record, trials = StudyRecord(study), study.get_trials(deepcopy=False)
-    first = next(iter(studies.best_first(study)), None)
+    first, search = next(iter(studies.best_first(study)), None), studies.searching(trials)
     return StudyRow(
         study=study.study_name,
-        finished=studies.count_finished(studies.searching(trials))
-        - len(waiting(trials, record.given_up or ())),
+        finished=studies.count_finished(search) - len(waiting(search, record.given_up or ())),
         n_trials=record.n_trials,
         running=sum(trial.state is TrialState.RUNNING for trial in trials),
         failed=len(studies.failures(trials)),

@@ -52,9 +52,9 @@ def _opening(sweep: Any, prepared: Any) -> str:
         if ended.startswith("stop_when"):
             return f"{ended}; nothing to do; more with hydra.sweeper.study.stop_when=none"
         return f"all {n_trials} trials are finished, nothing to do; more with hydra.sweeper.study.n_trials=N"
-    trials, given_up = prepared.queue.trials(), StudyRecord(prepared.study).given_up or ()
-    paused = len(waiting(trials, given_up))
-    before = studies.count_finished(studies.searching(trials)) - paused
+    search, given_up = studies.searching(prepared.queue.trials()), StudyRecord(prepared.study).given_up or ()
+    paused = len(waiting(search, given_up))
+    before = studies.count_finished(search) - paused
     known = f", {before} finished before" if before else ""
     known += f", {paused} are paused" if paused else ""
     many = "s" if prepared.workers > 1 else ""

@@ -23,6 +23,7 @@ from finesweep.study.budget import busy_seconds, train_steps
 from finesweep.study.certainty import Certainty
 from finesweep.study.confirm import confirmed_candidates, is_within_noise, seed_noise, winner
 from finesweep.study.ensemble import Ensembled
+from finesweep.study.pausing import waiting
 from finesweep.study.places import places_of
 from finesweep.study.records import Command, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
@@ -126,7 +127,7 @@ def describe(study: Study) -> Status:
     return Status(
         study=study.study_name,
         n_trials=n_trials,
-        finished=studies.count_finished(search) - words[PAUSED],
+        finished=studies.count_finished(search) - len(waiting(search, record.given_up or ())),
         states=states,
         best=asdict(best(study)) if studies.best_first(study) else None,
         metric=record.metric,

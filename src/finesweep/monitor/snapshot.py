@@ -71,7 +71,8 @@ class Snapshot:
 
     @cached_property
     def paused(self) -> int:
-        return sum(name == PAUSED for name in self.states.values())
+        """Trials of the search that wait with a checkpoint."""
+        return sum(self.states[trial.number] == PAUSED for trial in self.search)
 
     @property
     def confirmed(self) -> int:
@@ -134,7 +135,7 @@ def take_snapshot(study: Study) -> Snapshot:
 
 
 def search_ended_by(study: Study, trials: Sequence[FrozenTrial]) -> str | None:
-    """Names the budget that ended the search, as its last command set it; None while the search goes on."""
+    """Names the budget of the study that has ended the search; None while the search goes on."""
     record = StudyRecord(study)
     config, goal = budgets(record), goal_of(record, study.directions)
     return spent(trials, config, goal=goal, pausing=Pausing.of(study, config))

@@ -175,6 +175,16 @@ def span(trial: FrozenTrial) -> tuple[float, float] | None:
     return _optunas_span(trial, record.heartbeat)
 
 
+def seconds_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> float:
+    """Adds up the tries of a trial: one that was interrupted, or paused, went on from its checkpoint.
+
+    trials: all of the study.
+    """
+    start, end = span(trial) or (0.0, 0.0)
+    earlier = TrialRecord(trial).goes_on_from
+    return end - start + (0.0 if earlier is None else seconds_of(trials[earlier], trials))
+
+
 def _optunas_span(trial: FrozenTrial, heartbeat: float | None) -> tuple[float, float] | None:
     if trial.datetime_start is None:
         return None

@@ -77,6 +77,14 @@ class TrialCache(_CachedStorage):
         """Writes all of the attributes and intermediate values, or none."""
         self._backend.write(trial_id, attrs, steps=steps)
 
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """Reads the attributes. If the space was edited since the last time, all trials are read again."""
+        attrs: dict[str, Any] = super().get_study_user_attrs(study_id)
+        outside = frozenset(attrs.get(OUTSIDE) or [])
+        if self._outside.get(study_id, outside) != outside:
+            self.forget()
+        return attrs
+
     def set_study_user_attrs(self, study_id: int, attrs: Mapping[str, Any]) -> None:
         """Writes all of the attributes, or none."""
         if OUTSIDE in attrs:
@@ -139,7 +147,7 @@ class TrialCache(_CachedStorage):
                     unfinished.add(trial._trial_id)
 
     def _mark(self, study_id: int, trials: list[FrozenTrial]) -> None:
-        """Marks the trials that lie outside of the study's edited space; nobody edits it while they run."""
+        """Marks the trials that lie outside of the study's edited space."""
         if study_id not in self._outside:
             attrs = self._backend.get_study_user_attrs(study_id)
             self._outside[study_id] = frozenset(attrs.get(OUTSIDE) or [])

@@ -214,11 +214,13 @@ class TrialRecord(Record):
     def is_paused(self) -> bool:
         """Whether it ended at a rung, with a checkpoint; another trial may have gone on from it since.
 
-        One that is signed off, but RUNNING still, is not yet.
+        One that is signed off, but RUNNING still, is not yet. One that a person stopped is none: it has ended
+        for good.
         """
         has_ended = isinstance(self._trial, FrozenTrial) and self._trial.state is TrialState.PRUNED
         # Read for all trials at once, so the outcome is not parsed.
-        return has_ended and (self.read("outcome") or {}).get("state") == RunState.PAUSED
+        pauses = has_ended and (self.read("outcome") or {}).get("state") == RunState.PAUSED
+        return pauses and self.read("stopped") is None
 
     @property
     def goes_on_from(self) -> int | None:

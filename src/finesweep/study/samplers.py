@@ -32,6 +32,9 @@ class SamplerEntry:
     # Whether workers may draw at once: a point that another one is drawing at this moment does not count.
     # Others draw under the study's lock.
     draws_alone: bool = False
+    # Whether it learns where trials pause. CMA-ES does not: it wants whole generations of complete trials,
+    # and keeps its distribution in the newest: one that goes on from an earlier one would put it back.
+    may_pause: bool = True
     seed_per_suggestion: bool = True  # False: it counts its position in the storage, and workers share a seed
     conditional_options: dict[str, Any] = field(default_factory=dict)  # for spaces with conditions
 
@@ -46,7 +49,7 @@ SAMPLERS = {
     "random": SamplerEntry(lambda: optuna.samplers.RandomSampler, draws_alone=True),
     "grid": SamplerEntry(lambda: optuna.samplers.RandomSampler, enqueues_all_points=True, draws_alone=True),
     "gp": SamplerEntry(lambda: optuna.samplers.GPSampler),
-    "cmaes": SamplerEntry(lambda: optuna.samplers.CmaEsSampler, several_objectives=False),
+    "cmaes": SamplerEntry(lambda: optuna.samplers.CmaEsSampler, several_objectives=False, may_pause=False),
     "qmc": SamplerEntry(lambda: optuna.samplers.QMCSampler, seed_per_suggestion=False),
 }
 
@@ -155,12 +158,10 @@ def make_pruner(config: StudyConfig) -> BasePruner:
 def try_out(config: StudyConfig, space: Space) -> None:
     """Suggests and prunes once, in memory.
 
-    Raises: ConfigError for a sampler that cannot do several objectives, and for options that Optuna refuses
-    only when it uses them.
+    Raises: ConfigError for a sampler that cannot do several objectives, or learns nothing from paused trials,
+    and for options that Optuna refuses only when it uses them.
     """
-    if len(config.objectives) > 1 and not sampler_entry(config.sampler).several_objectives:
-        legal = ", ".join(name for name, entry in SAMPLERS.items() if entry.several_objectives)
-        raise ConfigError.at(SAMPLER_KEY, config.sampler, f"{legal} with several objectives")
+    _refuse_sampler(config)
     study = optuna.create_study(sampler=make_sampler(config, 0, space), pruner=make_pruner(config))
     trial = study.ask()
     try:
@@ -175,6 +176,17 @@ def try_out(config: StudyConfig, space: Space) -> None:
             f"hydra.sweeper.study: {options}: {_told(error)}; legal: what the {config.sampler} "
             f"sampler and the {config.pruner.value} pruner take"
         ) from error
+
+
+def _refuse_sampler(config: StudyConfig) -> None:
+    """Raises: ConfigError for a sampler that cannot do what else the study asks for."""
+    entry = sampler_entry(config.sampler)
+    if len(config.objectives) > 1 and not entry.several_objectives:
+        legal = ", ".join(name for name, entry in SAMPLERS.items() if entry.several_objectives)
+        raise ConfigError.at(SAMPLER_KEY, config.sampler, f"{legal} with several objectives")
+    if config.pruner is Pruner.pause and not entry.may_pause:
+        legal = ", ".join(name for name, entry in SAMPLERS.items() if entry.may_pause)
+        raise ConfigError.at(SAMPLER_KEY, config.sampler, f"{legal} with hydra.sweeper.study.pruner=pause")
 
 
 def _made(

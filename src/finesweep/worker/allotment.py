@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
-from finesweep.study.budget import span
-from finesweep.study.records import TrialRecord
+from finesweep.study.budget import seconds_of
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,4 @@ class Allotment:
 def longest_s(trials: Sequence[FrozenTrial]) -> float:
     """Returns the seconds that the longest of the complete trials took, in all its tries; 0 without any."""
     complete = (trial for trial in trials if trial.state is TrialState.COMPLETE)
-    return max((_seconds(trial, trials) for trial in complete), default=0.0)
-
-
-def _seconds(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> float:
-    """Adds up the tries of a trial: one that was interrupted, or paused, went on from its checkpoint."""
-    start, end = span(trial) or (0.0, 0.0)
-    earlier = TrialRecord(trial).goes_on_from
-    return end - start + (0.0 if earlier is None else _seconds(trials[earlier], trials))
+    return max((seconds_of(trial, trials) for trial in complete), default=0.0)

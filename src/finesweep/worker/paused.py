@@ -32,12 +32,25 @@ def give_up_surplus(queue: TrialQueue) -> None:
 
 
 def give_up_all(queue: TrialQueue) -> None:
-    """Gives up all paused trials of a search that is over; removes what any of them has left."""
-    _give_up(queue, lambda trials, known: (trial.number for trial in waiting(trials, known)))
+    """Gives up all paused trials if the search is over; removes what trials that ended for good have left.
+
+    Raises: StudyError if another command has edited the space.
+    """
+
+    def all_that_wait(trials: Sequence[FrozenTrial], known: Sequence[int]) -> Iterator[int]:
+        is_over = queue.is_over()  # a person may have extended it since
+        return (trial.number for trial in waiting(trials, known) if is_over)
+
+    _give_up(queue, all_that_wait)
     trials = queue.skim()
-    for trial in trials:
-        if TrialRecord(trial).error is not None:  # it may have failed before it had adopted the checkpoint
-            _remove_checkpoints(queue, _earlier(trial, trials))
+    for trial in filter(_ended_for_good, trials):  # perhaps before it had adopted the checkpoint
+        _remove_checkpoints(queue, _earlier(trial, trials))
+
+
+def _ended_for_good(trial: FrozenTrial) -> bool:
+    """Tells whether a trial has failed or was stopped by a person, so that no other goes on from it."""
+    record = TrialRecord(trial)
+    return trial.state.is_finished() and (record.error is not None or record.stopped is not None)
 
 
 def _earlier(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Iterator[FrozenTrial]:

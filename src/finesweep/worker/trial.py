@@ -158,6 +158,7 @@ class RunningTrial:
             raise TrialPruned
 
     def saved(self) -> None:
+        self.check()
         is_search = self.record.confirms is None
         if self._rung_check and is_search and self._rung_check.pauses(self._curve):
             raise TrialPaused
