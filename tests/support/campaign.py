@@ -170,6 +170,8 @@ def draw(kills: int, confirming: int, pausing: int, rng: random.Random) -> list[
     kinds += islice(cycle([WORKER, GROUP, WORKER, GROUP, MAKING]), kills - placed)
     late = _moved(kinds, confirming, (*late_places, *FINISH, *RECOVERY), pause_places)
     paused = _moved(kinds, pausing, (*pause_places, *RECOVERY), late_places)
+    again = cycle(name for name in pause_places if name not in ONCE)  # in place of random ones
+    paused = [next(again) if kind in (WORKER, MAKING) else kind for kind in paused]
     rng.shuffle(kinds)
     return [[drawn(kind, rng) for kind in group] for group in (kinds, late, paused)]
 
