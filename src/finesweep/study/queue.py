@@ -351,8 +351,9 @@ class TrialQueue:
         return wanted is Ensemble.none or (made is not None and made.kind == wanted.value)
 
     def counted(self) -> list[int]:
-        """Returns the counts of a conclusion: finished trials, and the number of candidates to confirm."""
-        return [count_finished(self.skim()), self.config.confirm.top_k]
+        """Returns what a conclusion counts: finished trials, candidates to confirm, and numbers left out."""
+        outside = StudyRecord(self.study).outside or []
+        return [count_finished(self.skim()), self.config.confirm.top_k, *outside]
 
     def sign_off(self, number: int, outcome: Outcome) -> Outcome:
         """Writes how a run ended into its trial. Returns what it wrote: a trial that was stopped is pruned.
