@@ -20,8 +20,9 @@ from finesweep.study.editing import as_seen, may_be_edited, outside, ranges
 from finesweep.study.importance import searched
 from finesweep.study.pruning import _OnGrid
 from finesweep.study.queue import TrialQueue
-from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.space import Dimension, Space
+from finesweep.worker.editing import train_lost_again
 
 
 def space(**distributions: BaseDistribution) -> Space:
@@ -144,3 +145,53 @@ def test_a_worker_of_the_former_space_takes_no_more_trials(tmp_path: Path) -> No
     edited(tmp_path)
     with pytest.raises(StudyError, match="another command has edited the space"):
         former.next_trial()
+
+
+def test_what_failed_outside_of_the_space_does_not_end_the_study(tmp_path: Path) -> None:
+    books = edited(tmp_path, max_failures=1)
+    failed = create_trial(
+        state=TrialState.FAIL,
+        params={"rate": 2e-4, "choice": "b"},
+        distributions={"rate": RATE, "choice": CHOICE},
+        user_attrs=TrialRecord.attributes(error="no"),
+    )
+    books.study.add_trial(failed)
+    StudyRecord(books.study).outside = outside(books.trials(), NARROW)
+    assert studies.failures(books.trials()) == []
+    assert books.has_work() and books.next_trial() is not None
+
+
+def test_a_command_that_was_killed_while_it_queued_lost_points_is_made_good_by_the_next(
+    tmp_path: Path,
+) -> None:
+    books = edited(tmp_path, n_trials=1)
+    old = books.trials()[1]
+    books.study.enqueue_trial(old.params, TrialRecord.attributes(again=1))  # and no more of it
+    assert train_lost_again(books.study, top_k=0)
+    assert StudyRecord(books.study).outside == [0, 1, 2, 3]
+    mine = books.next_trial()
+    assert mine is not None and mine.number == 4 and TrialRecord(mine).reused_of is None
+    complete(books, 4, 0.5)
+    assert [one.number for one in studies.best_first(books.study)] == [4]
+
+
+def test_a_point_that_is_trained_again_is_not_known_from_the_old_trial(tmp_path: Path) -> None:
+    books = edited(tmp_path, n_trials=1)
+    old = books.trials()[1]
+    books.study.enqueue_trial(old.params, TrialRecord.attributes(again=1))
+    mine = books.next_trial()
+    assert mine is not None and TrialRecord(mine).reused_of is None
+
+
+def test_what_a_finish_step_concluded_before_an_edit_is_not_that_of_the_edited_study(tmp_path: Path) -> None:
+    former = queue(tmp_path, WIDE)
+    former.study.add_trials([trial(2e-4, "b"), trial(2e-3, "b"), trial(3e-3, "a")])
+    conclusion = Conclusion(former.counted(), best=2)
+    StudyRecord(former.study).outside = outside(former.trials(), NARROW)
+    StudyRecord(former.study).conclusion = conclusion  # by a finish step that had begun
+    books = queue(tmp_path, NARROW)
+    assert not books.is_concluded(predict=False)
+    assert not conclusion.counts(3, StudyRecord(books.study).outside)
+    after = Conclusion(books.counted(), best=1)
+    StudyRecord(books.study).conclusion = after
+    assert books.is_concluded(predict=False) and after.counts(3, StudyRecord(books.study).outside)

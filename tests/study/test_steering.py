@@ -1,21 +1,24 @@
 """What a person asks of a study lies in it, and whoever works on it does so, whoever dies meanwhile."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
-from optuna.trial import TrialState
-from test_study import SPACE, hand_back, recover, run_out, value
+from optuna.trial import FrozenTrial, TrialState
+from test_study import SPACE, complete, hand_back, recover, run_out, value
 
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import ConfigError, NotSteered, StudyError
 from finesweep.hooks import RunState
 from finesweep.study import storage as studies
+from finesweep.study import unwritten
 from finesweep.study.budget import keep_extended
 from finesweep.study.heartbeat import beat
 from finesweep.study.queue import TrialQueue
-from finesweep.study.records import Limits, Outcome, Request, StudyRecord, TrialRecord
+from finesweep.study.records import Limits, Outcome, Request, Steered, StudyRecord, TrialRecord
 from finesweep.study.signals import stop
 from finesweep.study.space import Dimension, named
 from finesweep.study.steering import extend, halt, open_queue, steered, stop_trial, try_point
@@ -184,3 +187,83 @@ def test_a_signed_off_result_stays_though_the_trial_was_stopped(tmp_path: Path) 
     stop_trial(person(tmp_path), 0)
     books.tell(0)
     assert books.trials()[0].state is TrialState.COMPLETE
+
+
+def test_a_stopped_trial_that_is_handed_back_is_signed_off_as_pruned(tmp_path: Path) -> None:
+    """Its MLflow run is closed in the state that was signed off."""
+    books = queue(tmp_path)
+    assert books.next_trial() and books.next_trial()
+    for number in (0, 1):
+        stop_trial(person(tmp_path), number)
+    assert books.sign_off(0, Outcome(RunState.INTERRUPTED)).state is RunState.PRUNED
+    assert books.sign_off(1, Outcome(RunState.PAUSED)).state is RunState.PRUNED
+    for number in (0, 1):
+        books.tell(number)
+    assert not any(TrialRecord(one).is_paused for one in books.trials())
+
+
+def test_what_a_stopped_worker_could_only_keep_in_its_folder_is_closed_as_pruned(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    trial = books.next_trial()
+    assert trial is not None
+    TrialRecord(trial).folder = str(tmp_path)
+    unwritten.keep(tmp_path, Outcome(RunState.INTERRUPTED))
+    stop_trial(person(tmp_path), 0)
+    books.let_go(0)
+    assert recover(books) == [(0, "PRUNED")]
+
+
+def test_a_trial_that_ends_while_a_person_stops_it_gets_no_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books, asks = queue(tmp_path), person(tmp_path)
+    trial = books.next_trial()
+    assert trial is not None
+    holding = asks.holding
+
+    @contextmanager
+    def ends_first(number: int) -> Iterator[FrozenTrial | None]:
+        complete(books, number, value(trial))
+        with holding(number) as found:
+            yield found
+
+    monkeypatch.setattr(asks, "holding", ends_first)
+    with pytest.raises(NotSteered, match="trial 0 of s has ended already: COMPLETE"):
+        stop_trial(asks, 0)
+    assert steered(books.study) == []
+
+
+def test_the_value_of_a_stopped_trial_is_not_known(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    books.study.enqueue_trial({"x": 0.25, "y": 0.5})
+    assert books.next_trial()
+    stop_trial(person(tmp_path), 0)
+    hand_back(books, 0)
+    try_point(person(tmp_path), {"x": 0.25, "y": 0.5})
+    again = books.next_trial()
+    assert again is not None and again.params["x"] == 0.25 and TrialRecord(again).reused_of is None
+
+
+def test_a_trial_that_an_edit_trains_again_is_not_taken_for_the_same_point(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    books.study.enqueue_trial({"x": 0.25, "y": 0.5}, TrialRecord.attributes(again=0))
+    assert try_point(person(tmp_path), {"x": 0.25, "y": 0.5}).in_place_of is None
+
+
+def test_requests_are_listed_by_time_whatever_zone_their_host_has(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    asked = [
+        Steered("second", "u", "h", "2026-01-01T09:30:00+00:00"),
+        Steered("first", "u", "h", "2026-01-01T10:00:00+01:00"),
+    ]
+    StudyRecord(books.study).steered = asked
+    assert [one.what for one in steered(books.study)] == ["first", "second"]
+
+
+def test_a_grid_has_as_many_points_however_often_they_pause(tmp_path: Path) -> None:
+    books = queue(tmp_path)
+    StudyRecord(books.study).history = [{"sampler": "grid"}]
+    books.study.enqueue_trial({"x": 0.25, "y": 0.5})
+    books.study.enqueue_trial({"x": 0.25, "y": 0.5}, TrialRecord.attributes(continues=0))
+    with pytest.raises(ConfigError, match="n_trials: got 2; legal: 1 or less"):
+        extend(person(tmp_path), {"n_trials": 2})

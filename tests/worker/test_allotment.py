@@ -160,6 +160,15 @@ def test_a_worker_of_a_study_whose_work_a_person_has_stopped_asks_for_no_start(
     assert asked == []
 
 
+def test_a_worker_of_the_former_space_of_an_edited_study_is_not_started_again(
+    asked: list[str], tmp_path: Path
+) -> None:
+    books = queue(tmp_path, n_trials=2)
+    StudyRecord(books.study).write_all(outside=[], identity={"space": {"x": "another range"}})
+    interrupted_by(signal.SIGTERM, books, Allotment(), steps=False)
+    assert asked == []
+
+
 def test_slurms_commands_may_be_missing_where_its_variables_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

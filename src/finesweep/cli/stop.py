@@ -23,8 +23,8 @@ def stop(study: str, storage: str, as_json: bool) -> None:
     """Stop a trial, or all work on a study.
 
     STUDY#7 ends trial 7 at its next step: it is PRUNED, keeps its evaluations, and is not tried again. A
-    trial that waits leaves the queue. STUDY has all its workers, on all hosts, save and hand their trials
-    back.
+    trial that waits leaves the queue, and one that is paused goes on no more. STUDY has all its workers, on
+    all hosts, save and hand their trials back.
     """
     from finesweep.study.steering import open_queue
 
@@ -40,7 +40,8 @@ def _stop_trial(queue: "TrialQueue", number: int) -> tuple[dict[str, Any], str]:
     from finesweep.study.steering import stop_trial
 
     state = queue.patience.call(stop_trial, queue, number).name
-    does = f"ends at its next step; {who_goes_on(queue.study)}" if state == "RUNNING" else "leaves the queue"
+    does = {"WAITING": "leaves the queue", "PRUNED": "was paused, and goes on no more"}.get(state)
+    does = does or f"ends at its next step; {who_goes_on(queue.study)}"
     return {"study": queue.name, "trial": number, "state": state}, f"trial {number} of {queue.name} {does}"
 
 

@@ -20,7 +20,7 @@ def try_(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> No
     out. It counts as one of the study's trials.
     """
     from finesweep.monitor.steering import who_goes_on
-    from finesweep.study.budget import budgets, spent
+    from finesweep.study.budget import budgets, full
     from finesweep.study.grammar import parse_point
     from finesweep.study.records import StudyRecord
     from finesweep.study.steering import open_queue, try_point
@@ -32,7 +32,7 @@ def try_(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> No
         lines.append(f"the sampler chooses: {', '.join(queued.drawn)}")
     if queued.in_place_of is not None:
         lines.append(f"trial {queued.in_place_of}, which waited with this point, leaves the queue")
-    if ended_by := spent(queue.trials(), budgets(StudyRecord(queue.study))):
-        lines.append(f"it waits, for {ended_by} is used up; more with: finesweep extend {study} ...")
+    if used_up := full(queue.trials(), budgets(StudyRecord(queue.study))):
+        lines.append(f"it waits, for {used_up} is used up; more with: finesweep extend {study} ...")
     lines.append(who_goes_on(queue.study))
     print_answer(as_json, {"study": study} | asdict(queued), "\n".join(lines))

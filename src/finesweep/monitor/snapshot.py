@@ -115,8 +115,8 @@ class Snapshot:
     @property
     def is_concluded(self) -> bool:
         """Whether the finish step has been taken for these trials."""
-        conclusion = self.record.conclusion
-        return conclusion is not None and conclusion.trials[0] == studies.count_finished(self.trials)
+        conclusion, finished = self.record.conclusion, studies.count_finished(self.trials)
+        return conclusion is not None and conclusion.counts(finished, self.record.outside)
 
     @property
     def elapsed_s(self) -> float:

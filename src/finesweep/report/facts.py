@@ -58,9 +58,8 @@ class Facts:
 
     @property
     def is_concluded(self) -> bool:
-        return self.conclusion is not None and self.conclusion.trials[0] == studies.count_finished(
-            self.snapshot.trials
-        )
+        finished = studies.count_finished(self.snapshot.trials)
+        return self.conclusion is not None and self.conclusion.counts(finished, self.snapshot.record.outside)
 
     def maximizes(self, index: int = 0) -> bool:
         return self.study.directions[index] is StudyDirection.MAXIMIZE

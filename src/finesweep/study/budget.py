@@ -43,6 +43,15 @@ def spent(
     return _limit(search, config) or (None if waiting else _stopped(search, config, goal))
 
 
+def full(trials: Sequence[FrozenTrial], config: StudyConfig) -> str | None:
+    """Names, for a person, the budget for which no further point is started; None while one may be.
+
+    Trials that are still running count as finished.
+    """
+    search = searching(trials)
+    return _limit(search, config) or _all_points(search, config, spoken_for=True)
+
+
 def _limit(search: Sequence[FrozenTrial], config: StudyConfig) -> str | None:
     """Names, for a person, the seconds or steps that are used up; None while some are left."""
     if config.timeout_s is not None and (seconds := busy_seconds(search)) >= config.timeout_s:

@@ -38,6 +38,12 @@ def end_trial(
         study.tell(trial.number, state=TrialState.FAIL)
 
 
+def as_asked(record: TrialRecord, outcome: Outcome) -> Outcome:
+    """Returns how a trial ends whose run ended so: pruned if a person has stopped it, and it would go on."""
+    goes_on = outcome.state is RunState.PAUSED or _is_tried_again(outcome)
+    return Outcome(RunState.PRUNED) if goes_on and record.stopped is not None else outcome
+
+
 def _is_tried_again(outcome: Outcome) -> bool:
     """Tells whether a trial that ended so is tried again, unless a person has stopped it."""
     return outcome.state is RunState.INTERRUPTED or outcome.retry_overrides is not None

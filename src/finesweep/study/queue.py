@@ -32,7 +32,7 @@ from finesweep.io.patience import single_attempts
 from finesweep.study import budget, clock, confirm
 from finesweep.study.cache import TrialCache
 from finesweep.study.editing import as_seen, difference
-from finesweep.study.ending import end_trial
+from finesweep.study.ending import as_asked, end_trial
 from finesweep.study.heartbeat import with_last_signs
 from finesweep.study.liveness import Listener, this_owner
 from finesweep.study.lock import STORE, lock_key, study_lock
@@ -205,10 +205,18 @@ class TrialQueue:
         if self._spent(trials, spoken_for=True):
             return self._claim_confirmation(trials)
         paused = budget.to_promote(trials, self.config, pausing)
-        if paused is None or any(map(_comes_first, current(trials))):
+        if paused is None or self._comes_first(trials):
             return self._claim_suggestion(trials)
         trial = add_continuation(self.study, trials, paused)
         return _Claim(trial._cached_frozen_trial, done=trial)
+
+    def _comes_first(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Tells whether a trial waits that was begun before, or that a person tries within the budget."""
+        waiting = [TrialRecord(trial) for trial in current(trials) if trial.state is TrialState.WAITING]
+        is_tried = any(record.tried is not None for record in waiting)
+        return any(record.has_begun for record in waiting) or (
+            is_tried and budget.full(trials, self.config) is None
+        )
 
     def _key(self, number: int) -> tuple[str, str, int]:
         return self.config.storage, self.name, number
@@ -272,14 +280,16 @@ class TrialQueue:
     def _evaluated_before(self, trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
         """Finds a finished trial of the same point.
 
-        One with a smaller batch does not count: it is another training.
+        One with a smaller batch does not count: it is another training. Nor does one whose point an edit has
+        trained again, or that paused at a point which a person tries.
         """
-        if self.config.repeat_trials or TrialRecord(trial).retry_overrides is not None:
+        mine = TrialRecord(trial)
+        if self.config.repeat_trials or mine.retry_overrides is not None or mine.again is not None:
             return None
         trained = (
             other
             for other in each_once(searching(trials))
-            if other.state in FINISHED and _trained_as_drawn(TrialRecord(other))
+            if _is_known(other) and not (mine.tried is not None and TrialRecord(other).is_paused)
         )
         return next((other for other in trained if other.params == trial.params), None)
 
@@ -341,19 +351,22 @@ class TrialQueue:
         return wanted is Ensemble.none or (made is not None and made.kind == wanted.value)
 
     def counted(self) -> list[int]:
-        """Returns the counts of a conclusion: finished trials, and the number of candidates to confirm."""
-        return [count_finished(self.skim()), self.config.confirm.top_k]
+        """Returns what a conclusion counts: finished trials, candidates to confirm, and numbers left out."""
+        outside = StudyRecord(self.study).outside or []
+        return [count_finished(self.skim()), self.config.confirm.top_k, *outside]
 
-    def sign_off(self, number: int, outcome: Outcome) -> None:
-        """Writes how a run ended into its trial.
+    def sign_off(self, number: int, outcome: Outcome) -> Outcome:
+        """Writes how a run ended into its trial. Returns what it wrote: a trial that was stopped is pruned.
 
         Raises: TrialLost; the caller must then tell neither store. StoreError.
         """
-        self.patience.call(self._sign_off, number, outcome)
+        return self.patience.call(self._sign_off, number, outcome)
 
-    def _sign_off(self, number: int, outcome: Outcome) -> None:
+    def _sign_off(self, number: int, outcome: Outcome) -> Outcome:
         with self._lost_if_ended(number), self.holding(number) as trial:
-            TrialRecord.writable(self.study, self._check_mine(number, trial)).outcome = outcome
+            record = TrialRecord.writable(self.study, self._check_mine(number, trial))
+            record.outcome = outcome = as_asked(record, outcome)
+        return outcome
 
     def tell(self, number: int) -> None:
         """Tells Optuna the outcome of a trial that was signed off. Raises: TrialLost, StoreError."""
@@ -391,11 +404,9 @@ class TrialQueue:
             raise TrialLost(LOST.format(number)) from error
 
 
-def _comes_first(trial: FrozenTrial) -> bool:
-    """Tells whether a trial waits that was begun before, or that a person waits for."""
+def _is_known(trial: FrozenTrial) -> bool:
+    """Tells whether a finished trial's value is that of its point. One that a person ended says nothing."""
     record = TrialRecord(trial)
-    return trial.state is TrialState.WAITING and (record.has_begun or record.tried is not None)
-
-
-def _trained_as_drawn(record: TrialRecord) -> bool:
-    return record.reused_of is None and record.retry_overrides is None
+    is_stopped = trial.state is TrialState.PRUNED and record.stopped is not None
+    trained_as_drawn = record.reused_of is None and record.retry_overrides is None
+    return trial.state in FINISHED and trained_as_drawn and not is_stopped

@@ -73,7 +73,8 @@ class Progress:
 class Conclusion:
     """The result of a study's finish step."""
 
-    trials: list[int]  # finished trials that it counted, and how many winners were to be confirmed
+    # Finished trials that it counted, how many winners were to be confirmed, those outside of an edit.
+    trials: list[int]
     best: int  # number of the winning trial
     predict: bool = False  # whether the winner predicted the test split
     submissions: list[str] = field(default_factory=list)  # paths, as `study.places` writes them
@@ -94,6 +95,10 @@ class Conclusion:
     def dump(self) -> dict[str, Any]:
         """Leaves out what is not known, as studies from before it do."""
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+    def counts(self, finished: int, outside: list[int] | None) -> bool:
+        """Tells whether these are its trials: their number, and those outside of the study's space."""
+        return self.trials[0] == finished and self.trials[2:] == (outside or [])
 
 
 @dataclass

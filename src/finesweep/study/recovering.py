@@ -11,7 +11,7 @@ from finesweep.hooks import RunState
 from finesweep.io.patience import single_attempts
 from finesweep.machine.process import ProcessIdentity
 from finesweep.study import clock, unwritten
-from finesweep.study.ending import end_trial
+from finesweep.study.ending import as_asked, end_trial
 from finesweep.study.liveness import SILENT_S, is_gone, this_owner
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
@@ -33,8 +33,7 @@ def end_lost_trials(queue: TrialQueue, reason: str | None, close_run: Callable[[
         for trial in claimed:
             record = TrialRecord(trial)
             signed = record.outcome or unwritten.read(record, queue.places)
-            stopped = record.stopped is not None  # by a person, before its worker died
-            outcome = signed or Outcome(RunState.PRUNED if stopped else RunState.INTERRUPTED)
+            outcome = as_asked(record, signed or Outcome(RunState.INTERRUPTED))
             close_run(trial.number, outcome.state)
             # A trial that had not begun cannot be what its worker died of. One whose worker was told to stop
             # was killed by an engine that waited no longer.

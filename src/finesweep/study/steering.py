@@ -5,12 +5,10 @@ so after a kill it was made or not; it outlives everybody, and holds for whoever
 """
 
 import socket
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -20,6 +18,7 @@ from finesweep.errors import ConfigError, NotSteered, StudyError
 from finesweep.io.output import user
 from finesweep.study import clock
 from finesweep.study.budget import budgets
+from finesweep.study.pausing import waiting
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, Steered, StudyRecord, TrialRecord
 from finesweep.study.samplers import sampler_entry
@@ -54,18 +53,18 @@ def halt(queue: TrialQueue) -> None:
 def stop_trial(queue: TrialQueue, number: int) -> TrialState:
     """Ends a trial for good, as pruned: at its next step if it runs; one that waits leaves the queue.
 
+    One that is paused goes on no more.
     Returns the state that it is in. Raises: StudyError for an unknown trial, NotSteered for an ended one.
     """
     with queue.lock():
         trial = _trial(queue, number)
-        try:
-            record = TrialRecord.writable(queue.study, trial)
-            record.stopped = asked(queue.study, f"stop trial {number}")
-        except UpdateFinishedTrialError:
-            raise NotSteered(_ended(queue, queue.trial(number))) from None
-        if trial.state is TrialState.WAITING:  # a worker that finds it first stops it by what was written
-            queue.cache.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-        return trial.state
+        if trial.state is TrialState.WAITING:
+            _take_off(queue, trial)
+        elif trial.state.is_finished():
+            _give_up(queue, trial)
+    if trial.state is TrialState.RUNNING:
+        _stop_running(queue, number)
+    return trial.state
 
 
 def try_point(queue: TrialQueue, point: dict[str, Any]) -> Queued:
@@ -82,16 +81,14 @@ def try_point(queue: TrialQueue, point: dict[str, Any]) -> Queued:
     check_point(point, space, where="")
     fixed = named(point, space)
     with queue.lock():
-        twin = next((one.number for one in queue.trials() if _waits_at(one, fixed)), None)
+        twin = next((one for one in queue.trials() if _waits_at(one, fixed)), None)
         by_hand = asked(queue.study, f"try {' '.join(f'{key}={value}' for key, value in point.items())}")
         queue.study.enqueue_trial(fixed, TrialRecord.attributes(tried=by_hand))
         number = queue.trials()[-1].number
-    if twin is not None:
-        with suppress(NotSteered):  # a worker has just taken it
-            stop_trial(queue, twin)
-    return Queued(
-        number, point, [one.key for one in space if one.exists(point) and one.name not in fixed], twin
-    )
+        if twin is not None:
+            _take_off(queue, twin)
+    drawn = [one.key for one in space if one.exists(point) and one.name not in fixed]
+    return Queued(number, point, drawn, twin.number if twin else None)
 
 
 def extend(queue: TrialQueue, given: dict[str, Any]) -> tuple[StudyConfig, StudyConfig]:
@@ -115,7 +112,8 @@ def steered(study: Study) -> list[Steered]:
     """Lists what people asked of a study and of its trials, by time."""
     records = [TrialRecord(trial) for trial in study.get_trials(deepcopy=False)]
     of_trials = [one for record in records for one in (record.tried, record.stopped) if one]
-    return sorted([*(StudyRecord(study).steered or []), *of_trials], key=lambda one: one.time)
+    every = [*(StudyRecord(study).steered or []), *of_trials]
+    return sorted(every, key=lambda one: datetime.fromisoformat(one.time))  # hosts differ in their time zones
 
 
 def asked(study: Study, what: str) -> Steered:
@@ -133,29 +131,61 @@ def _trial(queue: TrialQueue, number: int) -> FrozenTrial:
     if number >= len(trials):
         legal = f"0 to {len(trials) - 1}" if trials else "none yet"
         raise StudyError(f"study {queue.name!r} has no trial {number}; there: {legal}")
-    if trials[number].state.is_finished():
-        raise NotSteered(_ended(queue, trials[number]))
     return trials[number]
+
+
+def _take_off(queue: TrialQueue, trial: FrozenTrial) -> None:
+    """Takes a trial that waits off the queue. The caller holds the study's lock, under which one is taken."""
+    TrialRecord.writable(queue.study, trial).stopped = asked(queue.study, f"stop trial {trial.number}")
+    # After a kill in between, a worker that finds it stops it by what was written.
+    queue.cache.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
+def _give_up(queue: TrialQueue, trial: FrozenTrial) -> None:
+    """Has a paused trial go on no more; a worker removes its checkpoint when it gives up others.
+
+    The caller holds the study's lock. Raises: NotSteered for one that is not paused, or that went on.
+    """
+    record = StudyRecord(queue.study)
+    given_up, told = record.given_up or [], asked(queue.study, f"stop trial {trial.number}")
+    if trial.number not in [one.number for one in waiting(queue.trials(), given_up)]:
+        raise NotSteered(_ended(queue, trial))
+    record.write_all(given_up=sorted([*given_up, trial.number]), steered=_with(record, told))
+
+
+def _stop_running(queue: TrialQueue, number: int) -> None:
+    """Notes in a trial that it shall end; waits for whoever ends it just now. Raises: NotSteered."""
+    with queue.holding(number) as trial:
+        runs = trial is not None and trial.state is TrialState.RUNNING
+        if trial is not None and runs:
+            told = asked(queue.study, f"stop trial {number}")
+            TrialRecord.writable(queue.study, trial).stopped = told
+    if not runs:
+        raise NotSteered(_ended(queue, queue.trial(number)))
 
 
 def _ended(queue: TrialQueue, trial: FrozenTrial) -> str:
     """Says that a trial has ended, and which one goes on in its place."""
-    retry = next((t.number for t in queue.trials() if TrialRecord(t).retry_of == trial.number), None)
-    if retry is not None:
-        return f"trial {trial.number} of {queue.name} was handed on; trial {retry} tries it again"
+    for other in queue.trials():
+        if TrialRecord(other).retry_of == trial.number:
+            return f"trial {trial.number} of {queue.name} was handed on; trial {other.number} tries it again"
+        if TrialRecord(other).continues == trial.number:
+            return f"trial {trial.number} of {queue.name} was paused; trial {other.number} goes on from it"
     return f"trial {trial.number} of {queue.name} has ended already: {trial.state.name}"
 
 
 def _waits_at(trial: FrozenTrial, fixed: dict[str, Any]) -> bool:
-    is_first_try = TrialRecord(trial).retry_of is None
-    return (
-        trial.state is TrialState.WAITING and is_first_try and trial.system_attrs.get("fixed_params") == fixed
-    )
+    waits_first = trial.state is TrialState.WAITING and not TrialRecord(trial).has_begun
+    return waits_first and trial.system_attrs.get("fixed_params") == fixed
+
+
+def _is_first_try(trial: FrozenTrial) -> bool:
+    return TrialRecord(trial).goes_on_from is None
 
 
 def _check_grid(queue: TrialQueue, budget: StudyConfig) -> None:
     """Raises: ConfigError for more trials than a sampler that enqueues all its points has points."""
-    first_tries = [t for t in searching(queue.trials()) if TrialRecord(t).retry_of is None]
+    first_tries = [trial for trial in searching(queue.trials()) if _is_first_try(trial)]
     if sampler_entry(budget.sampler).enqueues_all_points and budget.n_trials > len(first_tries):
         raise ConfigError.at(
             "n_trials", budget.n_trials, f"{len(first_tries)} or less: the sampler has no more points"

@@ -343,10 +343,12 @@ def current(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Lists the trials that failed for good; a trial that was enqueued again is none of them."""
-    return [
-        trial for trial in trials if trial.state is TrialState.FAIL and TrialRecord(trial).error is not None
-    ]
+    """Lists the trials that failed for good; a trial that was enqueued again is none of them.
+
+    Nor is one outside of an edited space: what made it fail may be what the edit took out.
+    """
+    failed = (trial for trial in current(trials) if trial.state is TrialState.FAIL)
+    return [trial for trial in failed if TrialRecord(trial).error is not None]
 
 
 def count_finished(trials: Sequence[FrozenTrial]) -> int:

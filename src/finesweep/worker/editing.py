@@ -68,13 +68,15 @@ def _refuse_running(name: str, trials: list[FrozenTrial]) -> None:
 def train_lost_again(study: Study, top_k: int) -> bool:
     """Queues the points of the first trials of an edited study again whose weights are gone.
 
-    Others were better before the edit, so their weights were not kept. The old trials become history.
+    Others were better before the edit, so their weights were not kept. The old trials become history, also
+    those that a command queued which was killed before it noted that.
     top_k: how many are confirmed; the first one is needed in any case.
     Returns whether such trials are still to be trained.
     """
     record = StudyRecord(study)
     if record.outside is None:
         return False
+    _note_replaced(study)
     trials = study.get_trials(deepcopy=False)
     pending = sum(TrialRecord(t).again is not None and not t.state.is_finished() for t in trials)
     first = studies.best_first(study)[: max(0, max(1, top_k) - pending)]
@@ -83,6 +85,15 @@ def train_lost_again(study: Study, top_k: int) -> bool:
         study.enqueue_trial(trial.params, TrialRecord.attributes(again=trial.number))
         show(f"trial {trial.number} will be trained again: it is among the first now, and its weights are "
              "gone", sys.stderr)  # fmt: skip
-    if lost:
-        record.outside = [*record.outside, *(trial.number for trial in lost)]
+    _note_replaced(study)
     return bool(pending or lost)
+
+
+def _note_replaced(study: Study) -> None:
+    """Adds the trials whose points are trained again, or were, to those outside of the space."""
+    record = StudyRecord(study)
+    known = set(record.outside or [])
+    tries = (one for one in study.get_trials(deepcopy=False) if one.state is not TrialState.FAIL)
+    replaced = {again for one in tries if (again := TrialRecord(one).again) is not None}
+    if not replaced <= known:
+        record.outside = sorted(known | replaced)

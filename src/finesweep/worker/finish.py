@@ -62,6 +62,7 @@ def _finish(
 ) -> None:
     config = queue.config
     with study_lock(config.storage, f"{queue.name}:finish"):
+        counted = queue.counted()  # first: what trials or an edit change meanwhile is concluded once more
         best = winner(queue.study, config.confirm)
         if best is None or not queue.is_over():
             return
@@ -77,7 +78,8 @@ def _finish(
         predicted, ensemble = _submit(queue, best, run_config, folder, parent), None
         if config.ensemble is not Ensemble.none:
             ensemble, predicted = submit_together(queue, best, run_config, predicted, folder, parent)
-        conclusion = replace(_conclusion(queue, best, run_config.predict, predicted), ensemble=ensemble)
+        conclusion = _conclusion(queue, counted, best, run_config.predict, predicted)
+        conclusion = replace(conclusion, ensemble=ensemble)
         give_up_all(queue)  # before the page says what came of them
         publish(queue.study, parent, folder, conclusion)
         publish_page(queue.study, parent, conclusion)
@@ -86,9 +88,11 @@ def _finish(
         parent.close(RunState.COMPLETE)
 
 
-def _conclusion(queue: TrialQueue, best: FrozenTrial, predict: bool, predicted: Predicted) -> Conclusion:
+def _conclusion(
+    queue: TrialQueue, counted: list[int], best: FrozenTrial, predict: bool, predicted: Predicted
+) -> Conclusion:
     return Conclusion(
-        trials=queue.counted(),
+        trials=counted,
         best=best.number,
         predict=predict,
         submissions=[queue.places.write(path) for path in predicted.submissions],

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from finesweep.cluster import slurm
-from finesweep.errors import StoreError
+from finesweep.errors import StoreError, StudyError
 from finesweep.io.patience import single_attempts
 from finesweep.io.terminal import show
 from finesweep.study.budget import train_steps
@@ -42,7 +42,7 @@ def starting_again(queue: TrialQueue, allotment: Allotment, launched_by: str | N
         return
     if not allotment.admits(queue.skim()):
         _ask(task, queue, allotment, steps)
-    elif launched_by and not queue.has_work() and not is_running(queue.skim()):
+    elif launched_by and not _has_work(queue) and not is_running(queue.skim()):
         slurm.cancel_waiting(task)
 
 
@@ -50,7 +50,7 @@ def _ask(task: str, queue: TrialQueue, allotment: Allotment, steps_before: int) 
     """Asks SLURM, unless nothing is left, or start after start ends without a step of training."""
     with suppress(StoreError), single_attempts():  # a store that is away says neither; the next start will
         trials = queue.trials()
-        if not queue.has_work():
+        if not _has_work(queue):
             return
         fruitless = allotment.is_over and train_steps(trials) <= steps_before
         if fruitless and slurm.restarts() >= FRUITLESS:
@@ -61,3 +61,11 @@ def _ask(task: str, queue: TrialQueue, allotment: Allotment, steps_before: int) 
             )
             return
     show(slurm.requeue(task), sys.stderr)
+
+
+def _has_work(queue: TrialQueue) -> bool:
+    """Tells whether another start would find work; in a space that a command has edited, it finds none."""
+    try:
+        return queue.has_work()
+    except StudyError:
+        return False

@@ -189,8 +189,7 @@ class RunningTrial:
             self.out_of_memory = _is_cuda_out_of_memory(error)
             if self.out_of_memory and self.config.retry_oom and self.record.retry_overrides is None:
                 outcome.retry_overrides = self.smaller_batch
-        self.sign_off(outcome)
-        return outcome.state
+        return self.sign_off(outcome).state
 
     def _trouble(self, error: BaseException) -> FinesweepError | None:
         """Returns the error of a worker whose trial ended by a fault of the machine or of a store."""
@@ -215,15 +214,16 @@ class RunningTrial:
         self.trouble = self._trouble(error)
         self.sign_off(Outcome(RunState.INTERRUPTED))
 
-    def sign_off(self, outcome: Outcome) -> None:
+    def sign_off(self, outcome: Outcome) -> Outcome:
         """Writes how the run ended into the trial; into its folder if the storage does not answer.
 
+        Returns how the trial ends: pruned if a person has stopped it.
         Raises: TrialLost; StoreError if the trial has no folder yet.
         """
         self._write_heartbeat()
         try:
             self.queue.check_present()
-            self.queue.sign_off(self.trial.number, outcome)
+            outcome = self.queue.sign_off(self.trial.number, outcome)
         except (StoreError, DatabaseGone) as error:
             if self.folder is None:
                 raise
@@ -235,6 +235,7 @@ class RunningTrial:
             )
         self.trouble = self._deleted or self.trouble
         self.outcome = outcome
+        return outcome
 
     def __enter__(self) -> "RunningTrial":
         self._token = current_hooks.set(self)
