@@ -19,10 +19,12 @@ from finesweep.errors import ConfigError
 from finesweep.hooks import Noise
 from finesweep.inference import comparing
 from finesweep.inference.origin import Stores
+from finesweep.monitor.description import of_study
 from finesweep.monitor.report import best, describe
 from finesweep.monitor.summary import lines, print_summary
 from finesweep.study.baseline import baseline_of
 from finesweep.study.certainty import Certainty
+from finesweep.study.ensemble import Ensembled
 from finesweep.study.noise import certainty_of
 from finesweep.study.places import places_of
 from finesweep.study.records import Conclusion, Steered, StudyRecord, TrialRecord
@@ -204,3 +206,18 @@ def test_a_conclusion_from_before_has_no_certainty() -> None:
     assert Conclusion.load(stored).certainty is None
     again = Conclusion.load(json.loads(json.dumps(Conclusion([1, 0], 0, certainty=Certainty(0)).dump())))
     assert again.certainty == Certainty(0)
+
+
+def test_an_ensemble_that_is_submitted_leaves_the_final_score_to_the_winner() -> None:
+    study = study_of(0.5, 0.8, 0.79, 0.81)
+    made = Ensembled(
+        "soup", True, "better on the 50 rows that chose nothing", [3, 1], ["a", "b"], 0.9, 0.7, 0.01
+    )
+    StudyRecord(study).conclusion = Conclusion(
+        [4, 0], 3, submissions=["out/test.tsv"], metrics={"final_accuracy": 0.7}, ensemble=made
+    )
+    told = of_study(study, works=False)
+    assert "Final score, of the winner alone, on rows that chose nothing: `final_accuracy` 0.7000" in told
+    assert "The kept checkpoints together: soup of trials 3, 1: 0.9000, the winner alone 0.7000" in told
+    assert "these rows chose it over the winner" in told
+    assert "The predictions of the test split by several checkpoints together: `" in told

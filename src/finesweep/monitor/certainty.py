@@ -30,7 +30,8 @@ def ensembled(made: Ensembled | None) -> str:
     trials = f"{made.kind} of trials {', '.join(map(str, made.members))}"
     if made.value is None or made.single is None or made.p is None:
         return f"{made.kind}: {made.reason}; the winner is submitted alone"
-    what = "submitted" if made.is_submitted else "the winner is submitted alone"
+    chosen = "submitted; these rows chose it over the winner"
+    what = chosen if made.is_submitted else "the winner is submitted alone"
     scores = f"{number(made.value)}, the winner alone {number(made.single)} (p={made.p:.2g})"
     return f"{trials}: {scores}: {made.reason}; {what}"
 
