@@ -88,6 +88,10 @@ class RunHooks(StepHooks, Protocol):
         """Whether the run scores and predicts at its end, as a plain run does."""
 
     @property
+    def wants_noise(self) -> bool:
+        """Whether `trained` needs the noise, for which the metric is computed 100 times more."""
+
+    @property
     def metrics(self) -> frozenset[str]:
         """Names, without `eval_`, of metrics to score besides `data.metric` and the task's usual ones."""
 
@@ -109,7 +113,7 @@ class RunHooks(StepHooks, Protocol):
     ) -> None:
         """Reports the best evaluation. Raises: ArithmeticError if an objective is no number.
 
-        noise: that of `value`; None if it is not known.
+        noise: that of `value`; None if it is not known, or not wanted.
         """
 
     def ending(self, state: RunState, error: BaseException | None) -> RunState:

@@ -1,8 +1,10 @@
 """A study says how sure its result is: intervals, and the winner beside runner-up and baseline."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -12,14 +14,20 @@ from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 from searching import RATE, add, confirm
 
+from finesweep.config.run import TrackingConfig
+from finesweep.errors import ConfigError
 from finesweep.hooks import Noise
+from finesweep.inference import comparing
+from finesweep.inference.origin import Stores
+from finesweep.monitor.description import of_study
 from finesweep.monitor.report import best, describe
 from finesweep.monitor.summary import lines, print_summary
 from finesweep.study.baseline import baseline_of
 from finesweep.study.certainty import Certainty
+from finesweep.study.ensemble import Ensembled
 from finesweep.study.noise import certainty_of
 from finesweep.study.places import places_of
-from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
+from finesweep.study.records import Conclusion, Steered, StudyRecord, TrialRecord
 from finesweep.study.storage import best_first
 from finesweep.tasks import Scorer
 from finesweep.tasks.evaluated import Evaluated
@@ -83,7 +91,8 @@ def test_best_and_status_say_it_in_words_and_in_json(capsys: pytest.CaptureFixtu
     for text in (
         "how sure:     95%: 0.7500 to 0.8583 over 200 rows, which also chose it",
         "how sure:     0.0100 better than trial 1, the runner-up: not distinguishable (p=0.5)",
-        "how sure:     0.3100 better than trial 0, the baseline: distinguishable (p<0.001)",
+        "how sure:     0.3100 better than trial 0, the baseline: distinguishable (p<0.001, though chosen as "
+        "the best of 4 on these rows)",
         "best of n:    expected 0.7250 of 1, ",
         "final score:  final_accuracy=1.0000  (95%: 0.9630 to 1.0000 over 100 rows)",
     ):
@@ -102,9 +111,49 @@ def test_what_is_not_known_is_said() -> None:
         Path(f"trial-{number}/checkpoint/evaluation.npz").unlink()
     found = concluded(study)
     assert found.interval is not None and found.comparisons == []
-    assert "not known: the predictions of trial 1 were not kept" in "\n".join(lines(best(study)))
+    told = "\n".join(lines(best(study)))
+    assert "not known: the predictions of trial 1 were not kept: its checkpoint is of an earlier" in told
+    shutil.rmtree("trial-0/checkpoint")
+    assert "the predictions of trial 0 were not kept: its checkpoint is gone (hydra.sweeper" in str(
+        concluded(study)
+    )
     Path("trial-2/checkpoint/evaluation.npz").unlink()  # a checkpoint of an earlier version
     assert concluded(study).interval is None
+
+
+def test_the_winners_checkpoint_may_have_been_downloaded() -> None:
+    study = study_of(0.6, 0.8, 0.81)
+    Path("trial-2/checkpoint").rename("downloaded")
+    found = certainty_of(
+        study, places_of(study), best_first(study)[0], scorer(), Path("downloaded").resolve()
+    )
+    assert found is not None and found.interval is not None and len(found.comparisons) == 2
+
+
+def test_a_single_confirmed_candidate_has_a_runner_up() -> None:
+    study = study_of(0.6, 0.8, 0.81)
+    confirm(study, {2: [0.79, 0.8]})
+    assert [(one.trial, one.role) for one in concluded(study).comparisons][0] == (1, "runner-up")
+
+
+def test_a_paused_trial_that_another_went_on_from_counts_once() -> None:
+    study = study_of(0.5, 0.6, 0.7, 0.8)
+    add(study, TrialState.PRUNED, 0.1, ordinal=4)
+    add(study, TrialState.COMPLETE, 0.4, ordinal=4, continues=4)
+    assert list(best(study).best_of_n) == [1, 2, 5] and concluded(study).chosen_of == 5
+
+
+def test_a_metric_of_a_persons_own_is_not_tested_against_and_the_reason_is_true(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = study_of(0.5, 0.6)
+    study.set_user_attr("metric", "scoring.profit")
+    monkeypatch.setattr(comparing, "read_study", lambda *_: study)
+    monkeypatch.setattr(comparing, "_scorer", lambda *_: scorer())
+    with pytest.raises(
+        ConfigError, match="one of finesweep's metrics; scoring.profit is not, and no function"
+    ):
+        comparing.compare("a", 1, 0, Stores("sqlite:///unused.db", TrackingConfig()))
 
 
 def test_other_rows_are_not_compared() -> None:
@@ -133,6 +182,19 @@ def test_the_baseline_is_the_first_enqueued_point_whichever_try_completed() -> N
     assert getattr(baseline_of(study), "number", None) == retry
 
 
+@pytest.mark.parametrize(
+    "whose", [{"origin": "earlier#7"}, {"tried": Steered("try", "2026-01-01T00:00:00", "ann", "host")}]
+)
+def test_a_point_of_another_study_or_one_that_was_queued_later_is_no_baseline(whose: dict[str, Any]) -> None:
+    study = optuna.create_study()
+    study.set_user_attr("history", [{"sampler": "tpe"}])
+    study.add_trial(create_trial(
+        value=0.5, system_attrs={"fixed_params": {RATE: 1e-3}},
+        user_attrs=TrialRecord.attributes(ordinal=0, **whose),
+    ))  # fmt: skip
+    assert baseline_of(study) is None
+
+
 def test_a_grid_and_a_search_without_a_known_point_have_no_baseline() -> None:
     grid = study_of(0.5, sampler="grid")
     assert baseline_of(grid) is None
@@ -144,3 +206,18 @@ def test_a_conclusion_from_before_has_no_certainty() -> None:
     assert Conclusion.load(stored).certainty is None
     again = Conclusion.load(json.loads(json.dumps(Conclusion([1, 0], 0, certainty=Certainty(0)).dump())))
     assert again.certainty == Certainty(0)
+
+
+def test_an_ensemble_that_is_submitted_leaves_the_final_score_to_the_winner() -> None:
+    study = study_of(0.5, 0.8, 0.79, 0.81)
+    made = Ensembled(
+        "soup", True, "better on the 50 rows that chose nothing", [3, 1], ["a", "b"], 0.9, 0.7, 0.01
+    )
+    StudyRecord(study).conclusion = Conclusion(
+        [4, 0], 3, submissions=["out/test.tsv"], metrics={"final_accuracy": 0.7}, ensemble=made
+    )
+    told = of_study(study, works=False)
+    assert "Final score, of the winner alone, on rows that chose nothing: `final_accuracy` 0.7000" in told
+    assert "The kept checkpoints together: soup of trials 3, 1: 0.9000, the winner alone 0.7000" in told
+    assert "these rows chose it over the winner" in told
+    assert "The predictions of the test split by several checkpoints together: `" in told

@@ -1,27 +1,31 @@
 """A search ends when the rest of its budget promises less than the noise of its best score."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 from numpy.typing import NDArray
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeping import evaluate, sweep
+from test_study import queue
 
-from finesweep.config.run import RunConfig
+from finesweep.config.run import RunConfig, metric_key
 from finesweep.config.study import StopWhen, StudyConfig
 from finesweep.errors import ConfigError
 from finesweep.hooks import Noise, RunHooks
 from finesweep.monitor.report import describe
 from finesweep.study.budget import spent
-from finesweep.study.records import Progress, TrialRecord
-from finesweep.study.stopping import UPWARD, Goal, enough, expected_gain
+from finesweep.study.records import Progress, StudyRecord, TrialRecord
+from finesweep.study.stopping import UPWARD, Goal, enough, expected_gain, goal_of
 
 SPACE = ("optimizer.learning_rate=interval(1e-4,1e-3)", "trainer.num_train_epochs=1",
          "trainer.per_device_train_batch_size=8", "hydra.sweeper.study.sampler=random")  # fmt: skip
 NOISE = "hydra.sweeper.study.stop_when=noise"
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
-# Scores of searches: spread evenly, around a peak, half at chance, and without an end.
+# Scores of searches: spread evenly, around a peak, 40% at chance, and without an end.
 SCORES: dict[str, Draw] = {
     "even": lambda generator, n: generator.random(n),
     "peak": lambda generator, n: 0.9 - ((generator.random((n, 2)) - 0.5) ** 2).sum(axis=1),
@@ -83,11 +87,35 @@ def test_it_ends_when_trials_lie_closer_than_the_noise() -> None:
 
 
 @pytest.mark.parametrize(
-    "known", [trials(*CLOSE[:9]), trials(*CLOSE, noise=None), trials(0.8, 0.8, pruned=20)],
-    ids=["too few trials", "no kept predictions", "too few complete ones"],
+    "known",
+    [trials(*CLOSE[:9]), trials(*CLOSE, noise=None), trials(0.8, 0.8, pruned=20), trials(*[0.5271] * 10),
+     trials(0.7, 0.7, 0.7, pruned=7), trials(*[0.7] * 4, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65),
+     trials(0.8, 0.801, 0.802, 0.803, pruned=6)],
+    ids=["too few trials", "no kept predictions", "too few complete ones", "all at chance",
+         "tied ones and pruned ones", "the best are tied", "too few values"],
 )  # fmt: skip
 def test_it_goes_on_while_too_little_is_known(known: list[FrozenTrial]) -> None:
     assert enough(known, 30, UPWARD) is None
+
+
+def test_a_metric_of_a_persons_own_has_no_known_end() -> None:
+    study = optuna.create_study(direction="maximize")
+    study.set_user_attr("metric", metric_key("scoring:profit"))
+    assert goal_of(StudyRecord(study), study.directions) == Goal(True, None)
+    study.set_user_attr("metric", "accuracy")
+    assert goal_of(StudyRecord(study), study.directions) == Goal(True, 1.0)
+    assert goal_of(StudyRecord(study), [StudyDirection.MINIMIZE]) == Goal(False, 0.0)
+
+
+def test_a_worker_waits_while_a_trial_that_runs_may_still_have_the_search_go_on(tmp_path: Path) -> None:
+    books = queue(tmp_path, n_trials=40, sampler="random", stop_when=StopWhen.noise)
+    books.next_trial()
+    for trial in trials(*CLOSE):
+        books.study.add_trial(trial)
+    assert books.next_trial() is None and not books.is_over()
+    assert books.more_may_come()
+    books.config.n_trials = 11
+    assert not books.more_may_come()  # the budget is spoken for
 
 
 def test_what_a_person_enqueued_and_what_was_begun_is_tried_first() -> None:

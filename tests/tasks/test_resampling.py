@@ -1,6 +1,8 @@
 """Intervals hold the true score as often as they say, and equal models are seldom called different."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +10,8 @@ from numpy.typing import NDArray
 
 from finesweep.tasks import TYPES
 from finesweep.tasks.classification import Classification
-from finesweep.tasks.metrics import Judged, Metric
-from finesweep.tasks.resampling import interval, noise, p_value
+from finesweep.tasks.metrics import Judged, Labels, Metric
+from finesweep.tasks.resampling import _share_reached, interval, noise, p_value, why_none
 
 ACCURACY = Classification.metrics["accuracy"]
 
@@ -106,8 +108,67 @@ def test_a_metric_that_is_a_share_of_right_rows_says_which_are_right() -> None:
                 true = labels[kind.value]
                 predicted = true.copy()
                 predicted[0] = true[3]
-                judged = Judged(true, predicted, None, ["a", "b", "c"])
+                scores = np.ones((4, 11))  # of which all have their label on top but row 0, which has it last
+                if true.ndim == 1:
+                    scores[range(4), true], scores[0, true[0]] = 2.0, 0.0
+                judged = Judged(true, predicted, scores, [str(label) for label in range(11)])
                 assert metric.right(judged).mean() == metric.compute(judged) == 0.75
+
+
+def test_right_rows_of_a_top_k_accuracy_are_scikit_learns() -> None:
+    generator = np.random.default_rng(8)
+    scores, names = generator.integers(0, 4, (300, 6)) / 4, [str(label) for label in range(6)]  # with ties
+    labels = generator.integers(0, 6, 300)
+    judged = Judged(labels, scores.argmax(axis=1), scores, names)
+    for k in (2, 3, 5):
+        metric = Classification.metrics[f"top_{k}_accuracy"]
+        assert metric.right is not None and metric.right(judged).mean() == metric.compute(judged)
+
+
+def rare(name: str, rows_of_it: int) -> tuple[Metric, Judged]:
+    """100 rows of which the last few have label 2; the model is right on these, and on 80% of others."""
+    labels = np.arange(100) % 2
+    labels[100 - rows_of_it :] = 2
+    predicted = np.where((np.arange(100) % 5 == 0) & (labels < 2), 1 - labels, labels)
+    return Classification.metrics[name], Judged(labels, predicted, predicted, ["a", "b", "c"])
+
+
+def test_draws_that_lack_a_label_score_the_metric_of_all_labels() -> None:
+    metric, judged = rare("f1_macro", 1)
+    without = replace(judged, reference=judged.reference[:99], predicted=judged.predicted[:99])
+    draw = replace(without, labels=Labels(np.arange(3), np.arange(3)))
+    assert metric.compute(draw) == pytest.approx(metric.compute(without) * 2 / 3)
+    found = interval(metric, judged)
+    assert found is not None and found.low < metric.compute(without) * 2 / 3 + 0.05
+
+
+@pytest.mark.parametrize(("rows_of_it", "is_known"), [(1, False), (8, True)])
+def test_a_balanced_accuracy_skips_draws_that_lack_a_label(rows_of_it: int, is_known: bool) -> None:
+    metric, judged = rare("balanced_accuracy", rows_of_it)
+    found = interval(metric, judged)
+    assert (found is not None) == is_known == (noise(metric, judged) is not None)
+    if found is None:
+        assert why_none(metric, judged).startswith(
+            "the metric has no score of more than 10% of the resamples"
+        )
+    else:
+        assert found.low < metric.compute(judged) < found.high
+
+
+def test_scores_that_are_no_numbers_count_as_unknown() -> None:
+    first, second = two_equal_models(np.random.default_rng(9), 100)
+    observed = iter([1.0, 0.5])
+    of_the_two = Metric(lambda judged: next(observed, math.nan))  # of no exchange
+    assert p_value(of_the_two, first, second) is None
+    assert p_value(Metric(lambda judged: math.nan), first, second) is None
+    assert interval(Metric(lambda judged: math.nan), first) is None
+    assert "score the same" in why_none(F1, of(np.ones(9, np.int64), np.ones(9, np.int64)))
+
+
+def test_exchanges_without_a_score_do_not_count_as_small_differences() -> None:
+    assert _share_reached(1.0, iter([2.0] * 5 + [0.0] * 90 + [math.nan] * 5)) == 6 / 96
+    assert _share_reached(1.0, iter([2.0] * 5 + [0.0] * 60 + [math.nan] * 35)) is None
+    assert _share_reached(1.0, iter([2.0] * 60)) == 1.0
 
 
 def test_words_are_resampled_by_rows_not_by_words() -> None:

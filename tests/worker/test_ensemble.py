@@ -21,8 +21,10 @@ from finesweep.errors import ConfigError
 from finesweep.hooks import RunHooks
 from finesweep.io import checkpoint
 from finesweep.monitor.certainty import ensembled
+from finesweep.reproduce import together
 from finesweep.reproduce.rebuild import rebuild
 from finesweep.reproduce.recorded_run import load_recorded_run
+from finesweep.reproduce.verdict import DIFFERENT, EXACT
 from finesweep.study import storage as studies
 from finesweep.study.ensemble import Ensembled
 from finesweep.study.places import places_of
@@ -47,7 +49,7 @@ def test_what_came_of_it_is_said() -> None:
     )
     assert ensembled(made) == (
         "soup of trials 9, 4: 0.7500, the winner alone 0.7000 (p=0.01): better on the 277 rows that chose "
-        "nothing; submitted"
+        "nothing; submitted; these rows chose it over the winner"
     )
     worse = replace(made, is_submitted=False, p=0.4, reason="not better on the 277 rows that chose nothing")
     assert ensembled(worse).endswith("(p=0.4): not better on the 277 rows that chose nothing; the winner is "
@@ -89,14 +91,24 @@ class Group(Together):
         return [output_dir / "test.tsv"]
 
 
-def submitted(monkeypatch: pytest.MonkeyPatch, rights: int) -> tuple[Ensembled, Predicted, Any]:
+class Diverged(Group):
+    """Whose members together give no numbers."""
+
+    def outputs(self, members: Any, rows: Any) -> Any:
+        logits, labels = super().outputs(members, rows)
+        return logits * (np.nan if rows == range(100) else 1), labels
+
+
+def submitted(
+    monkeypatch: pytest.MonkeyPatch, rights: int, group: type[Group] = Group, predict: bool = True
+) -> tuple[Ensembled, Predicted, Any]:
     """Tries two checkpoints together; the winner alone is right on `rights` of the last 100 rows."""
     of, names = task(CLASSIFICATION), NAMES[CLASSIFICATION]
-    inputs = SimpleNamespace(task=of, names=names, eval=range(100))
+    inputs = SimpleNamespace(task=of, names=names, eval=range(50, 150))
     trials = [create_trial(value=0.5, user_attrs=TrialRecord.attributes(run_id=name)) for name in "ab"]
     kept = dict(zip([Path("one"), Path("two")], trials, strict=True))
     monkeypatch.setattr(ensemble, "load_inputs", lambda _: inputs)
-    monkeypatch.setattr(ensemble, "Together", Group)
+    monkeypatch.setattr(ensemble, "Together", group)
     monkeypatch.setattr(ensemble, "_candidates", lambda *_: iter(kept.items()))
     scorer, labels = Scorer(of, names), np.arange(100) % 2
     said = np.where(np.arange(100) < rights, labels, 1 - labels)
@@ -105,7 +117,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch, rights: int) -> tuple[Ensembled, 
     study = optuna.create_study(direction="maximize")
     queue, parent = SimpleNamespace(config=StudyConfig(ensemble=Ensemble.mean), study=study), MagicMock()
     config = RunConfig()
-    config.data.metric, config.predict = "accuracy", True
+    config.data.metric, config.predict = "accuracy", predict
     made, found = ensemble.submit_together(queue, trials[0], config, single, Path("out"), parent)  # type: ignore[arg-type]
     return made, found, parent
 
@@ -115,7 +127,9 @@ def test_members_that_are_better_together_are_submitted_with_their_recipe(
 ) -> None:
     made, found, parent = submitted(monkeypatch, rights=60)
     assert made.is_submitted and (made.value, made.single, made.run_ids) == (1.0, 0.6, ["a", "b"])
-    assert found.submissions == [Path("out/test.tsv")] and found.metrics["final_accuracy"] == 1.0
+    assert found.submissions == [Path("out/test.tsv")]
+    assert found.metrics["final_accuracy"] == 0.6  # the winner's: these rows chose the ensemble
+    assert parent.log_metrics.call_args.args[0]["ensemble_accuracy"] == 1.0
     assert made.files == {"test.tsv": checkpoint.sha256(Path("out/test.tsv"))}
     assert json.loads(Path("out/source.json").read_text())["run_ids"] == ["a", "b"]
     assert [call.args for call in parent.log_file.call_args_list] == [
@@ -132,6 +146,86 @@ def test_members_that_are_not_surely_better_leave_the_submission_to_the_winner(
     assert found.submissions == [Path("single.tsv")] and not parent.method_calls and not Path("out").exists()
 
 
+def test_without_a_test_split_nothing_counts_as_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, found, parent = submitted(monkeypatch, rights=60, predict=False)
+    assert not made.is_submitted and made.files == {} and not parent.method_calls
+    assert made.reason == "better on the 100 rows that chose nothing, but no test split is predicted"
+    assert found.submissions == [Path("single.tsv")]
+
+
+def test_outputs_that_are_no_numbers_leave_the_submission_to_the_winner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, found, _ = submitted(monkeypatch, rights=60, group=Diverged)
+    assert not made.is_submitted and found.submissions == [Path("single.tsv")]
+    assert ensembled(made) == (
+        "mean: their outputs are not finite on the rows that chose nothing; the winner is submitted alone"
+    )
+
+
+def kept(name: str, tokenizer: str = "a", max_length: int = 128) -> Path:
+    folder = Path(name)
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "config.json").write_text('{"hidden_size": 3}')
+    stored = {"model": {"vocab": tokenizer}, "truncation": {"max_length": len(name)}}
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    (folder / "finesweep.json").write_text(json.dumps({"model": {"max_length": max_length}}))
+    checkpoint.write_manifest(folder)
+    return folder
+
+
+def candidates(folders: list[str], winners: Path) -> list[str]:
+    study = optuna.create_study(direction="maximize")
+    for place, folder in enumerate(folders):
+        attrs = TrialRecord.attributes(checkpoint=str(Path(folder).resolve()))
+        study.add_trial(create_trial(value=1 - place / 10, user_attrs=attrs))
+    queue = SimpleNamespace(study=study, places=places_of(study))
+    single = Predicted({}, [], folder=winners)
+    return [path.name for path, _ in ensemble._candidates(queue, study.trials[0], single)]  # type: ignore[arg-type]
+
+
+def test_members_are_as_the_winner_whose_checkpoint_may_lie_elsewhere(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kept("wider", max_length=256), kept("other", tokenizer="b"), kept("equal")
+    winners = kept("downloaded")
+    assert candidates(["gone", "wider", "other", "equal"], winners) == ["downloaded", "equal"]
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        f"trial {number} is left out of the ensemble" for number in (1, 2)
+    ]
+    (winners / "adapter_config.json").write_text("{}")
+    assert candidates(["gone", "equal"], winners) == []
+
+
+def test_a_winner_that_stays_alone_has_a_reason() -> None:
+    one, two = create_trial(value=0.5), create_trial(value=0.4)
+    paths = {Path("one"): one, Path("two"): two}
+    reasons = [
+        ensemble._made(Ensemble.soup, some, list(some)[:1]).reason for some in ({}, {Path("one"): one}, paths)
+    ]
+    assert [reason.split()[0] for reason in reasons] == ["the", "no", "each"]
+
+
+@pytest.mark.parametrize("has_checkpoints", [True, False])
+def test_a_member_without_a_checkpoint_is_a_verdict_not_an_error(
+    has_checkpoints: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folders = {name: tmp_path / name for name in ("a", "b")}
+    for name, folder in folders.items():
+        if has_checkpoints or name == "a":
+            (folder / "checkpoint").mkdir(parents=True)
+    monkeypatch.setattr(together, "load_recorded_run", lambda run_id, _: MagicMock(run_id=run_id))
+    monkeypatch.setattr(together, "new_folder", folders.get)
+    monkeypatch.setattr(together, "rebuild", MagicMock())
+    verdict = MagicMock(verdict=EXACT)
+    monkeypatch.setattr(together, "_member", lambda *_: verdict)
+    monkeypatch.setattr(together, "_predicted", lambda *_: {"test.tsv": "hash"})
+    again = together.remake(Ensemble.mean, ["a", "b"], {"test.tsv": "hash"}, TrackingConfig(), [], 0.0)
+    assert again.verdict == (EXACT if has_checkpoints else DIFFERENT)
+    assert again.files["test.tsv"]["now"] == ("hash" if has_checkpoints else None)
+
+
 @pytest.mark.slow
 def test_a_submission_of_two_is_made_again_to_the_last_byte(tmp_path: Path) -> None:
     """Whether two small models are better together is chance, so the study is told that they were."""
@@ -145,8 +239,8 @@ def test_a_submission_of_two_is_made_again_to_the_last_byte(tmp_path: Path) -> N
     winner, other = studies.best_first(study)[:2]
     records = [TrialRecord(winner), TrialRecord(other)]
     config = rebuild(load_recorded_run(str(records[0].run_id), TrackingConfig()), [], TrackingConfig())
-    together = Together(Ensemble.soup, config, load_inputs(config))
-    paths = together.write([places.find(str(one.checkpoint)) for one in records], tmp_path / "then")
+    both = Together(Ensemble.soup, config, load_inputs(config))
+    paths = both.write([places.find(str(one.checkpoint)) for one in records], tmp_path / "then")
     made = Ensembled(
         "soup", True, "", [winner.number, other.number], [str(one.run_id) for one in records],
         files={path.name: checkpoint.sha256(path) for path in paths},
@@ -163,6 +257,7 @@ def test_a_submission_of_two_is_made_again_to_the_last_byte(tmp_path: Path) -> N
 
 def test_a_submission_of_the_winner_alone_is_reproduced_by_best(tmp_path: Path) -> None:
     study = optuna.create_study(study_name="alone", storage=cached(open_storage(STORAGE)))
-    study.set_user_attr("conclusion", Conclusion([1, 0], 0).dump())
+    made = Ensembled("soup", True, "of an earlier version, without a file", [0, 1], ["a", "b"])
+    study.set_user_attr("conclusion", Conclusion([1, 0], 0, ensemble=made).dump())
     done = finesweep("reproduce", "--submission", "alone", cwd=tmp_path)
     assert done.returncode == 2 and "for this one: --best alone" in done.stderr

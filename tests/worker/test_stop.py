@@ -40,6 +40,7 @@ class Stopped:
     tags: dict[str, str] = field(default_factory=dict)
     metrics: frozenset[str] = frozenset()
     predicts: bool = False
+    wants_noise: bool = False
 
     @property
     def stopping(self) -> bool:

@@ -102,7 +102,7 @@ def _remake(
 
     conclusion = StudyRecord(read_study(study, storage)).conclusion
     made = conclusion.ensemble if conclusion else None
-    if made is None or not made.is_submitted:
+    if made is None or not made.is_submitted or not made.files:
         legal = f"a study whose kept checkpoints predicted together; for this one: --best {study}"
         raise ConfigError.at("--submission", study, legal)
     with showing_training(evaluations=False):

@@ -31,7 +31,10 @@ def compare(name: str, winner: int, other: int, stores: Stores) -> Comparison:
     scorer = _scorer(name, record.metric, Direction(study.directions[0].name.lower()), stores)
     metric = scorer.metrics.get(metric_key(record.metric))
     if metric is None:
-        raise ConfigError.at(OPTION, other, "a trial of a study whose metric is a score of rows")
+        legal = (
+            f"a trial of a study with one of finesweep's metrics; {record.metric} is not, and no function "
+        )
+        raise ConfigError.at(OPTION, other, legal + "that a study names is imported")
     judge = Judge(study, places_of(study), scorer, metric)
     found = judge.compared(trials[winner], trials[other], "")
     if isinstance(found, str):

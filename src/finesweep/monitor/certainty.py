@@ -16,7 +16,7 @@ def how_sure(best: Best) -> Iterator[str]:
     elif best.row_noise is not None:
         yield f"standard error {number(best.row_noise)} over {best.rows} rows"
     for one in found.comparisons if found else []:
-        yield compared(one)
+        yield compared(one, found.chosen_of if found else 1)
     if best.seed_noise is not None:
         yield f"standard deviation {number(best.seed_noise)} over new seeds"
     if found and found.missing:
@@ -30,7 +30,8 @@ def ensembled(made: Ensembled | None) -> str:
     trials = f"{made.kind} of trials {', '.join(map(str, made.members))}"
     if made.value is None or made.single is None or made.p is None:
         return f"{made.kind}: {made.reason}; the winner is submitted alone"
-    what = "submitted" if made.is_submitted else "the winner is submitted alone"
+    chosen = "submitted; these rows chose it over the winner"
+    what = chosen if made.is_submitted else "the winner is submitted alone"
     scores = f"{number(made.value)}, the winner alone {number(made.single)} (p={made.p:.2g})"
     return f"{trials}: {scores}: {made.reason}; {what}"
 
@@ -39,11 +40,13 @@ def over_rows(interval: Interval) -> str:
     return f"95%: {number(interval.low)} to {number(interval.high)} over {interval.rows} rows"
 
 
-def compared(one: Comparison) -> str:
-    """Writes how the winner compares with another trial."""
+def compared(one: Comparison, chosen_of: int) -> str:
+    """Writes how the winner compares with another trial. chosen_of: how many the same rows chose it of."""
     verdict = "distinguishable" if one.is_different else "not distinguishable"
     which = "better" if one.lead >= 0 else "worse"
     p = f"p={one.p:.2g}" if one.p >= 0.001 else "p<0.001"
+    if one.is_different and chosen_of > 1:
+        p += f", though chosen as the best of {chosen_of} on these rows"
     role = f", the {one.role}" if one.role else ""
     return f"{number(abs(one.lead))} {which} than trial {one.trial}{role}: {verdict} ({p})"
 

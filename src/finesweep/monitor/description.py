@@ -6,7 +6,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.io.terminal import argument
-from finesweep.monitor.certainty import how_sure, over_rows
+from finesweep.monitor.certainty import ensembled, how_sure, over_rows
 from finesweep.monitor.markdown import code, link, of_trial, plain, table, took
 from finesweep.monitor.report import Best, Confirmed, Status, best, describe
 from finesweep.monitor.states import GIVEN_UP, PAUSED, state_names
@@ -50,8 +50,9 @@ def _parts(study: Study, status: Status, first: Best | None, works: bool, rows: 
     yield f"#### Cost\n\n{_cost(status, trials)}"
     if first and first.submissions:
         paths = ", ".join(map(code, first.submissions))
+        whose = "several checkpoints together" if _is_together(first) else "the winner"
         yield (
-            f"#### Submission\n\nThe winner's predictions of the test split: {paths}, and `submission/` "
+            f"#### Submission\n\nThe predictions of the test split by {whose}: {paths}, and `submission/` "
             "among this run's artifacts."
         )
     yield f"#### Commands\n\n{_commands(status, first)}"
@@ -92,16 +93,23 @@ def _spread(status: Status, first: Best) -> str:
     else:
         complete = status.states[TrialState.COMPLETE.name]
         lines.append(
-            f"The best of {complete} trials with one seed each, so somewhat lucky. Its spread is not known: "
-            "start the command again with `hydra.sweeper.study.confirm.top_k=3`."
+            f"The best of {complete} trials with one seed each, so somewhat lucky. Its spread over seeds is "
+            "not known: start the command again with `hydra.sweeper.study.confirm.top_k=3`."
         )
     lines += [f"\n{text}." for text in how_sure(first)]
     scores = [f"{code(key)} {number(value)}" for key, value in first.final_metrics.items() if _is_score(key)]
     if scores:
         final = first.certainty and first.certainty.final
         sure = f" ({over_rows(final)})" if final else ""
-        lines.append(f"\nFinal score, on rows that chose nothing: {', '.join(scores)}{sure}")
+        whose = ", of the winner alone" if _is_together(first) else ""
+        lines.append(f"\nFinal score{whose}, on rows that chose nothing: {', '.join(scores)}{sure}")
+    if first.ensemble:
+        lines.append(f"\nThe kept checkpoints together: {ensembled(first.ensemble)}.")
     return "\n".join(lines)
+
+
+def _is_together(first: Best) -> bool:
+    return first.ensemble is not None and first.ensemble.is_submitted
 
 
 def _mean(one: Confirmed) -> str:

@@ -197,9 +197,8 @@ def best(study: Study) -> Best:
 
 
 def _best_of_n(study: Study) -> dict[int, float]:
-    """Returns the expected best of a quarter, a half and all of the trials; nothing for fewer than four."""
-    search = studies.searching(study.get_trials(deepcopy=False))
-    trained = [trial for trial in search if TrialRecord(trial).reused_of is None and trial.values]
+    """Returns the expected best of a quarter, a half and all of the points; nothing for fewer than four."""
+    trained = studies.scored_once(study)
     count, maximize = len(trained), study.directions[0] is StudyDirection.MAXIMIZE
     if count < SOME:
         return {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from finesweep.monitor.certainty import how_sure, over_rows
+from finesweep.monitor.certainty import ensembled, how_sure, over_rows
 from finesweep.monitor.wording import duration, scalar
 from finesweep.provenance.record import is_result
 from finesweep.report.facts import Facts
@@ -63,7 +63,8 @@ def _about_best(facts: Facts) -> list[str]:
     final = [f"{key} {number(value)}" for key, value in best.final_metrics.items() if _is_score(key, value)]
     if best.certainty and best.certainty.final:
         final.append(f"the final score's {over_rows(best.certainty.final)}")
-    return [*lines, *how_sure(best), *final]
+    together = [f"the kept checkpoints together: {ensembled(best.ensemble)}"] if best.ensemble else []
+    return [*lines, *how_sure(best), *final, *together]
 
 
 def _is_score(key: str, value: object) -> bool:

@@ -39,6 +39,10 @@ class Reproduction:
         return f"{self.kind}-{self.recorded.name}"
 
     @property
+    def wants_noise(self) -> bool:
+        return False
+
+    @property
     def metrics(self) -> frozenset[str]:
         return frozenset(name.removeprefix("eval_") for name, _ in self.recorded.history)
 

@@ -11,12 +11,16 @@ GRID = "grid"  # enqueues all points, so that its first one is nobody's choice
 
 
 def baseline_of(study: Study) -> FrozenTrial | None:
-    """Returns the complete trial of the first enqueued point; None if there is none, or for a grid."""
+    """Returns the complete trial of the first enqueued point; None if there is none, or for a grid.
+
+    A point of an earlier study, or one that was queued while the study ran, is no baseline.
+    """
     trials = skim(study)
     first_command = next(iter(StudyRecord(study).history or []), {})
     if not trials or "fixed_params" not in trials[0].system_attrs or first_command.get("sampler") == GRID:
         return None
-    if TrialRecord(trials[0]).retry_of is not None:
+    first = TrialRecord(trials[0])
+    if first.retry_of is not None or first.origin is not None or first.tried is not None:
         return None
     tries = (trial for trial in searching(trials) if ordinal_of(trial, trials) == 0)
     return next((trial for trial in tries if trial.state is TrialState.COMPLETE), None)

@@ -39,6 +39,7 @@ class Certainty:
     interval: Interval | None = None  # of its score on the rows that also chose it
     final: Interval | None = None  # of its score on rows that chose nothing
     comparisons: list[Comparison] = field(default_factory=list)
+    chosen_of: int = 1  # how many points were scored on the rows that chose it
     missing: list[str] = field(default_factory=list)  # what cannot be said, and why
 
     @classmethod

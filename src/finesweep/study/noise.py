@@ -1,7 +1,8 @@
 """Computes how sure a study's result is, of the predictions that are kept beside its checkpoints."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
@@ -13,7 +14,7 @@ from finesweep.study.certainty import Certainty, Comparison, Interval
 from finesweep.study.confirm import confirmed_candidates
 from finesweep.study.places import Places
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.storage import best_first
+from finesweep.study.storage import best_first, scored_once
 from finesweep.tasks import Scorer, evaluated, resampling
 from finesweep.tasks.evaluated import Evaluated
 from finesweep.tasks.metrics import Judged, Metric
@@ -22,50 +23,54 @@ RUNNER_UP, BASELINE = "runner-up", "baseline"
 
 
 def certainty_of(
-    study: Study, places: Places, winner: FrozenTrial, scorer: Scorer | None
+    study: Study, places: Places, winner: FrozenTrial, scorer: Scorer | None, folder: Path | None = None
 ) -> Certainty | None:
     """Computes intervals of the winner's scores, and compares it with runner-up and baseline.
 
     scorer: that of the winner's final score; it has the rows that were scored last. None: nothing is known.
+    folder: the winner's checkpoint, if it is not the one that its trial names.
     """
     if scorer is None:
         return None
     made, name = Certainty(winner.number), metric_key(StudyRecord(study).metric)
+    made.chosen_of = max(1, len(scored_once(study)))
     if name not in scorer.metrics:
         made.missing.append(f"{name} is no score of rows")
         return made
-    judge = Judge(study, places, scorer, scorer.metrics[name])
+    moved = {} if folder is None else {winner.number: folder}
+    judge = Judge(study, places, scorer, scorer.metrics[name], moved)
     made.final = judge.interval(scorer.evaluated) if scorer.evaluated else None
     rows = judge.kept(winner)
-    if rows is None:
-        made.missing.append(_not_kept(winner))
-        return made
-    made.interval = judge.interval(rows)
+    if isinstance(rows, str):
+        made.missing.append(rows)
+    else:
+        made.interval = judge.interval(rows)
+        _compare(made, judge, rows, winner)
+    return made
+
+
+def _compare(made: Certainty, judge: "Judge", rows: Evaluated, winner: FrozenTrial) -> None:
+    """Notes how the winner compares with its rivals, and what cannot be said. rows: the winner's."""
     if made.interval is None:
-        made.missing.append("all resamples of the rows score the same: there is no interval")
-    for other, role in _rivals(study, winner):
+        made.missing.append(judge.why_none(rows))
+    for other, role in _rivals(judge.study, winner):
         found = judge.compared(winner, other, role)
         if isinstance(found, str):
             made.missing.append(found)
         else:
             made.comparisons.append(found)
-    return made
 
 
 def _rivals(study: Study, winner: FrozenTrial) -> Iterator[tuple[FrozenTrial, str]]:
     """Yields the runner-up and the baseline, each with its role, without the winner."""
     confirmed = confirmed_candidates(study, StudyRecord(study).confirm or ConfirmConfig())
-    ranked = [one.trial for one in confirmed] or best_first(study)
+    ranked = [*(one.trial for one in confirmed), *best_first(study)]  # confirmed may be the winner alone
     second = next((trial for trial in ranked if trial.number != winner.number), None)
     baseline = baseline_of(study)
     if second and (baseline is None or second.number != baseline.number):
         yield second, RUNNER_UP
     if baseline and baseline.number != winner.number:
         yield baseline, BASELINE
-
-
-def _not_kept(trial: FrozenTrial) -> str:
-    return f"the predictions of trial {trial.number} were not kept (hydra.sweeper.keep_checkpoints)"
 
 
 @dataclass(frozen=True)
@@ -76,25 +81,39 @@ class Judge:
     places: Places
     scorer: Scorer
     metric: Metric
+    moved: Mapping[int, Path] = field(default_factory=dict)  # checkpoints that lie elsewhere, by trial
 
-    def kept(self, trial: FrozenTrial) -> Evaluated | None:
-        """Reads a trial's evaluated rows; None if its checkpoint is gone, or of an earlier version."""
-        path = TrialRecord(trial).checkpoint
-        return evaluated.load(self.places.find(path)) if path else None
+    def kept(self, trial: FrozenTrial) -> Evaluated | str:
+        """Reads a trial's evaluated rows. Returns why there are none, if so."""
+        path, lost = TrialRecord(trial).checkpoint, f"the predictions of trial {trial.number} were not kept"
+        folder = self.moved.get(trial.number) or (self.places.find(path) if path else None)
+        if folder is None or not folder.is_dir():
+            return f"{lost}: its checkpoint is gone (hydra.sweeper.keep_checkpoints)"
+        why = "its checkpoint is of an earlier version, or damaged"
+        return evaluated.load(folder) or f"{lost}: {why} (it has no whole {evaluated.FILE})"
 
     def interval(self, rows: Evaluated) -> Interval | None:
         found = resampling.interval(self.metric, self._judged(rows))
         return found and Interval(found.low, found.high, len(rows.references))
 
+    def why_none(self, rows: Evaluated) -> str:
+        return resampling.why_none(self.metric, self._judged(rows))
+
     def compared(self, winner: FrozenTrial, other: FrozenTrial, role: str) -> Comparison | str:
         """Compares the winner with another trial, row by row. Returns why not, if that cannot be."""
         rows, others = self.kept(winner), self.kept(other)
-        if rows is None or others is None:
-            return _not_kept(other if rows else winner)
+        if isinstance(rows, str):
+            return rows
+        if isinstance(others, str):
+            return others
         if not rows.is_comparable(others):
             return f"trial {other.number} was evaluated on other rows"
         sign = 1 if self.study.directions[0] is StudyDirection.MAXIMIZE else -1
         p = resampling.p_value(self.metric, self._judged(rows), self._judged(others))
+        if p is None:
+            return (
+                f"the metric has no score of too many exchanges with trial {other.number}: there is no test"
+            )
         return Comparison(other.number, role, sign * (winner.values[0] - other.values[0]), p)
 
     def _judged(self, rows: Evaluated) -> Judged:

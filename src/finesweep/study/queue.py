@@ -16,7 +16,7 @@ while the server is away. For SQLite, both locks are one file lock, and each wri
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from finesweep.config.study import Ensemble, Pruner, StudyConfig
+from finesweep.config.study import Ensemble, Pruner, StopWhen, StudyConfig
 from finesweep.errors import StoreAway, StudyError
 from finesweep.hooks import TrialLost
 from finesweep.io.patience import single_attempts
@@ -306,16 +306,24 @@ class TrialQueue:
     def more_may_come(self) -> bool:
         """Tells whether a trial may come later.
 
-        Trials that other workers still run decide which candidates are to be confirmed, and which paused ones
-        go on; and a worker that is out of sight may be dead until it is heard of.
+        Trials that other workers still run decide which candidates are to be confirmed, which paused ones go
+        on, and whether `stop_when` still ends the search; and a worker that is out of sight may be dead until it
+        is heard of.
         """
         trials, running = self.skim(), map(TrialRecord, self.running())
         now = clock.now(self.study)
         if any(self._listener.may_be_dead(record.owner, record.heartbeat, now) for record in running):
             return len(failures(trials)) < self.config.max_failures
         more_follows = self.config.confirm.top_k > 0 or self.config.pruner is Pruner.pause
+        more_follows = more_follows or self._is_stopped_early(trials)
         may_follow = more_follows and len(failures(trials)) < self.config.max_failures
         return may_follow and is_running(searching(trials))
+
+    def _is_stopped_early(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Tells whether nothing but `stop_when` ends the search."""
+        anyway = replace(self.config, stop_when=StopWhen.none)
+        is_stopped = self.config.stop_when is not StopWhen.none
+        return is_stopped and budget.spent(trials, anyway, spoken_for=True, goal=self._goal) is None
 
     def has_work(self) -> bool:
         """Tells whether a worker that started now would find a trial, or the finish step, to take."""

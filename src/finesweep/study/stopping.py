@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from finesweep.config.run import is_own_metric
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.storage import count_finished
 
 MIN_TRIALS = 10  # finished ones; the best of fewer say too little of better ones
 TAIL = 4  # the best quarter of the trials, and at least LEAST, tell how far the best lie apart
 LEAST = 2
+DISTINCT = 5  # values of complete trials; of fewer, how far the best lie apart is not known
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def goal_of(record: StudyRecord, directions: Sequence[StudyDirection]) -> Goal:
     All metrics but a person's own end at 1 or, if less is better, at 0.
     """
     maximizes = directions[0] is StudyDirection.MAXIMIZE
-    metric = record.read(StudyRecord.metric.key)
-    is_known = metric is not None and not is_own_metric(metric)
+    metric = record.read(StudyRecord.metric.key)  # of a person's own: module.function
+    is_known = metric is not None and "." not in metric
     return Goal(maximizes, float(maximizes) if is_known else None)
 
 
@@ -51,24 +51,31 @@ def expected_gain(values: Sequence[float], tried: int, left: int, goal: Goal) ->
     """
     sign = 1.0 if goal.maximizes else -1.0
     ranked = sorted((sign * value for value in values), reverse=True)
-    count = min(max(LEAST, math.ceil(tried / TAIL)), len(ranked) - 1)
-    apart = math.fsum(ranked[:count]) / count - ranked[count]
-    gain = apart * math.log((tried + left) / tried)
+    gain = _apart(ranked, tried) * math.log((tried + left) / tried)
     return gain if goal.limit is None else min(gain, abs(goal.limit - sign * ranked[0]))
+
+
+def _apart(ranked: Sequence[float], tried: int) -> float:
+    """Computes how far the best values lie above the next one, on average. ranked: the greatest first."""
+    count = min(max(LEAST, math.ceil(tried / TAIL)), len(ranked) - 1)
+    return math.fsum(value - ranked[count] for value in ranked[:count]) / count
 
 
 def enough(search: Sequence[FrozenTrial], left: int, goal: Goal) -> str | None:
     """Says why `left` more trials cannot matter; None if they can, or if that is not known.
 
     search: the trials without those that confirm others. The noise is that of the best trial, over rows.
+    Best values that are all equal, those of models at chance for example, say nothing about better ones.
     """
-    tried = count_finished(search)
+    tried, sign = count_finished(search), 1.0 if goal.maximizes else -1.0
     complete = [trial for trial in search if _is_trained(trial)]
-    if tried < MIN_TRIALS or len(complete) <= LEAST or left < 1:
+    values = [trial.values[0] for trial in complete]
+    if tried < MIN_TRIALS or len(set(values)) < DISTINCT or left < 1:
         return None
-    sign = 1.0 if goal.maximizes else -1.0
+    if _apart(sorted((sign * value for value in values), reverse=True), tried) == 0:
+        return None
     noise = TrialRecord(max(complete, key=lambda trial: sign * trial.values[0])).noise
-    gain = expected_gain([trial.values[0] for trial in complete], tried, left, goal)
+    gain = expected_gain(values, tried, left, goal)
     if noise is None or gain >= noise.std:
         return None
     gains = f"the expected gain of {left} more, {gain:.2g}"

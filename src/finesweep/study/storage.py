@@ -363,6 +363,13 @@ def continued(trials: Sequence[FrozenTrial]) -> set[int]:
     return {number for trial in trials if (number := trial.user_attrs.get(key)) is not None}
 
 
+def scored_once(study: Study) -> list[FrozenTrial]:
+    """Lists the trials of the search that have a value, each point once: of a paused one, what went on."""
+    search = searching(study.get_trials(deepcopy=False))
+    went_on, key = continued(search), TrialRecord.reused_of.key
+    return [one for one in search if one.values and one.number not in went_on and key not in one.user_attrs]
+
+
 def is_running(trials: Sequence[FrozenTrial]) -> bool:
     return any(trial.state is TrialState.RUNNING for trial in trials)
 

@@ -10,8 +10,17 @@ from finesweep.config.run import Direction, ProblemType
 from finesweep.errors import ConfigError
 from finesweep.tasks.base import Array, Task, softmax
 from finesweep.tasks.cells import as_name
-from finesweep.tasks.metrics import Judged, Metric, averaged, of_positive, of_predictions, or_zero, right_rows
-from finesweep.tasks.probabilities import average_precision, brier, log_loss, roc_auc, top_k
+from finesweep.tasks.metrics import (
+    Judged,
+    Metric,
+    averaged,
+    balanced_accuracy,
+    of_positive,
+    of_predictions,
+    or_zero,
+    right_rows,
+)
+from finesweep.tasks.probabilities import average_precision, brier, log_loss, roc_auc, top_k, within_top
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +46,7 @@ class Classification(Task):
     id_feature = Value("int64")
     metrics = {
         "accuracy": Metric(of_predictions("accuracy_score"), right=right_rows),
-        "balanced_accuracy": Metric(of_predictions("balanced_accuracy_score")),
+        "balanced_accuracy": Metric(balanced_accuracy),
         **{
             name: Metric(of_positive(f"{name}_score"), is_binary=True)
             for name in ("f1", "precision", "recall")
@@ -55,7 +64,7 @@ class Classification(Task):
         "average_precision_macro": Metric(average_precision),
         "log_loss": Metric(log_loss, Direction.minimize),
         "brier": Metric(brier, Direction.minimize),
-        **{f"top_{k}_accuracy": Metric(top_k(k), labels=k + 1) for k in TOP},
+        **{f"top_{k}_accuracy": Metric(top_k(k), labels=k + 1, right=within_top(k)) for k in TOP},
     }
 
     def read_label(self, cells: Sequence[object]) -> str:

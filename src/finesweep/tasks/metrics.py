@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,13 @@ from finesweep.config.run import DataConfig, Direction
 from finesweep.errors import ConfigError
 
 Array = NDArray[Any]
+
+
+class Labels(NamedTuple):
+    """The label ids that are on some rows; both int64 [labels], sorted."""
+
+    true: Array
+    either: Array  # true or predicted ones
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Judged:
     scores: Any  # probabilities [rows, labels] if the task type has them; else equal to `predicted`
     names: Sequence[str]  # the label names, ordered by id
     positive: int | None = None  # the id of the label that binary metrics score
+    labels: Labels | None = None  # of drawn rows: the labels of all rows, which a draw may lack
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,24 @@ def of_positive(function: str) -> Callable[[Judged], float]:
 
 
 def averaged(function: str, average: str, **options: Any) -> Callable[[Judged], float]:
-    """Makes a metric that averages a function of `sklearn.metrics` over the labels."""
-    return of_predictions(function, average=average, **{"zero_division": 0, **options})
+    """Makes a metric that averages a function of `sklearn.metrics` over the labels.
+
+    Of drawn rows, over those of all rows: without one of them, the draw would score another metric.
+    """
+    options = {"average": average, "zero_division": 0, **options}
+
+    def compute(judged: Judged) -> float:
+        labels = None if judged.labels is None else judged.labels.either
+        return scikit_learn(function, judged.reference, judged.predicted, labels=labels, **options)
+
+    return compute
+
+
+def balanced_accuracy(judged: Judged) -> float:
+    """Computes the mean recall over the true labels; NaN of drawn rows that lack one of them."""
+    if judged.labels is not None and len(np.unique(judged.reference)) < len(judged.labels.true):
+        return math.nan
+    return scikit_learn("balanced_accuracy_score", judged.reference, judged.predicted)
 
 
 def scikit_learn(function: str, *arguments: Any, **options: Any) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from finesweep.tasks.metrics import Judged, scikit_learn
 
@@ -49,3 +50,13 @@ def top_k(k: int) -> Callable[[Judged], float]:
     return lambda judged: scikit_learn(
         "top_k_accuracy_score", judged.reference, judged.scores, k=k, labels=range(len(judged.names))
     )
+
+
+def within_top(k: int) -> Callable[[Judged], NDArray[np.bool_]]:
+    """Makes a function that tells which rows `top_k` counts: bool [rows]. Of ties, the last labels count."""
+
+    def right(judged: Judged) -> NDArray[np.bool_]:
+        best = np.argsort(judged.scores, axis=1, kind="mergesort")[:, ::-1][:, :k]
+        return np.asarray((best == np.asarray(judged.reference)[:, None]).any(axis=1))
+
+    return right

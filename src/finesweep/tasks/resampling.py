@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from finesweep.hooks import Noise
 from finesweep.tasks.evaluated import take
-from finesweep.tasks.metrics import Judged, Metric
+from finesweep.tasks.metrics import Judged, Labels, Metric
 
 Z = 1.959964  # 95% of a normal distribution lie within so many standard deviations
 TAIL = 2.5  # per cent on each side of the interval
@@ -23,6 +23,7 @@ FEW_RESAMPLES = 100  # for a standard error, which is then known within 7%
 PERMUTATIONS = 500
 ENOUGH = 50  # permutations with a difference as great; then p is known well enough
 ROWS = ("reference", "predicted", "scores")  # the fields of `Judged` with an item for each row
+MOST = 0.9  # the least share of draws that must have a score; else only rows of some kinds would count
 SAME = 1e-12  # differences of a metric below it are those of rounding
 Floats = NDArray[np.float64]
 
@@ -37,30 +38,38 @@ class Interval(NamedTuple):
 def interval(metric: Metric, judged: Judged) -> Interval | None:
     """Computes Wilson's interval for a share of right rows, else the percentile bootstrap's over rows.
 
-    The same rows give the same interval. None if all resamples score the same, which tells nothing.
+    The same rows give the same interval. None if that cannot be told: `why_none` says why.
     Source: Wilson (1927), Probable Inference; Efron and Tibshirani (1993), An Introduction to the Bootstrap.
     """
     if metric.right is not None:
         return _wilson(metric.right(judged))
     values = _resampled(metric, judged, RESAMPLES)
-    if np.ptp(values) < SAME:
+    if values is None or np.ptp(values) < SAME:
         return None
     low, high = np.percentile(values, [TAIL, 100 - TAIL])
     return Interval(float(low), float(high))
 
 
+def why_none(metric: Metric, judged: Judged) -> str:
+    """Says why `interval` returns None for these rows."""
+    if _resampled(metric, judged, RESAMPLES) is None:
+        return f"the metric has no score of more than {1 - MOST:.0%} of the resamples: there is no interval"
+    return "all resamples of the rows score the same: there is no interval"
+
+
 def noise(metric: Metric, judged: Judged) -> Noise | None:
-    """Computes the standard error over rows; None if all resamples score the same."""
+    """Computes the standard error over rows; None where there is no `interval`."""
     rows = len(judged.reference)
     if metric.right is not None:
         low, high = _wilson(metric.right(judged))
         return Noise((high - low) / (2 * Z), rows)
-    std = float(np.std(_resampled(metric, judged, FEW_RESAMPLES)))
+    values = _resampled(metric, judged, FEW_RESAMPLES)
+    std = 0.0 if values is None else float(np.std(values))
     return Noise(std, rows) if std > SAME else None
 
 
-def p_value(metric: Metric, first: Judged, second: Judged) -> float:
-    """Tests whether two models differ on the same rows; two-sided.
+def p_value(metric: Metric, first: Judged, second: Judged) -> float | None:
+    """Tests whether two models differ on the same rows; two-sided. None if too few exchanges have a score.
 
     For a share of right rows, McNemar's exact test; else a permutation test, which exchanges the two models'
     predictions on rows drawn at random, and ends early where many exchanges make as great a difference.
@@ -75,12 +84,21 @@ def p_value(metric: Metric, first: Judged, second: Judged) -> float:
     observed = abs(metric.compute(first) - metric.compute(second)) - SAME
     if observed <= 0:
         return 1.0
-    reached = 0
-    for count, difference in enumerate(_exchanged(metric, first, second), start=1):
-        reached += difference >= observed
+    return _share_reached(observed, _exchanged(metric, first, second)) if math.isfinite(observed) else None
+
+
+def _share_reached(observed: float, differences: Iterator[float]) -> float | None:
+    """Estimates the chance of a difference as great as `observed`; None if too few are numbers."""
+    drawn = finite = reached = 0
+    for difference in differences:
+        drawn += 1
+        finite += math.isfinite(difference)
+        reached += difference >= observed  # no NaN is
         if reached == ENOUGH:
-            return reached / count
-    return (reached + 1) / (PERMUTATIONS + 1)
+            break
+    if finite < MOST * drawn:
+        return None
+    return reached / finite if reached == ENOUGH else (reached + 1) / (finite + 1)
 
 
 def _wilson(right: NDArray[np.bool_]) -> Interval:
@@ -90,13 +108,31 @@ def _wilson(right: NDArray[np.bool_]) -> Interval:
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
-def _resampled(metric: Metric, judged: Judged, count: int) -> Floats:
-    """Returns the metric of `count` draws of as many rows, with replacement, without those that are NaN."""
+def _resampled(metric: Metric, judged: Judged, count: int) -> Floats | None:
+    """Returns the metric of `count` draws of as many rows, with replacement, where it is a number.
+
+    None if it is for less than `MOST` of them.
+    """
     rows, generator = len(judged.reference), np.random.default_rng(0)
+    judged = replace(judged, labels=_labels(judged))
     draws = (generator.integers(0, rows, rows) for _ in range(count))
     values = np.array([_value(metric, _chosen(judged, draw)) for draw in draws], np.float64)
     finite = values[np.isfinite(values)]
-    return finite if len(finite) else np.zeros(1)
+    return finite if len(finite) >= MOST * count else None
+
+
+def _labels(judged: Judged) -> Labels | None:
+    """Lists the labels of the rows; None if a row has not one label, or not one for each word."""
+    both = [
+        np.array([tag for row in part for tag in row], np.int64)
+        if isinstance(part, list)
+        else np.asarray(part)
+        for part in (judged.reference, judged.predicted)
+    ]
+    if any(part.ndim != 1 or not np.issubdtype(part.dtype, np.integer) for part in both):
+        return None
+    true, said = map(np.unique, both)
+    return Labels(true, np.union1d(true, said))
 
 
 def _value(metric: Metric, judged: Judged) -> float:

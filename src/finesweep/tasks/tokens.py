@@ -6,6 +6,7 @@ prediction file has O for them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from finesweep.config.run import Empty, ProblemType
 from finesweep.errors import ConfigError
 from finesweep.tasks.base import Array, Task, softmax
 from finesweep.tasks.cells import CellError, EmptyCell, as_list
-from finesweep.tasks.metrics import Judged, Metric, scikit_learn
+from finesweep.tasks.metrics import Judged, Metric, averaged, of_predictions
 from finesweep.tasks.spans import entity_scores, is_span_tag, span_score
 
 if TYPE_CHECKING:
@@ -28,9 +29,11 @@ OUTSIDE = "O"  # the tag of words outside of entities
 
 def _of_tokens(function: str, **options: Any) -> Metric:
     """Makes a metric of `sklearn.metrics` over the words of all rows together."""
+    of_words = averaged(function, **options) if options else of_predictions(function)
 
     def compute(judged: Judged) -> float:
-        return scikit_learn(function, _flat(judged.reference), _flat(judged.predicted), **options)
+        words = replace(judged, reference=_flat(judged.reference), predicted=_flat(judged.predicted))
+        return of_words(words)
 
     return Metric(compute)
 
@@ -46,7 +49,7 @@ class Tokens(Task):
         **{f"span_{name}": Metric(span_score(name)) for name in ("f1", "precision", "recall")},
         "accuracy": _of_tokens("accuracy_score"),
         **{
-            f"{name}_{average}": _of_tokens(f"{name}_score", average=average, zero_division=0)
+            f"{name}_{average}": _of_tokens(f"{name}_score", average=average)
             for name in ("f1", "precision", "recall")
             for average in ("macro", "micro", "weighted")
         },

@@ -1,6 +1,7 @@
 """Computes the final score and writes the prediction files of a chosen checkpoint."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +39,7 @@ class Predicted:
     metrics: dict[str, float]  # final_accuracy and so on; empty without data.final_eval_split
     submissions: list[Path]  # one file for each test split
     scorer: Scorer | None = None  # with the rows of the final score, if there is one
+    folder: Path | None = None  # the checkpoint
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -52,11 +54,12 @@ def score_and_predict(
     output_dir: Path,
     tracked: TrackedRun,
     cores: int | None = None,
+    more: Collection[str] = (),
 ) -> Predicted:
     """Scores `data.final_eval_split`, predicts `data.test_split`, and logs both in the MLflow run.
 
     `folder` is the published checkpoint; it is verified first. Files go under `output_dir`/submission.
-    cores: how many may compute, if more than the run had.
+    cores: how many may compute, if more than the run had. more: names of further metrics to score.
     Raises: ModelError for a damaged checkpoint, SubmissionError for a test split that is not official.
     """
     if reason := checkpoint.find_damage(folder):
@@ -64,7 +67,7 @@ def score_and_predict(
     with TemporaryDirectory() as scratch:
         trainer = predictor(config, inputs.task, inputs.tokenizer, folder, Path(scratch), cores)
         hooks = current_hooks.get()
-        scorer = Scorer(inputs.task, inputs.names, hooks.metrics if hooks else ())
+        scorer = Scorer(inputs.task, inputs.names, {*hooks.metrics, *more} if hooks else more)
         trainer.compute_metrics = scorer
         metrics = _final_metrics(config, inputs, trainer)
         test = inputs.splits.test if config.predict else {}
@@ -77,7 +80,7 @@ def score_and_predict(
         tracked.log_metrics(metrics, step=0)
     if paths:
         _log(paths, folder, tracked)
-    return Predicted(metrics, paths, scorer)
+    return Predicted(metrics, paths, scorer, folder)
 
 
 def predictor(

@@ -22,7 +22,7 @@ from finesweep.machine import device
 from finesweep.machine.fork_server import start_server
 from finesweep.provenance import Provenance
 from finesweep.provenance.fields import Results
-from finesweep.tasks import score_name
+from finesweep.tasks import Scorer, score_name
 from finesweep.tracking import STATUSES, TrackedRun, open_run, state_of
 from finesweep.training import process_group, recording
 from finesweep.training.fit import fit
@@ -31,7 +31,7 @@ from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.preflight import check_folders
 from finesweep.training.resuming import find_problem
 from finesweep.training.served import pipeline_of
-from finesweep.training.trainer import Trained
+from finesweep.training.trainer import Trained, noise_of
 from finesweep.training.tryout import try_out
 
 # The parts of the config that determine the weights.
@@ -95,7 +95,7 @@ def run(config: RunConfig, output_dir: Path, overrides: Sequence[str] = ()) -> R
             _write(result, output_dir)  # before the run is closed, like that of a whole training
             raise
         result.add_training(trained)
-        _report(config, trained, tracked, trial)
+        _report(config, inputs, trained, tracked, trial)
         predictions = {"eval": trained.predictions}
         if predicts:
             predicted = score_and_predict(config, inputs, trained.checkpoint, output_dir, tracked)
@@ -129,11 +129,15 @@ def _train(
     return trained
 
 
-def _report(config: RunConfig, trained: Trained, tracked: TrackedRun, trial: RunHooks | None) -> None:
+def _report(
+    config: RunConfig, inputs: Inputs, trained: Trained, tracked: TrackedRun, trial: RunHooks | None
+) -> None:
     """Reports the best evaluation to MLflow and to the trial; logs the checkpoint of a plain run."""
     tracked.log_metrics({"best_value": trained.value}, step=trained.step)
     if trial:
-        trial.trained(trained.value, trained.metrics, str(trained.checkpoint), trained.noise)
+        scorer = Scorer(inputs.task, inputs.names)
+        noise = noise_of(trained.checkpoint, scorer) if trial.wants_noise else None
+        trial.trained(trained.value, trained.metrics, str(trained.checkpoint), noise)
     else:
         tracked.log_model(trained.checkpoint, pipeline_of(config))
 

@@ -43,7 +43,6 @@ class Trained:
     value: float  # of `data.metric` in that evaluation
     metrics: dict[str, float]  # all metrics of that evaluation, and the training's throughput
     predictions: str  # a hash of that evaluation's predictions
-    noise: Noise | None = None  # of `value`
 
 
 class EpochSampler(LengthGroupedSampler):
@@ -221,11 +220,10 @@ def publish(trainer: WholeCheckpointTrainer, callback: TrainingCallback, folder:
     checkpoint.keep_only(folder, {best})  # so a kill during rmtree leaves the best checkpoint, or none
     shutil.rmtree(folder)
     step, value, metrics = callback.best
-    predictions, noise = callback.predictions.get(step, ""), _noise(published, callback.scorer)
-    return Trained(published, step, value, metrics | throughput, predictions, noise)
+    return Trained(published, step, value, metrics | throughput, callback.predictions.get(step, ""))
 
 
-def _noise(published: Path, scorer: Scorer) -> Noise | None:
+def noise_of(published: Path, scorer: Scorer) -> Noise | None:
     """Computes the noise of `data.metric` over the evaluated rows; None for checkpoints without them."""
     rows = evaluated.load(published)
     if rows is None:

@@ -99,7 +99,7 @@ def _conclusion(
         metrics=predicted.metrics,
         # Both are stored, because `status` would need seconds to compute them.
         importances=importances(queue.study),
-        certainty=certainty_of(queue.study, queue.places, best, predicted.scorer),
+        certainty=certainty_of(queue.study, queue.places, best, predicted.scorer, predicted.folder),
     )
 
 
@@ -137,7 +137,9 @@ def _submit(
     chosen = _checkpoint(queue, best, folder, tracked)
     inputs = load_inputs(config)
     refuse_other_rows(queue.study, {name: split.sha256 for name, split in inputs.content.items()})
-    predicted = score_and_predict(config, inputs, chosen, folder, parent, take_idle_cores())
+    predicted = score_and_predict(
+        config, inputs, chosen, folder, parent, take_idle_cores(), queue.config.objectives or ()
+    )
     recording.log_inputs(config, inputs, parent, config.predict)
     if restore_deleted(config.tracking, [run_id]):
         recording.log_inputs(config, inputs, tracked, config.predict)

@@ -109,6 +109,10 @@ class RunningTrial:
         return False  # the best one does, in the finish step
 
     @property
+    def wants_noise(self) -> bool:
+        return not self.config.objectives
+
+    @property
     def metrics(self) -> frozenset[str]:
         return frozenset(self.config.objectives)
 
@@ -171,7 +175,7 @@ class RunningTrial:
             values = [_metric(metrics, name) for name in self.config.objectives]
         if not all(map(math.isfinite, values)):
             raise ArithmeticError(f"objective is {values}")
-        if noise is not None and not self.config.objectives:
+        if noise is not None:
             self.record.noise = noise
         self._result = values, self.queue.places.write(Path(checkpoint))
 
