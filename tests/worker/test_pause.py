@@ -124,11 +124,12 @@ def test_a_trial_that_is_stopped_between_its_evaluation_and_its_checkpoint_is_pr
 def test_a_promoted_trial_has_the_weights_of_an_undisturbed_one_and_is_reproduced_exactly(
     tmp_path: Path,
 ) -> None:
-    # The loss has no equal values, and some trial is best after its pause. The budget lets all go on.
+    # The loss has no equal values, and some trial is best after its pause. The budget lets all go on. Of two
+    # workers, the faster one would decide who is promoted.
     small = ("-m", *SMALL[:1], *SMALL[2:], "trainer.num_train_epochs=1", "trainer.evals_per_epoch=4",
              "model.dropout=0.1", "trainer.per_device_train_batch_size=8", "data.metric=log_loss",
              "hydra.sweeper.study.sampler=grid", "optimizer.learning_rate=1e-3,3e-4,1e-4,1e-5",
-             "hydra.sweeper.keep_checkpoints=4")  # fmt: skip
+             "hydra.sweeper.keep_checkpoints=4", "hydra.sweeper.workers=1")  # fmt: skip
     paused_study = ("hydra.sweeper.study.name=paused", "hydra.sweeper.study.max_train_steps=80")
     done = train(*small, PAUSE, options(min_resource=25), *paused_study, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
