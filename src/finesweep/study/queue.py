@@ -297,8 +297,8 @@ class TrialQueue:
         """Tells whether a trial may come later.
 
         Trials that other workers still run decide which candidates are to be confirmed, which paused ones go
-        on, and whether `stop_when` still ends the search; and a worker that is out of sight may be dead until it
-        is heard of.
+        on, and whether `stop_when` still ends the search; and a worker that is out of sight may be dead until
+        it is heard of.
         """
         trials, running = self.skim(), map(TrialRecord, self.running())
         now = clock.now(self.study)
