@@ -1,8 +1,12 @@
 """Which points of earlier studies a study starts from."""
 
+import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from finesweep.config.study import StudyConfig
 from finesweep.study.from_studies import Known, Start, choose
+from finesweep.study.records import StudyRecord
+from finesweep.study.sources import queue_starts
 from finesweep.study.space import Dimension
 
 RATE, EPOCHS = "optimizer.learning_rate", "trainer.num_train_epochs"
@@ -69,3 +73,11 @@ def test_a_dimension_under_a_condition_is_taken_where_it_exists() -> None:
     with_momentum = known(1e-3, optimizer="sgd", momentum=0.9)
     assert points([with_momentum]) == [with_momentum.point]
     assert points([known(1e-3, momentum=0.9)]) == [known(1e-3).point]
+
+
+def test_points_of_a_study_are_queued_once_though_another_command_read_it_meanwhile() -> None:
+    study, config = optuna.create_study(), StudyConfig(start_from=["s"])
+    queue_starts(study, starts([known(1e-3)]), config, SPACE)
+    queue_starts(study, starts([known(1e-2)]), config, SPACE)  # what it had found by then
+    assert [trial.system_attrs["fixed_params"][RATE] for trial in study.trials] == [1e-3]
+    assert StudyRecord(study).started_from == ["s"]

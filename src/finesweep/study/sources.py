@@ -1,7 +1,7 @@
 """Reads the earlier studies that a study starts from, and queues what they found, once for each of them."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from optuna.study import Study
@@ -23,20 +23,23 @@ def read_starts(config: StudyConfig, space: Space) -> list[Start]:
 
     Raises: ConfigError, StudyError for a study that is unknown, or has found nothing.
     """
-    new = [one for one in dict.fromkeys(config.start_from) if one not in _known_sources(config)]
+    known = _known_sources(config) if config.start_from else []
+    new = [one for one in dict.fromkeys(config.start_from) if one not in known]
     if new and sampler_entry(config.sampler).enqueues_all_points:
         raise ConfigError.at(SAMPLER_KEY, config.sampler, f"another one with {KEY}; it tries every point")
     return choose([_read(one, config) for one in new], space, config.n_trials)
 
 
 def queue_starts(study: Study, starts: list[Start], config: StudyConfig, space: Space) -> None:
-    """Queues the points behind those of the sweep's file, and notes their studies."""
+    """Queues the points behind those of the sweep's file, and notes their studies, unless all are noted."""
+    record = StudyRecord(study)
+    new = [one for one in config.start_from if one not in (record.started_from or [])]
+    if not new:
+        return
     for start in starts:
         attrs = TrialRecord.attributes(origin=f"{start.known.study}#{start.known.trial}")
         study.enqueue_trial(named(start.point, space), attrs, skip_if_exists=True)
-    record = StudyRecord(study)
-    if new := [one for one in config.start_from if one not in (record.started_from or [])]:
-        record.started_from = [*(record.started_from or []), *new]
+    record.started_from = [*(record.started_from or []), *new]
 
 
 def told(starts: list[Start]) -> list[str]:
@@ -55,9 +58,22 @@ def _pairs(point: Mapping[str, Any]) -> str:
 
 def _known_sources(config: StudyConfig) -> list[str]:
     assert config.name is not None
-    with suppress(StudyError):  # it is still to be made
-        return StudyRecord(studies.load(config.name, config.storage)).started_from or []
+    # It is still to be made, or a server's tables are; what else may be wrong, `check_ground` finds.
+    with suppress(StudyError, ConfigError), _opened(config.name, config.storage) as study:
+        return StudyRecord(study).started_from or []
     return []
+
+
+@contextmanager
+def _opened(name: str, storage: str) -> Iterator[Study]:
+    """Opens a study for reading, and gives the connection back."""
+    study = read_study(name, storage)
+    backend = studies.backend_of(study)
+    assert isinstance(backend, studies.PatientStorage)
+    try:
+        yield study
+    finally:
+        backend.engine.dispose()
 
 
 def _read(source: str, config: StudyConfig) -> list[Known]:
@@ -66,8 +82,8 @@ def _read(source: str, config: StudyConfig) -> list[Known]:
     if name == config.name and not address:
         raise ConfigError.at(KEY, source, "other studies than this one")
     try:
-        study = read_study(name, address or config.storage)
-        found = [Known(name, trial.number, params_of(trial)) for trial in studies.best_first(study)]
+        with _opened(name, address or config.storage) as study:
+            found = [Known(name, trial.number, params_of(trial)) for trial in studies.best_first(study)]
     except StudyError as error:
         raise StudyError(f"{KEY}: {error}") from None
     if not found:
