@@ -86,12 +86,7 @@ def print_summary(status: Status) -> None:
     known = [hosts.Worker(**worker) for worker in status.workers]
     if working := hosts.at_work(known):
         show(f"{'workers:':14}{working}")
-    for asked in status.steered[-STEERED:]:
-        show(f"{'steered:':14}{asked['what']} ({asked['user']} on {asked['host']}, {asked['time'][:16]})")
-    if status.outside:
-        show(f"{'history:':14}{status.outside} finished trials lie outside of the edited space")
-    if status.halted:
-        show(f"{'stopped:':14}all work, by a person; the same command, or finesweep worker, goes on")
+    _print_steered(status)
     for worker in hosts.stranded(known):
         show(f"{'stranded:':14}{hosts.lost(worker)}")
     if status.reused:
@@ -106,6 +101,16 @@ def print_summary(status: Status) -> None:
         show("\n".join(lines(_best(status.best))))
     store = store_options(tracking_uri=status.tracking_uri)
     show("\n".join(command_lines({"compare the runs": f"finesweep ui{store} {argument(status.study)}"})))
+
+
+def _print_steered(status: Status) -> None:
+    """Prints what people asked of the study, and what is not as a command left it."""
+    for asked in status.steered[-STEERED:]:
+        show(f"{'steered:':14}{asked['what']} ({asked['user']} on {asked['host']}, {asked['time'][:16]})")
+    if status.outside:
+        show(f"{'history:':14}{status.outside} finished trials lie outside of the edited space")
+    if status.halted:
+        show(f"{'stopped:':14}all work, by a person; the same command, or finesweep worker, goes on")
 
 
 def _best(plain: dict[str, Any]) -> Best:

@@ -245,13 +245,7 @@ def _create(
         recover_if_edited(sweep)
         with study_lock(config.storage, sweep.name):
             _keep_extended(sweep)
-            attributes = _attributes(sweep, requested, splits)
-            edit(sweep, attributes)
-            study = studies.create(config, sweep.objectives, points, attributes)
-            begin_again(study)
-            queue_starts(study, starts, config, sweep.space)
-            if not train_lost_again(study, config.confirm.top_k):
-                check_candidates(study, config.confirm.top_k)
+            study = _edited_or_made(sweep, points, starts, _attributes(sweep, requested, splits))
         parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
         record(sweep, given, workers, study, parent)
         StudyRecord(study).request = replace(
@@ -260,6 +254,20 @@ def _create(
         hashes = {split: str(requested[key]) for split, key in CONTENT.items()}
         parent.log_inputs(data_inputs(as_given(sweep.run).data, splits, hashes))
     return study, parent
+
+
+def _edited_or_made(
+    sweep: SweepRequest, points: list[dict[str, Any]], starts: list[Start], attributes: dict[str, Any]
+) -> Study:
+    """Gives the study what the command asks of it. The caller holds the study's lock."""
+    config = sweep.config.study
+    edit(sweep, attributes)
+    study = studies.create(config, sweep.objectives, points, attributes)
+    begin_again(study)
+    queue_starts(study, starts, config, sweep.space)
+    if not train_lost_again(study, config.confirm.top_k):
+        check_candidates(study, config.confirm.top_k)
+    return study
 
 
 def _keep_extended(sweep: SweepRequest) -> None:
