@@ -36,7 +36,7 @@ AT_RANDOM = (WORKER, GROUP, MAKING)
 PREPARING = "so that there is something to recover"  # besides those that are asked for
 MISSES = 5  # of one kind, after which it is given up: the summary then says that fewer were delivered
 EARLY = (MAKING, *CREATION)
-LATE = (*FINISH, *CONFIRMATION)
+LATE = (*FINISH, *CONFIRMATION, "given up")
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def draw(kills: int, confirming: int, pausing: int, rng: random.Random) -> list[
     kinds += islice(cycle([WORKER, GROUP, WORKER, GROUP, MAKING]), kills - placed)
     late = _moved(kinds, confirming, (*late_places, *FINISH, *RECOVERY), pause_places)
     paused = _moved(kinds, pausing, (*pause_places, *RECOVERY), late_places)
-    again = cycle(name for name in pause_places if name not in ONCE)  # in place of random ones
+    again = cycle(name for name in pause_places if name not in LATE)  # in place of random ones
     paused = [next(again) if kind in (WORKER, MAKING) else kind for kind in paused]
     rng.shuffle(kinds)
     return [[drawn(kind, rng) for kind in group] for group in (kinds, late, paused)]

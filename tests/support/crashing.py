@@ -198,7 +198,7 @@ CONFIRMATION = ("confirmation taken",)
 PRUNING = ("pruned",)
 PAUSING = ("paused", "before promotion", "promoted", "given up")
 # How often a process comes there, where it is not once or twice.
-ONCE = ("study made", "given up", *RECOVERY, *(name for name in FINISH if name != "half the artifacts"))
+ONCE = ("study made", *PAUSING, *RECOVERY, *(name for name in FINISH if name != "half the artifacts"))
 OFTEN = {"checkpoint half written": 4, "checkpoint unnamed": 4, "checkpoint named": 4, "before removal": 4,
          "stores half made": 20}  # fmt: skip
 
