@@ -71,7 +71,7 @@ def no_submission(monkeypatch: pytest.MonkeyPatch) -> None:
     """For sweeps whose training is the test's own (`sweeping.sweep`): no weights to predict with."""
     monkeypatch.setattr(
         "finesweep.worker.finish._submit",
-        lambda *_: SimpleNamespace(submissions=[], metrics={}, scorer=None),
+        lambda *_: SimpleNamespace(submissions=[], metrics={}, scorer=None, folder=None),
     )
 
 

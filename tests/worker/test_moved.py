@@ -164,7 +164,7 @@ def test_moved_project_names_files_that_are_there(
     file = Path("outputs/submission/test.tsv").resolve()
     file.parent.mkdir(parents=True)
     file.touch()
-    predicted = SimpleNamespace(submissions=[file], metrics={}, scorer=None)
+    predicted = SimpleNamespace(submissions=[file], metrics={}, scorer=None, folder=None)
     monkeypatch.setattr("finesweep.worker.finish._submit", lambda *_: predicted)
     sweep(fine, *POINT, "hydra.sweeper.study.n_trials=1", "hydra.sweeper.keep_checkpoints=1")
     new = move()
