@@ -4,7 +4,7 @@ from replay import Method
 
 from finesweep.config.study import Pruner
 
-LATER = {"min_resource": 25}
+EARLIER = {"min_resource": 12.5}
 METHODS = {
     "grid": Method(sampler="grid", is_grid=True),
     "random": Method(sampler="random"),
@@ -14,5 +14,5 @@ METHODS = {
     "tpe, hyperband": Method(spreads=False, pruner=Pruner.hyperband),
     "recipe": Method(begins_known=True),
     "recipe, pause": Method(begins_known=True, pruner=Pruner.pause),
-    "recipe, pause from 25%": Method(begins_known=True, pruner=Pruner.pause, pruner_options=LATER),
+    "recipe, pause from 12.5%": Method(begins_known=True, pruner=Pruner.pause, pruner_options=EARLIER),
 }

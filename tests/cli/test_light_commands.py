@@ -55,7 +55,7 @@ def test_a_tab_imports_nothing_that_trains() -> None:
     assert not modules & (TRAINING | STORES)
     wanted = {"_FINESWEEP_COMPLETE": "bash_complete", "COMP_WORDS": "finesweep st", "COMP_CWORD": "1"}
     stdout, modules = imported_by(FINESWEEP, **wanted)
-    assert stdout.split() == ["plain,studies", "plain,status"]
+    assert stdout.split() == ["plain,studies", "plain,stop", "plain,status"]
     assert not modules & (TRAINING | STORES)
 
 

@@ -41,7 +41,9 @@ def falling(ordinal: int) -> float:
 def pausing_queue(folder: Path, **settings: object) -> TrialQueue:
     from finesweep.config.study import Pruner
 
-    return queue(folder, **{"sampler": "random", "pruner": Pruner.pause} | settings)
+    early = {"min_resource": 12.5}  # rungs at 12.5, 25 and 50 per cent
+    fixed = {"sampler": "random", "pruner": Pruner.pause, "pruner_options": early}
+    return queue(folder, **fixed | settings)
 
 
 def train(books: TrialQueue, trial: optuna.Trial, level: Level) -> bool:

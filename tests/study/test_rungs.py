@@ -6,7 +6,7 @@ import pytest
 
 from finesweep.study.rungs import Point, Rungs
 
-UP = Rungs(maximize=True)  # rungs at 12.5, 25 and 50 per cent
+UP = Rungs(maximize=True, min_resource=12.5)  # rungs at 12.5, 25 and 50 per cent
 
 
 def at(number: int, *losses: float, waits: bool = True) -> Point:
@@ -29,7 +29,7 @@ def test_a_training_is_judged_by_its_best_value_at_the_share_of_the_rung() -> No
     assert UP.judged(falling) == pytest.approx({0: -0.9, 1: -0.9, 2: -0.95})
     rising = [(0.1, 0.5), (0.2, 0.7), (0.3, 0.8)]
     assert UP.judged(rising) == pytest.approx({0: -0.55, 1: -0.75})
-    assert Rungs(maximize=False).judged(rising) == pytest.approx({0: 0.5, 1: 0.5})
+    assert Rungs(maximize=False, min_resource=12.5).judged(rising) == pytest.approx({0: 0.5, 1: 0.5})
 
 
 def test_a_training_with_few_evaluations_is_judged_where_it_is_known() -> None:

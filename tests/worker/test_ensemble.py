@@ -226,7 +226,7 @@ def test_a_member_without_a_checkpoint_is_a_verdict_not_an_error(
     assert again.files["test.tsv"]["now"] == ("hash" if has_checkpoints else None)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_submission_of_two_is_made_again_to_the_last_byte(tmp_path: Path) -> None:
     """Whether two small models are better together is chance, so the study is told that they were."""
     done = train("-m", *SWEEP, cwd=tmp_path)

@@ -120,7 +120,7 @@ def test_a_trial_that_is_stopped_between_its_evaluation_and_its_checkpoint_is_pr
     assert 0 not in {TrialRecord(trial).continues for trial in study.trials}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_promoted_trial_has_the_weights_of_an_undisturbed_one_and_is_reproduced_exactly(
     tmp_path: Path,
 ) -> None:

@@ -1,5 +1,6 @@
 """Computes how sure a study's result is, of the predictions that are kept beside its checkpoints."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from finesweep.tasks.evaluated import Evaluated
 from finesweep.tasks.metrics import Judged, Metric
 
 RUNNER_UP, BASELINE = "runner-up", "baseline"
+SLOW_S = 0.1  # for one computation of the metric: intervals and tests would take minutes
 
 
 def certainty_of(
@@ -39,6 +41,11 @@ def certainty_of(
         return made
     moved = {} if folder is None else {winner.number: folder}
     judge = Judge(study, places, scorer, scorer.metrics[name], moved)
+    if scorer.evaluated and (taken := judge.seconds(scorer.evaluated)) > SLOW_S:
+        made.missing.append(
+            f"the metric takes {taken:.1f} s for these rows, and would be computed 3,000 times"
+        )
+        return made
     made.final = judge.interval(scorer.evaluated) if scorer.evaluated else None
     rows = judge.kept(winner)
     if isinstance(rows, str):
@@ -95,6 +102,14 @@ class Judge:
     def interval(self, rows: Evaluated) -> Interval | None:
         found = resampling.interval(self.metric, self._judged(rows))
         return found and Interval(found.low, found.high, len(rows.references))
+
+    def seconds(self, rows: Evaluated) -> float:
+        """Measures one computation of the metric, behind a first one, which may import its library."""
+        judged = self._judged(rows)
+        self.metric.compute(judged)
+        began = time.perf_counter()
+        self.metric.compute(judged)
+        return time.perf_counter() - began
 
     def why_none(self, rows: Evaluated) -> str:
         return resampling.why_none(self.metric, self._judged(rows))

@@ -45,7 +45,7 @@ class Rungs:
     """The rungs of a study, and its decisions. A share of 1 / `reduction_factor` goes on at each of them."""
 
     maximize: bool
-    min_resource: float = 12.5  # the first rung, in per cent of a training
+    min_resource: float = 25.0  # the first rung, in per cent of a training
     reduction_factor: float = 2.0  # each further rung is so many times as far
     max_paused: int = 16  # trials that wait with a checkpoint; the worst ones beyond them are given up
 

@@ -173,8 +173,13 @@ def outputs(trainer: TokenBatchTrainer, dataset: Dataset) -> tuple[Array, Array 
 
 def by_length(dataset: Dataset) -> tuple[Dataset, Array]:
     """Sorts rows from longest to shortest. Also returns each sorted row's original index, int64 [rows]."""
-    order = np.argsort(-np.asarray(dataset["length"][:]), kind="stable")
+    order = order_by_length(dataset)
     return dataset.select(order), order
+
+
+def order_by_length(dataset: Dataset) -> Array:
+    """Returns the rows' indices, the longest row first: int64 [rows]."""
+    return np.argsort(-np.asarray(dataset["length"][:]), kind="stable")
 
 
 def token_batches(lengths: Array, most_rows: int) -> Iterator[Array]:

@@ -26,7 +26,7 @@ from finesweep.training.arguments import training_arguments
 from finesweep.training.batches import ReadyRows, is_ready
 from finesweep.training.callback import LossNotFinite, TrainingCallback
 from finesweep.training.embeddings import OccurringEmbedding
-from finesweep.training.evaluation import TokenBatchTrainer, by_length
+from finesweep.training.evaluation import TokenBatchTrainer, order_by_length
 from finesweep.training.inputs import Inputs
 from finesweep.training.shortcuts import shorten, trim_embedding
 
@@ -183,7 +183,7 @@ def build_trainer(
         # BERT's is a batch's mean, though: gradients would be summed over the batches of a step.
         trainer.model_accepts_loss_kwargs = False
     trainer.by_tokens = "token_batches" in config.trainer.shortcuts
-    callback.order = by_length(inputs.eval)[1][trainer.evaluation_order(ready[1])]
+    callback.order = order_by_length(inputs.eval)[trainer.evaluation_order(ready[1])]
     weights = class_weights(inputs.task, inputs.names, inputs.splits.train[LABEL][:])
     if weights is not None:
         trainer.class_weights = torch.tensor(weights, dtype=torch.float32)

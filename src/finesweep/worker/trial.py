@@ -11,7 +11,7 @@ from typing import Any
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 
-from finesweep.config.study import StudyConfig
+from finesweep.config.study import StopWhen, StudyConfig
 from finesweep.errors import (
     DatabaseGone,
     DataChanged,
@@ -39,7 +39,7 @@ from finesweep.study.liveness import BEAT_EVERY_S
 from finesweep.study.pausing import Pausing, RungCheck
 from finesweep.study.pruning import is_behind, step_of
 from finesweep.study.queue import TrialQueue
-from finesweep.study.records import Outcome, Progress, TrialRecord
+from finesweep.study.records import Outcome, Progress, StudyRecord, TrialRecord
 from finesweep.study.samplers import make_pruner
 from finesweep.study.signals import stop
 from finesweep.tags import Tag
@@ -110,7 +110,9 @@ class RunningTrial:
 
     @property
     def wants_noise(self) -> bool:
-        return not self.config.objectives
+        """A person's own metric may take long: it is computed more often only where a budget needs it."""
+        is_own = "." in StudyRecord(self.queue.study).metric
+        return not self.config.objectives and (not is_own or self.config.stop_when is StopWhen.noise)
 
     @property
     def metrics(self) -> frozenset[str]:
