@@ -75,9 +75,9 @@ def test_a_known_good_point_gets_the_names_of_its_branch() -> None:
     assert named(point, SPACE) == {
         "optimizer": "sgd", "lr|optimizer=sgd": 0.5, "nesterov|optimizer=sgd": False
     }  # fmt: skip
-    with pytest.raises(ConfigError, match="enqueue: lr: got 0.5; legal: .*when optimizer=adamw"):
+    with pytest.raises(ConfigError, match="enqueue: lr: got 0.5; legal: .*where optimizer=adamw"):
         check_point({"optimizer": "adamw", "lr": 0.5}, SPACE)
-    with pytest.raises(ConfigError, match="nesterov does not exist at this point.*when optimizer=sgd"):
+    with pytest.raises(ConfigError, match="nesterov does not exist at this point.*where optimizer=sgd"):
         check_point({"optimizer": "adamw", "nesterov": False}, SPACE)
 
 

@@ -143,7 +143,7 @@ def test_a_point_that_waits_already_is_tried_once(tmp_path: Path) -> None:
 
 def test_a_point_outside_of_the_space_is_refused(tmp_path: Path) -> None:
     books = queue(tmp_path)
-    with pytest.raises(ConfigError, match=r"^x: got 2; legal: FloatDistribution"):
+    with pytest.raises(ConfigError, match=r"^x: got 2; legal: 0.0 to 1.0"):
         try_point(person(tmp_path), {"x": 2})
     with pytest.raises(ConfigError, match=r"^xx is not swept; did you mean x\? legal: x, y"):
         try_point(person(tmp_path), {"xx": 0.5})

@@ -137,10 +137,24 @@ def check_point(point: dict[str, Any], space: Space, where: str = "hydra.sweeper
             raise ConfigError(f"{where}{key} is not swept; {did_you_mean(key, keys)}legal: {', '.join(keys)}")
         here = [d for d in space if d.key == key and d.exists(point)]
         if not here:
-            conditions = "; ".join(str(d) for d in space if d.key == key)
+            conditions = "; ".join(range_of(d) for d in space if d.key == key)
             raise ConfigError(f"{where}{key} does not exist at this point; legal: {conditions}")
         if not contains(here[0].distribution, value):
-            raise ConfigError.at(f"{where}{key}", value, str(here[0]))
+            raise ConfigError.at(f"{where}{key}", value, range_of(here[0]))
+
+
+def range_of(dimension: Dimension) -> str:
+    """Writes what is tried of a dimension for a person: `0.0001 to 0.01, on a log scale`."""
+    conditions = ", ".join(f"{key}={value}" for key, value in dimension.when.items())
+    return _values(dimension.distribution) + (f", where {conditions}" if conditions else "")
+
+
+def _values(distribution: BaseDistribution) -> str:
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(map(str, distribution.choices))
+    bounds = distribution._asdict()
+    step = f", in steps of {bounds['step']}" if bounds["step"] not in (None, 1) else ""
+    return f"{bounds['low']} to {bounds['high']}{', on a log scale' if bounds['log'] else ''}{step}"
 
 
 def contains(dimension: BaseDistribution, value: Any) -> bool:

@@ -36,10 +36,9 @@ from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import Limits, StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import sampler_entry, try_out
-from finesweep.study.shown import range_of
 from finesweep.study.signals import begin_again, stop, this_command
 from finesweep.study.sources import queue_starts, read_starts, told
-from finesweep.study.space import check_point, grid, named, stored_point
+from finesweep.study.space import check_point, grid, named, range_of, stored_point
 from finesweep.study.tables import check_tables
 from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run
