@@ -130,10 +130,13 @@ def test_the_winners_checkpoint_may_have_been_downloaded() -> None:
     assert found is not None and found.interval is not None and len(found.comparisons) == 2
 
 
-def test_a_metric_that_takes_long_is_not_computed_thousands_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_final", [True, False])
+def test_a_metric_that_takes_long_is_not_computed_thousands_of_times(
+    monkeypatch: pytest.MonkeyPatch, has_final: bool
+) -> None:
     monkeypatch.setattr("finesweep.study.noise.SLOW_S", -1.0)
     made = scorer()
-    made.evaluated = Evaluated(np.eye(2)[[0, 1]], np.array([0, 1]))
+    made.evaluated = Evaluated(np.eye(2)[[0, 1]], np.array([0, 1])) if has_final else None
     found = concluded(study_of(0.6, 0.8, 0.81), made)
     assert found.final is None and found.interval is None and found.comparisons == []
     assert found.missing[0].startswith("the metric takes 0.0 s for these rows")

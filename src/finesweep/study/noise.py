@@ -41,13 +41,14 @@ def certainty_of(
         return made
     moved = {} if folder is None else {winner.number: folder}
     judge = Judge(study, places, scorer, scorer.metrics[name], moved)
-    if scorer.evaluated and (taken := judge.seconds(scorer.evaluated)) > SLOW_S:
+    rows = judge.kept(winner)
+    known = scorer.evaluated or (None if isinstance(rows, str) else rows)
+    if known and (taken := judge.seconds(known)) > SLOW_S:
         made.missing.append(
             f"the metric takes {taken:.1f} s for these rows, and would be computed 3,000 times"
         )
         return made
     made.final = judge.interval(scorer.evaluated) if scorer.evaluated else None
-    rows = judge.kept(winner)
     if isinstance(rows, str):
         made.missing.append(rows)
     else:
