@@ -4,7 +4,8 @@ An attribute is read from the storage when it is accessed, and written when it i
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, overload
+from dataclasses import asdict
+from typing import Any, Generic, Self, TypeVar, overload
 
 from finesweep.errors import StudyError
 from finesweep.io.terminal import trainer
@@ -15,6 +16,17 @@ T = TypeVar("T")
 def known_fields(cls: type, stored: dict[str, Any]) -> dict[str, Any]:
     """Leaves out fields of a dataclass that another version of finesweep wrote."""
     return {key: value for key, value in stored.items() if key in cls.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+class Stored:
+    """Is a dataclass that is stored as a dictionary of its fields."""
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> Self:
+        return cls(**known_fields(cls, stored))
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
 
 
 class Record:

@@ -1,13 +1,12 @@
 """Declares what became of a study's `study.ensemble`, as its finish step notes it."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
-from finesweep.study.attributes import known_fields
+from finesweep.study.attributes import Stored
 
 
 @dataclass
-class Ensembled:
+class Ensembled(Stored):
     """How the kept checkpoints did together, beside the winner alone."""
 
     kind: str  # soup or mean
@@ -19,10 +18,3 @@ class Ensembled:
     single: float | None = None  # the winner's on these rows
     p: float | None = None  # of the paired test between the two
     files: dict[str, str] = field(default_factory=dict)  # SHA-256 of each submission file, by its name
-
-    @classmethod
-    def load(cls, stored: dict[str, Any]) -> "Ensembled":
-        return cls(**known_fields(cls, stored))
-
-    def dump(self) -> dict[str, Any]:
-        return asdict(self)

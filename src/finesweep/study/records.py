@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.study import ConfirmConfig, StopWhen
 from finesweep.hooks import Noise, RunState
 from finesweep.study import stored_space
-from finesweep.study.attributes import Attribute, Record, Required, known_fields
+from finesweep.study.attributes import Attribute, Record, Required, Stored, known_fields
 from finesweep.study.cache import OUTSIDE, TrialCache
 from finesweep.study.certainty import Certainty
 from finesweep.study.ensemble import Ensembled
@@ -51,7 +51,7 @@ class Outcome:
 
 
 @dataclass
-class Progress:
+class Progress(Stored):
     """How far a trial has come, as its worker wrote it with the last heartbeat."""
 
     epoch: float | None = None
@@ -60,10 +60,6 @@ class Progress:
     trained_steps: int = 0  # optimizer steps of this try alone, which budgets count
     examples_per_s: float | None = None
     value: float | None = None  # of the last evaluation
-
-    @classmethod
-    def load(cls, stored: dict[str, Any]) -> "Progress":
-        return cls(**known_fields(cls, stored))
 
     def dump(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}
@@ -102,7 +98,7 @@ class Conclusion:
 
 
 @dataclass
-class Command:
+class Command(Stored):
     """One command that worked on the study; its history keeps more of it, for people."""
 
     time: str = "1970-01-01T00:00:00"  # ISO format, with the time zone (local in version 0.1)
@@ -116,13 +112,9 @@ class Command:
     max_train_steps: int | None = None
     stop_when: str = StopWhen.none.value
 
-    @classmethod
-    def load(cls, stored: dict[str, Any]) -> "Command":
-        return cls(**known_fields(cls, stored))
-
 
 @dataclass
-class Request:
+class Request(Stored):
     """How the last command asked for the sweep: a worker on any host composes the same of it.
 
     Passwords are names of environment variables. The storage is left out: who reads this has its address.
@@ -136,44 +128,23 @@ class Request:
     parent_run_id: str = ""
     began: float = 0.0  # when the command was noted in the study, by the study's clock
 
-    @classmethod
-    def load(cls, stored: dict[str, Any]) -> "Request":
-        return cls(**known_fields(cls, stored))
-
-    def dump(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class Limits:
+class Limits(Stored):
     """The budgets of a search besides `n_trials`."""
 
     timeout_s: float | None = None
     max_train_steps: int | None = None
 
-    @classmethod
-    def load(cls, stored: dict[str, Any]) -> "Limits":
-        return cls(**known_fields(cls, stored))
-
-    def dump(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class Steered:
+class Steered(Stored):
     """What a person asked of a study by a command of its own, and who asked, where and when."""
 
     what: str  # such as: extend n_trials=60
     user: str
     host: str
     time: str  # ISO format, with the time zone
-
-    @classmethod
-    def load(cls, stored: dict[str, Any]) -> "Steered":
-        return cls(**known_fields(cls, stored))
-
-    def dump(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class TrialRecord(Record):
