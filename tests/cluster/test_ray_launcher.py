@@ -115,14 +115,15 @@ def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.Monke
 
 
 def test_a_command_is_told_to_stop_when_its_actor_is_killed(tmp_path: Path) -> None:
-    child = "import signal; signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True)); "
-    child += "print('ready', flush=True); signal.pause()"
+    # The child waits for a signal that it blocks: one that comes before it waits is not missed.
+    child = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); "
+    child += "print('ready', flush=True); signal.sigwait([signal.SIGTERM]); print('told')"
     parent = (
         "import subprocess, sys; from finesweep.cluster.ray_actor import _end_with_parent\n"
         f"subprocess.Popen([sys.executable, '-c', {child!r}], preexec_fn=_end_with_parent).wait()"
     )
-    actor = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
-    assert actor.stdout is not None
-    assert actor.stdout.readline() == "ready\n"
-    actor.send_signal(signal.SIGKILL)
-    assert actor.communicate(timeout=60)[0] == "told\n"
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as actor:
+        assert actor.stdout is not None
+        assert actor.stdout.readline() == "ready\n"
+        actor.send_signal(signal.SIGKILL)
+        assert actor.communicate(timeout=60)[0] == "told\n"
