@@ -1,6 +1,6 @@
 """Records learning curves: trains points of the default space with the product's own training, to the end.
 
-    python benchmarks/curves/record.py [--glue DIR] [--model DIR] [--layers 2] [TASK ...]        make curves
+    python benchmarks/curves/record.py [--glue DIR] [--model DIR] [TASK ...]        make curves
 
 Each training is evaluated at every twentieth of it. Half of the evaluated rows, every second one by length,
 select; nobody selects on the others. Results go to `TASK.jsonl` beside this file, and what is there is not
@@ -80,15 +80,6 @@ def trained(config: RunConfig, folder: Path, point: spaces.Point) -> Training:
     return Training(point, config.seed, callback.steps, round(seconds, 1), select, untouched)
 
 
-def shallow(model: Path, layers: int, folder: Path) -> Path:
-    """Writes the lowest `layers` of a pre-trained encoder, with its tokenizer, as a model of its own."""
-    from transformers import AutoModel, AutoTokenizer
-
-    AutoModel.from_pretrained(model, num_hidden_layers=layers).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
-    return folder
-
-
 def record(task: spaces.Task, folders: dict[str, str], scratch: Path) -> None:
     known = {(str(one.point), one.seed) for one in recorded.read(task.name)}
     for index, (point, seed) in enumerate(task.trainings):
@@ -108,8 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(spaces.TASKS) + "; all of them")
     parser.add_argument("--glue", help="folder of the official GLUE download")
-    parser.add_argument("--model", type=Path, help="folder of a pre-trained encoder")
-    parser.add_argument("--layers", type=int, default=2, help="how many of its layers, from below, are kept")
+    parser.add_argument("--model", help="folder of a pre-trained encoder")
     given = parser.parse_args(arguments)
     if unknown := set(given.tasks) - spaces.TASKS.keys():
         parser.error(f"got {', '.join(sorted(unknown))}; legal: {', '.join(spaces.TASKS)}")
@@ -117,11 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if any(task.needs_folders for task in tasks) and not (given.glue and given.model):
         parser.error("a task of GLUE needs --glue DIR and --model DIR")
     with TemporaryDirectory() as scratch:
-        folders = {"glue": given.glue, "model": ""}
-        if given.model:
-            folders["model"] = str(shallow(given.model, given.layers, Path(scratch, "model")))
         for task in tasks:
-            record(task, folders, Path(scratch))
+            record(task, {"glue": given.glue, "model": given.model}, Path(scratch))
 
 
 if __name__ == "__main__":

@@ -96,9 +96,9 @@ def _distributions(sweep: dict[str, Any]) -> dict[str, BaseDistribution]:
     return {one.key_or_group: distribution(one, type_of(one.key_or_group)) for one in parsed}
 
 
-def _glue(name: str, train: str, scored: str) -> Task:
+def _glue(name: str, train: str, scored: str, tokens: int = 40) -> Task:
     known = {RATE: 2e-5, EPOCHS: 5, BATCH: 16}
-    model = ("model=minilm", "model.name_or_path={model}", "model.max_length=40")
+    model = ("model=minilm", "model.name_or_path={model}", f"model.max_length={tokens}")
     data = (f"data={name}", "data.path={glue}", "data.test_split=null", "trainer.precision=bf16")
     splits = (f"data.train_split={encode(train)}", f"data.eval_split={encode(scored)}")
     return Task(name, (*data, *model, *splits), "qnli", known)
@@ -122,8 +122,8 @@ TASKS = {
             {RATE: 1e-3, EPOCHS: 3, BATCH: 32},
             rate_factor=10,
         ),
-        _glue("rte", train="train[:320]", scored="validation[:240]"),
-        _glue("mrpc", train="train[:320]", scored="validation[:240]"),
-        _glue("qnli", train="validation[:320]", scored="validation[3000:3240]"),
+        _glue("rte", train="train[:400]", scored="validation[:200]", tokens=48),
+        _glue("mrpc", train="train[:320]", scored="validation[:200]"),
+        _glue("qnli", train="validation[:400]", scored="validation[3000:3200]"),
     )
 }
