@@ -8,6 +8,7 @@ trained again, so a recording that was killed goes on. One core is busy; run ano
 """
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +21,11 @@ from recorded import Training
 from transformers import EvalPrediction
 
 from finesweep import RunConfig, load_config
+from finesweep.hooks import Noise
 from finesweep.machine import device
 from finesweep.study.encode import encode
-from finesweep.tasks import Scorer
+from finesweep.tasks import Scorer, Task, resampling
+from finesweep.tasks.evaluated import Evaluated
 from finesweep.tasks.scoring import outputs_of
 from finesweep.training.callback import TrainingCallback
 from finesweep.training.inputs import load_inputs
@@ -33,18 +36,27 @@ PLAIN = "predict=false", "trainer.threads=1", "trainer.device=cpu"
 
 
 class Halves(Scorer):
-    """Scores every second row, by length; keeps the scores of the other rows."""
+    """Scores every second row, by length; keeps the scores of the other rows, and the best scored rows."""
 
-    untouched: list[float]
+    def __init__(self, task: Task, names: Sequence[str]) -> None:
+        super().__init__(task, names)
+        self.metric, *_ = self.metrics
+        self.untouched: list[float] = []
+        self.best, self.best_rows = -math.inf, Evaluated([], [])
 
     def __call__(self, evaluation: EvalPrediction) -> dict[str, float]:
         logits, labels = outputs_of(evaluation.predictions), evaluation.label_ids
-        select, other = (
-            Scorer.__call__(self, EvalPrediction(logits[half::2], labels[half::2])) for half in (0, 1)
-        )
-        self.untouched.append(other[next(iter(self.metrics))])
+        other, select = (self.scored(logits[half::2], labels[half::2]) for half in (1, 0))
+        self.untouched.append(other[self.metric])
+        if select[self.metric] > self.best and self.evaluated:
+            self.best, self.best_rows = select[self.metric], self.evaluated
         self.evaluated = None  # half of the rows are not what a checkpoint keeps
         return select
+
+    @property
+    def noise(self) -> Noise | None:
+        rows = self.best_rows
+        return resampling.noise(self.metrics[self.metric], self.judged(rows.scores, rows.references))
 
 
 class Recording(TrainingCallback):
@@ -69,7 +81,6 @@ def trained(config: RunConfig, folder: Path, point: spaces.Point) -> Training:
     inputs = load_inputs(config)
     model = load_model(config.model, inputs.tokenizer, inputs.task, inputs.names, config.seed, config.peft)
     scorer = Halves(inputs.task, inputs.names)
-    scorer.untouched = []
     callback = Recording(config, scorer, steps_per_epoch(config, len(inputs.train)), NoLog(), None)
     trainer = build_trainer(config, model, inputs, folder, callback)
     begin = time.perf_counter()
@@ -77,7 +88,9 @@ def trained(config: RunConfig, folder: Path, point: spaces.Point) -> Training:
     seconds = time.perf_counter() - begin
     select = [round(one.value, 4) for one in callback.history]
     untouched = [round(value, 4) for value in scorer.untouched]
-    return Training(point, config.seed, callback.steps, round(seconds, 1), select, untouched)
+    noise = scorer.noise
+    std = round(noise.std, 4) if noise else None
+    return Training(point, config.seed, callback.steps, round(seconds, 1), select, untouched, std)
 
 
 def record(task: spaces.Task, folders: dict[str, str], scratch: Path) -> None:

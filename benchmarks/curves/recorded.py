@@ -20,6 +20,7 @@ class Training:
     seconds: float
     select: Sequence[float]  # the metric at each evaluation, on the rows that select
     untouched: Sequence[float]  # on the rows that nobody selects on
+    noise: float | None  # standard error of the best selecting score over its rows; None: not known
 
     @property
     def evaluations(self) -> list[tuple[int, float, float]]:

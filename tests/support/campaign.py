@@ -378,11 +378,12 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=12, help="of each study")
     parser.add_argument("--confirming", type=int, help="kills of studies that prune and confirm; a fifth")
     parser.add_argument("--pausing", type=int, help="kills of studies that pause; a fifth")
+    parser.add_argument("--warm", action="store_true", help="fork commands from a Python that has imported")
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="the studies stay here, in a folder that is new"
     )
     given = parser.parse_args()
-    rng, plan = random.Random(given.seed), Plan(given.trials)
+    rng, plan = random.Random(given.seed), Plan(given.trials, cold=not given.warm)
     fifth = given.kills // 5
     confirming = fifth if given.confirming is None else given.confirming
     pausing = fifth if given.pausing is None else given.pausing
