@@ -15,7 +15,7 @@ STAMP := $(VENV)/.stamp
 ARGS ?=
 SPHINX = $(PY) -m sphinx --fail-on-warning --keep-going --quiet -c docs
 
-.PHONY: help install sweep reproduce test long clusters lint bench curves replay campaign engines faults docs links pictures clean FORCE
+.PHONY: help install sweep reproduce test long clusters lint bench curves replay transfer campaign engines faults docs links pictures clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ curves: $(STAMP)  ## record learning curves for make replay: hours; ARGS="--glue
 
 replay: $(STAMP)  ## compare ways to search by replaying studies over recorded learning curves: minutes
 	$(PY) benchmarks/curves/compare.py $(ARGS)
+
+transfer: $(STAMP)  ## measure by replayed studies what starting from earlier studies gives: minutes
+	$(PY) benchmarks/curves/transfer.py $(ARGS)
 
 campaign: $(STAMP)  ## kill a sweep 48 times, and prove that nothing is lost: 20 minutes
 	$(PY) tests/support/campaign.py $(ARGS)

@@ -12,40 +12,24 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import recorded
 from figures import Row, budget, rows_of, table
 from methods import METHODS
+from pool import pooled
 from replay import Replay, Replayed
 from spaces import TASKS
 
-MEMORY = Path("/dev/shm")  # where Linux has one: the studies' files
+Job = tuple[str, str, int]  # task, method, seed of the study
 
 
-def replayed(job: tuple[str, str, int], workers: int, folder: str, curves: Path) -> Replayed:
+def replayed(job: Job, folder: Path, workers: int, curves: Path) -> Replayed:
     name, method, seed = job
     task, trainings = TASKS[name], recorded.read(name, curves)
-    own = Path(folder, str(os.getpid()))
-    own.mkdir(exist_ok=True)
-    steps = budget(task, trainings)
-    return Replay(task, trainings, METHODS[method], seed, steps, own).run(workers)
-
-
-def replay_all(
-    jobs: Sequence[tuple[str, str, int]], workers: int, processes: int, curves: Path
-) -> dict[tuple[str, str, int], Replayed]:
-    with (
-        TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder,
-        ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool,
-    ):
-        work = partial(replayed, workers=workers, folder=folder, curves=curves)
-        return dict(zip(jobs, pool.map(work, jobs, chunksize=4), strict=True))
+    return Replay(task, trainings, METHODS[method], seed, budget(task, trainings), folder).run(workers)
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
@@ -53,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     methods = list(METHODS)
     seeds = range(given.seeds)
     jobs = [(task, method, seed) for task in given.tasks for method in methods for seed in seeds]
-    results = replay_all(jobs, given.workers, given.processes, given.curves)
+    work = partial(replayed, workers=given.workers, curves=given.curves)
+    results = dict(zip(jobs, pooled(work, jobs, given.processes), strict=True))
     rows = []
     for task in given.tasks:
         studies = {method: [results[task, method, seed] for seed in seeds] for method in methods}

@@ -2,7 +2,7 @@
 
 from replay import Method
 
-from finesweep.config.study import Pruner
+from finesweep.config.study import Pruner, StopWhen
 
 EARLIER = {"min_resource": 12.5}
 METHODS = {
@@ -13,6 +13,7 @@ METHODS = {
     "tpe, successive halving": Method(spreads=False, pruner=Pruner.successive_halving),
     "tpe, hyperband": Method(spreads=False, pruner=Pruner.hyperband),
     "recipe": Method(begins_known=True),
+    "recipe, stop_when": Method(begins_known=True, stop_when=StopWhen.noise),
     "recipe, pause": Method(begins_known=True, pruner=Pruner.pause),
     "recipe, pause from 12.5%": Method(begins_known=True, pruner=Pruner.pause, pruner_options=EARLIER),
 }

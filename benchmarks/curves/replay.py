@@ -8,7 +8,7 @@ training nearest to its point that the study has not used yet, in the space whos
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from recorded import Training
 from spaces import BATCH, EPOCHS, RATE, Point, Task
 
 from finesweep.config.run import Direction
-from finesweep.config.study import Pruner, StudyConfig
-from finesweep.hooks import RunState, TrialPaused, TrialPruned
+from finesweep.config.study import Pruner, StopWhen, StudyConfig
+from finesweep.hooks import Noise, RunState, TrialPaused, TrialPruned
 from finesweep.study import storage as studies
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.sources import queue_starts, read_starts
 from finesweep.study.space import distributions, params_of
 from finesweep.worker.paused import give_up_surplus
 from finesweep.worker.trial import RunningTrial
@@ -41,6 +42,7 @@ class Method:
     is_grid: bool = False  # the published grid, in an order of its own for each study seed
     begins_known: bool = False  # with the point that the sweep's file tries first
     spreads: bool = True  # False: the first points are Optuna's random ones
+    stop_when: StopWhen = StopWhen.none
 
     def enqueued(self, task: Task, seed: int) -> list[Point]:
         """Returns the points that a study begins with."""
@@ -54,6 +56,7 @@ class Found:
     """A trial that was trained to its end."""
 
     steps: int  # that the study had trained by then, in all its trials
+    trials: int  # that had ended by then
     select: float  # the score that it is chosen by: its best evaluation
     untouched: float  # the score of the same evaluation on rows that nobody selects on
 
@@ -106,7 +109,7 @@ class _Run:
     worker: int
     training: Training = field(compare=False)
     running: RunningTrial = field(compare=False)
-    before: int = field(compare=False)  # steps that an earlier try has trained
+    before: int = field(compare=False)  # steps that an earlier try has trained; the trial counts the others
     done: int = field(default=0, compare=False)  # evaluations
 
     @property
@@ -119,21 +122,26 @@ class Replay:
     """One study."""
 
     def __init__(
-        self, task: Task, trainings: Sequence[Training], method: Method, seed: int, steps: int, folder: Path
-    ) -> None:
-        """steps: the budget. folder: of the studies' file."""
+        self, task: Task, trainings: Sequence[Training], method: Method, seed: int, steps: int, folder: Path,
+        start_from: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """steps: the budget. folder: of the studies' file. start_from: names of studies there."""
         self.task, self.lookup = task, Lookup(task, random.Random(seed).sample(trainings, len(trainings)))
         self.config = StudyConfig(
             name=f"replay{next(_names)}", storage=f"sqlite:///{folder}/optuna.db", n_trials=len(trainings),
             max_train_steps=steps, sampler=method.sampler, sampler_options=dict(method.sampler_options),
             pruner=method.pruner, pruner_options=dict(method.pruner_options), seed=seed, repeat_trials=True,
+            stop_when=method.stop_when, start_from=[*start_from],
         )  # fmt: skip
         attrs = {"metric": "value", "n_trials": len(trainings)}
         studies.create(self.config, {"value": Direction.maximize}, method.enqueued(task, seed), attrs)
         queue = TrialQueue(self.config, task.space)
+        # As many points of earlier studies as in a study of the grid's size, which the budget is that of.
+        starts = read_starts(replace(self.config, n_trials=len(task.grid)), task.space)
+        queue_starts(queue.study, starts, self.config, task.space)
         StudyRecord(queue.study).spread_start = queue.spreads = method.spreads
         self.queue = queue
-        self.steps, self.trials = 0, 0
+        self.steps = self.trials = self.ended = 0
         self._paused: dict[int, _Run] = {}  # by the number of the trial
         self.found: list[Found] = []
 
@@ -205,9 +213,10 @@ class Replay:
             run.time += self._duration(run)
             return True
         _, select, untouched = max(run.training.evaluations, key=lambda one: one[1])
-        run.running.trained(select, {}, "checkpoint")
+        noise = run.training.noise  # nobody asks over how many rows
+        run.running.trained(select, {}, "checkpoint", None if noise is None else Noise(noise, rows=0))
         self._end(run, RunState.COMPLETE, None)
-        self.found.append(Found(self.steps, select, untouched))
+        self.found.append(Found(self.steps, self.ended, select, untouched))
         return False
 
     def _end(self, run: _Run, state: RunState, error: Exception | None) -> None:
@@ -215,3 +224,4 @@ class Replay:
         run.running.ending(state, error)
         self.queue.tell(number)
         self.queue.let_go(number)
+        self.ended += state is not RunState.PAUSED

@@ -1,7 +1,7 @@
 """Recorded learning curves are the product's own, and a study that is replayed over them is a real one."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,9 +11,10 @@ from optuna.trial import TrialState
 from processes import ROOT
 
 from finesweep.config.run import RunConfig
-from finesweep.config.study import Pruner
+from finesweep.config.study import Pruner, StopWhen
 from finesweep.hooks import current_watcher
 from finesweep.study.records import TrialRecord
+from finesweep.study.storage import best_first
 
 CURVES = ROOT / "benchmarks/curves"
 SOME = 17  # trainings, of those that are recorded: the known point and the grid
@@ -36,8 +37,10 @@ def replayed(curves: Callable[[str], ModuleType], tmp_path: Path) -> Callable[..
     replay, task = curves("replay"), curves("spaces").TASKS["demo"]
     trainings = curves("recorded").read("demo")[:SOME]
 
-    def study(seed: int, steps: int = 10**6, workers: int = 2, **method: Any) -> Any:
-        one = replay.Replay(task, trainings, replay.Method(**method), seed, steps, tmp_path)
+    def study(
+        seed: int, steps: int = 10**6, workers: int = 2, start_from: Sequence[str] = (), **method: Any
+    ) -> Any:
+        one = replay.Replay(task, trainings, replay.Method(**method), seed, steps, tmp_path, start_from)
         return one, one.run(workers)
 
     return study
@@ -103,6 +106,32 @@ def test_a_paused_training_goes_on_where_it_stopped(
     for ordinal, record in reached.items():
         values = [value for _, value in record.curve or []]
         assert values == list(known[ordinal].select[: len(values)])
+
+
+def test_a_study_starts_from_the_best_points_of_another(replayed: Callable[..., Any]) -> None:
+    earlier, _ = replayed(5)
+    one, result = replayed(0, start_from=[earlier.queue.name])
+    begun = [trial for trial in one.queue.trials() if TrialRecord(trial).origin]
+    best = {str(sorted(trial.params.items())) for trial in best_first(earlier.queue.study)[:5]}
+    assert [trial.number for trial in begun] == list(range(len(begun))) and len(begun) > 1
+    assert {str(sorted(trial.params.items())) for trial in begun} <= best
+    assert result.found[0].trials == 1 and result.found[-1].trials == result.trials
+
+
+def test_a_study_ends_when_its_rest_cannot_matter(replayed: Callable[..., Any]) -> None:
+    whole, stopped = (replayed(0, workers=1, stop_when=when)[1] for when in StopWhen)
+    assert stopped.trials < whole.trials == SOME
+    assert stopped.found == whole.found[: len(stopped.found)]
+
+
+def test_a_study_that_misleads_sends_the_next_one_to_its_worst_points(
+    curves: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    transfer = curves("transfer")
+    three = transfer.searched(("demo", 0), tmp_path, ["demo", "demo-1000"], workers=1)
+    begun = {kind: [one.select for one in study.found[1:3]] for kind, study in three.started.items()}
+    assert max(begun[transfer.MISLED]) < min(begun[transfer.WARM])  # after the point that is known
+    assert len(transfer.rows_of("demo", [three, three])) == 2
 
 
 def test_intervals_of_a_mean_hold_it_as_often_as_they_say(curves: Callable[[str], ModuleType]) -> None:

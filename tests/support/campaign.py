@@ -156,13 +156,17 @@ class Command:
         return f"exit code {self.code}: {self.log.read_text()[-1500:]}"
 
 
-def draw(kills: int, confirming: int, pausing: int, rng: random.Random) -> list[list[Kill]]:
+def draw(
+    kills: int, confirming: int, pausing: int, rng: random.Random, warm: bool = False
+) -> list[list[Kill]]:
     """Every place once as far as there are kills, a few at random times, then any.
 
+    warm: commands are forked; they find the stores' tables ready.
     Returns those of plain studies, of studies that also confirm, and of studies that pause.
     """
     late_places, pause_places = (*CONFIRMATION, *PRUNING), PAUSING
     left_out = (*(() if confirming else late_places), *(() if pausing else pause_places))
+    left_out += CREATION if warm else ()
     special = (*late_places, *pause_places)
     names = [name for name in places() if name not in left_out]
     placed = min(len(names), kills - kills // 8)
@@ -387,7 +391,7 @@ def main() -> int:
     fifth = given.kills // 5
     confirming = fifth if given.confirming is None else given.confirming
     pausing = fifth if given.pausing is None else given.pausing
-    plain, late, paused = draw(given.kills, confirming, pausing, rng)
+    plain, late, paused = draw(given.kills, confirming, pausing, rng, given.warm)
     parts = [(plan, plain), (replace(plan, confirm=True), late), (replace(plan, pause=True), paused)]
     with tempfile.TemporaryDirectory(prefix="campaign-", ignore_cleanup_errors=True) as scratch:
         folder = given.keep.resolve() if given.keep else Path(scratch) / "studies"
