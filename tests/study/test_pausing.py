@@ -167,21 +167,22 @@ def test_a_known_point_is_that_of_the_trial_that_went_on(tmp_path: Path) -> None
     assert last is not None and TrialRecord(last).reused_of == 5
 
 
-def work(folder: Path, start: object) -> None:
+def work(folder: Path, settings: dict[str, object], start: object) -> None:
     start.wait()  # type: ignore[attr-defined]
-    run_out(pausing_queue(folder, n_trials=12))
+    run_out(pausing_queue(folder, **settings))
 
 
-def test_many_workers_promote_no_trial_twice(tmp_path: Path) -> None:
-    pausing_queue(tmp_path, n_trials=12)
+def check_that_many_workers_promote_no_trial_twice(folder: Path, **store: object) -> None:
+    settings = {"n_trials": 12} | store
+    pausing_queue(folder, **settings).close()
     start = FORK.Barrier(4)
-    workers = [FORK.Process(target=work, args=(tmp_path, start)) for _ in range(4)]
+    workers = [FORK.Process(target=work, args=(folder, settings, start)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
         assert worker.exitcode == 0
-    books = pausing_queue(tmp_path, n_trials=12)
+    books = pausing_queue(folder, **settings)
     run_out(books)  # what a worker left that found nothing to take just then
     promoted = Counter(TrialRecord(trial).continues for trial in books.trials())
     del promoted[None]
@@ -190,13 +191,17 @@ def test_many_workers_promote_no_trial_twice(tmp_path: Path) -> None:
     assert {TrialRecord(trial).ordinal for trial in books.trials()} == set(range(12))
 
 
-def promote_and_die(folder: Path) -> None:
+def test_many_workers_promote_no_trial_twice(tmp_path: Path) -> None:
+    check_that_many_workers_promote_no_trial_twice(tmp_path)
+
+
+def promote_and_die(folder: Path, **store: object) -> None:
     from finesweep.study import queue as queues
 
     def die(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    books = pausing_queue(folder, n_trials=2)
+    books = pausing_queue(folder, n_trials=2, **store)
     queues._Claim = die  # type: ignore[assignment, misc]
     books.next_trial()
 

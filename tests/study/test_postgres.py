@@ -2,6 +2,7 @@
 
 import gc
 import multiprocessing
+import signal
 import threading
 import time
 import uuid
@@ -13,6 +14,15 @@ import pytest
 import sqlalchemy
 from processes import SMALL, start, train
 from serving import PostgresServer
+from test_pausing import (
+    check_that_many_workers_promote_no_trial_twice,
+    falling,
+    lineage,
+    pausing_queue,
+    promote_and_die,
+)
+from test_pausing import run_out as run_out_pausing
+from test_pausing import train as train_until_rung
 from test_study import SPACE, hand_back, hold, recover, run_out
 
 from finesweep.config.run import Direction
@@ -102,6 +112,30 @@ def test_two_workers_share_the_budget_there(storage: str) -> None:
         worker.join(60)
         assert worker.exitcode == 0
     assert [trial.state.name for trial in queue(storage, "shared", 6).trials()] == ["COMPLETE"] * 6
+
+
+def test_many_workers_promote_no_paused_trial_twice_there(storage: str, tmp_path: Path) -> None:
+    check_that_many_workers_promote_no_trial_twice(tmp_path, storage=storage, name="promoted")
+
+
+def test_a_promotion_whose_worker_dies_was_none_there(storage: str, tmp_path: Path) -> None:
+    """It is one transaction: undone, not half done."""
+    store = {"storage": storage, "name": "undone"}
+    books = pausing_queue(tmp_path, n_trials=2, **store)
+    for _ in range(2):
+        trial = books.next_trial()
+        assert trial is not None
+        train_until_rung(books, trial, falling)
+    books.close()
+    process = FORK.Process(target=promote_and_die, args=(tmp_path,), kwargs=store)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    books = pausing_queue(tmp_path, n_trials=2, **store)
+    assert len(books.trials()) == 2
+    run_out_pausing(books)
+    assert [ordinal for ordinal, state, _ in lineage(books) if state == "COMPLETE"] == [0]
+    assert [continued for *_, continued in lineage(books)[:3]] == [None, None, 0]
 
 
 def test_its_lock_is_free_again_when_the_holder_is_killed(storage: str) -> None:

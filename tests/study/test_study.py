@@ -30,7 +30,8 @@ SPACE = tuple(Dimension(name, name, FloatDistribution(0, 1)) for name in "xy")
 
 
 def queue(tmp_path: Path, **settings: object) -> TrialQueue:
-    config = StudyConfig(name="s", storage=f"sqlite:///{tmp_path}/optuna.db", **settings)  # type: ignore[arg-type]
+    store = {"name": "s", "storage": f"sqlite:///{tmp_path}/optuna.db"}
+    config = StudyConfig(**store | settings)  # type: ignore[arg-type]
     studies.create(config, {"m": Direction.maximize}, [], {"n_trials": config.n_trials, "metric": "m"})
     return TrialQueue(config, SPACE)
 
