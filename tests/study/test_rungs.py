@@ -53,10 +53,15 @@ def test_the_first_one_at_a_rung_pauses_and_a_better_second_one_goes_on() -> Non
     assert UP.goes_on(at(3), [first, at(3)])  # no rung yet
 
 
-def test_of_equals_the_earlier_one_goes_on() -> None:
+def test_equals_of_the_last_one_that_goes_on_go_on_too() -> None:
     points = [at(number, 0.5) for number in range(4)]
-    assert [UP.goes_on(point, points) for point in points] == [True, True, False, False]
+    assert not UP.goes_on(points[0], points[:1])
+    assert all(UP.goes_on(point, points) for point in points)
     assert numbers([UP.to_promote(points) or at(-1)]) == [0]
+    worse, better = at(4, 0.6), [at(number, 0.4) for number in range(5, 8)]
+    assert not UP.goes_on(worse, [*points, worse])
+    assert UP.goes_on(points[0], [*points, *better[:2]])
+    assert not UP.goes_on(points[0], [*points[:2], *better])
 
 
 def test_a_paused_one_is_promoted_once_others_turn_out_worse() -> None:

@@ -30,7 +30,7 @@ class Point:
     Points that failed for good, and those whose value was known before, are left out by the caller.
     """
 
-    number: int  # in the order in which points are started; of equals, the earlier one is better
+    number: int  # in the order in which points are started; of equals, the earlier one is promoted first
     losses: dict[int, float] = field(default_factory=dict)  # as `Rungs.judged` returns them
     is_paused: bool = False  # it waits, and its checkpoint is there
 
@@ -42,7 +42,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Rungs:
-    """The rungs of a study, and its decisions. A share of 1 / `reduction_factor` goes on at each of them."""
+    """The rungs of a study, and its decisions. At each of them 1 / `reduction_factor` of the points go on."""
 
     maximize: bool
     min_resource: float = 25.0  # the first rung, in per cent of a training
@@ -117,10 +117,14 @@ class Rungs:
         return waiting[: max(0, len(waiting) - self.max_paused)]
 
     def _best_of(self, rung: int, points: Sequence[Point]) -> list[Point]:
-        """Returns the share of the points at a rung that goes on, best first."""
+        """Returns the points at a rung that go on, best first: its best share, and all that equal its last one.
+
+        Equal losses, those of models at chance for example, say nothing about what becomes of a training.
+        """
         there = [point for point in points if rung in point.losses]
         there.sort(key=lambda point: (point.losses[rung], point.number))
-        return there[: int(len(there) / self.reduction_factor)]
+        best = there[: int(len(there) / self.reduction_factor)]
+        return [point for point in there if best and point.losses[rung] <= best[-1].losses[rung]]
 
 
 def _worst_first(points: Sequence[Point]) -> list[Point]:
