@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import recorded
-from figures import Row, budget, rows_of, table
+from figures import Row, budget, by_method, rows_of, table
 from methods import METHODS
 from pool import pooled
 from replay import Replay, Replayed
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     for task in given.tasks:
         studies = {method: [results[task, method, seed] for seed in seeds] for method in methods}
         rows += rows_of(TASKS[task], recorded.read(task, given.curves), studies, given.baseline)
-    print(table(rows, given.baseline))
+    print(table(rows, given.baseline), by_method(rows, given.baseline), sep="\n\n")
     if given.json:
         given.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     return rows

@@ -94,7 +94,7 @@ def table(rows: Sequence[Row], baseline: str) -> str:
     """Writes the rows as a table of Markdown."""
     head = ("task", "method", "trials", "steps", "selected", "regret", "worst seed", "as good as the grid",
             "untouched", f"less {baseline}'s", "")  # fmt: skip
-    lines = [head, ("---",) * len(head)] + [
+    lines = [
         (
             row.task, row.method, f"{row.trials:.0f}", f"{row.steps:.0%}", f"{row.select:.3f}",
             f"{row.regret:.3f}", f"{row.worst:.3f}",
@@ -103,4 +103,23 @@ def table(rows: Sequence[Row], baseline: str) -> str:
         )
         for row in rows
     ]  # fmt: skip
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return _markdown(head, lines)
+
+
+def by_method(rows: Sequence[Row], baseline: str) -> str:
+    """Writes a line for each method: on each task, its mean untouched score less that of the baseline."""
+    tasks, methods = list(dict.fromkeys(row.task for row in rows)), dict.fromkeys(row.method for row in rows)
+    found = {(row.method, row.task): row for row in rows}
+    lines = []
+    for method in methods:
+        mine = [found[method, task] for task in tasks]
+        verdicts = [row.verdict for row in mine]
+        gains = [f"{row.gain:+.3f} ({row.low:+.3f} to {row.high:+.3f})" for row in mine]
+        counts = (str(verdicts.count(verdict)) for verdict in ("win", "tie", "loss"))
+        lines.append((method, *gains, " / ".join(counts)))
+    return _markdown((f"less {baseline}", *tasks, "win / tie / loss"), lines)
+
+
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    every = [head, ("---",) * len(head), *lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in every)

@@ -142,6 +142,25 @@ def test_intervals_of_a_mean_hold_it_as_often_as_they_say(curves: Callable[[str]
     assert 0.9 <= sum(low < 0.1 < high for low, high in ends) / len(ends) <= 0.99
 
 
+def test_methods_win_tie_and_lose_by_the_interval_of_what_they_gain(
+    curves: Callable[[str], ModuleType], replayed: Callable[..., Any]
+) -> None:
+    from dataclasses import replace
+
+    figures, task = curves("figures"), curves("spaces").TASKS["demo"]
+    studies = {"grid": [replayed(seed, sampler="grid", is_grid=True)[1] for seed in range(3)]}
+    for method, gain in (("better", 0.1), ("worse", -0.1)):
+        studies[method] = [
+            replace(one, found=[replace(found, untouched=found.untouched + gain) for found in one.found])
+            for one in studies["grid"]
+        ]
+    rows = figures.rows_of(task, curves("recorded").read("demo"), studies, "grid")
+    assert [row.verdict for row in rows] == ["tie", "win", "loss"]
+    *_, better, worse = figures.by_method(rows, "grid").splitlines()
+    assert better == "| better | +0.100 (+0.100 to +0.100) | 1 / 0 / 0 |"
+    assert worse == "| worse | -0.100 (-0.100 to -0.100) | 0 / 0 / 1 |"
+
+
 def test_a_recorded_curve_is_that_of_an_ordinary_run(
     curves: Callable[[str], ModuleType], config: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
