@@ -6,6 +6,7 @@ study keeps. Setting a host's clock, another time zone or a host whose clock is 
 """
 
 import time
+from weakref import WeakKeyDictionary
 
 from optuna.study import Study
 
@@ -14,6 +15,7 @@ from finesweep.study.records import StudyRecord
 from finesweep.study.storage import PatientStorage, backend_of
 
 SERVERS = "extract(epoch FROM clock_timestamp())"  # PostgreSQL's time
+_booted: WeakKeyDictionary[Study, float] = WeakKeyDictionary()  # when this boot was, once a study has kept it
 
 
 def now(study: Study) -> float:
@@ -48,8 +50,12 @@ def _this_machine() -> str:
 
 
 def _local(study: Study) -> float:
-    booted = (StudyRecord(study).boots or {}).get(this_process().boot)
-    return time.time() if booted is None else booted + _since_boot()
+    if study not in _booted:
+        booted = (StudyRecord(study).boots or {}).get(this_process().boot)
+        if booted is None:
+            return time.time()
+        _booted[study] = booted
+    return _booted[study] + _since_boot()
 
 
 def _since_boot() -> float:
