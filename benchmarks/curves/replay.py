@@ -20,6 +20,7 @@ from spaces import BATCH, EPOCHS, RATE, Point, Task
 from finesweep.config.run import Direction
 from finesweep.config.study import Pruner, StopWhen, StudyConfig
 from finesweep.hooks import Noise, RunState, TrialPaused, TrialPruned
+from finesweep.study import clock
 from finesweep.study import storage as studies
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
@@ -139,6 +140,7 @@ class Replay:
         # As many points of earlier studies as in a study of the grid's size, which the budget is that of.
         starts = read_starts(replace(self.config, n_trials=len(task.grid)), task.space)
         queue_starts(queue.study, starts, self.config, task.space)
+        clock.start(queue.study)
         StudyRecord(queue.study).spread_start = queue.spreads = method.spreads
         self.queue = queue
         self.steps = self.trials = self.ended = 0
