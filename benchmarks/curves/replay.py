@@ -20,7 +20,7 @@ from spaces import BATCH, EPOCHS, RATE, Point, Task
 from finesweep.config.run import Direction
 from finesweep.config.study import Pruner, StudyConfig
 from finesweep.hooks import RunState, TrialPaused, TrialPruned
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.space import distributions, params_of

@@ -15,12 +15,14 @@ from test_study import complete
 from finesweep.config.run import Direction
 from finesweep.config.study import ConfirmConfig, StudyConfig
 from finesweep.errors import StudyError
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.editing import as_seen, may_be_edited, outside, ranges
 from finesweep.study.importance import searched
 from finesweep.study.pruning import _OnGrid
 from finesweep.study.queue import TrialQueue
+from finesweep.study.ranking import best_first
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
+from finesweep.study.selection import failures, searching
 from finesweep.study.space import Dimension, Space
 from finesweep.worker.editing import train_lost_again
 
@@ -87,8 +89,8 @@ def test_ranges_may_be_edited_and_keys_only_under_a_condition() -> None:
 
 def test_what_lies_outside_is_counted_by_no_budget_and_is_not_the_best(tmp_path: Path) -> None:
     books = edited(tmp_path)
-    assert [one.number for one in studies.searching(books.trials())] == [1]
-    assert [one.number for one in studies.best_first(books.study)] == [1]
+    assert [one.number for one in searching(books.trials())] == [1]
+    assert [one.number for one in best_first(books.study)] == [1]
     points = []
     while (mine := books.next_trial()) and len(points) < 9:
         points.append(mine.params)
@@ -126,7 +128,7 @@ def test_a_sampler_and_a_pruner_see_the_new_ranges_and_nothing_of_the_others(tmp
 def test_what_lies_in_an_edited_space_again_is_back(tmp_path: Path) -> None:
     books = edited(tmp_path)
     StudyRecord(books.study).outside = []
-    assert [one.number for one in studies.best_first(books.study)] == [2, 1, 0]
+    assert [one.number for one in best_first(books.study)] == [2, 1, 0]
 
 
 def test_a_trial_of_new_choices_is_confirmed(tmp_path: Path) -> None:
@@ -157,7 +159,7 @@ def test_what_failed_outside_of_the_space_does_not_end_the_study(tmp_path: Path)
     )
     books.study.add_trial(failed)
     StudyRecord(books.study).outside = outside(books.trials(), NARROW)
-    assert studies.failures(books.trials()) == []
+    assert failures(books.trials()) == []
     assert books.has_work() and books.next_trial() is not None
 
 
@@ -172,7 +174,7 @@ def test_a_command_that_was_killed_while_it_queued_lost_points_is_made_good_by_t
     mine = books.next_trial()
     assert mine is not None and mine.number == 4 and TrialRecord(mine).reused_of is None
     complete(books, 4, 0.5)
-    assert [one.number for one in studies.best_first(books.study)] == [4]
+    assert [one.number for one in best_first(books.study)] == [4]
 
 
 def test_a_point_that_is_trained_again_is_not_known_from_the_old_trial(tmp_path: Path) -> None:

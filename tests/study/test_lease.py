@@ -16,7 +16,7 @@ from finesweep.study.budget import busy_seconds
 from finesweep.study.liveness import GRACE_S, SILENT_S
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
-from finesweep.study.storage import count_finished
+from finesweep.study.selection import count_finished
 
 CONTAINER = str(replace(this_process(), namespace="1", start="1"))  # on this host, with the host's name
 

@@ -26,12 +26,12 @@ from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import StoreAway
 from finesweep.hooks import RunState
-from finesweep.study import heartbeat
+from finesweep.study import heartbeat, studies
 from finesweep.study import queue as queues
-from finesweep.study import storage as studies
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, Outcome, Progress, StudyRecord, TrialRecord
 from finesweep.study.steering import extend, halt, open_queue, steered, stop_trial, try_point
+from finesweep.study.storage import open_storage
 
 pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they share
 FORK = multiprocessing.get_context("fork")
@@ -81,7 +81,7 @@ def comparable(trial: FrozenTrial) -> dict[str, Any]:
 
 def test_trials_are_read_as_optuna_reads_them(storage: str, name: str) -> None:
     directions = [optuna.study.StudyDirection.MAXIMIZE] * 2
-    opened = studies.open_storage(storage)
+    opened = open_storage(storage)
     study = optuna.create_study(storage=opened, study_name=name, directions=directions)
     study.add_trials([finished_trial(index) for index in range(7)])
     study.enqueue_trial({"a": 0.5})

@@ -19,14 +19,14 @@ from finesweep.monitor import eta
 from finesweep.monitor.listing import study_rows
 from finesweep.monitor.report import describe
 from finesweep.monitor.snapshot import take_snapshot
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.budget import spent
 from finesweep.study.pausing import Pausing, RungCheck, each_once, waiting
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, Outcome, Progress, StudyRecord, TrialRecord
 from finesweep.study.samplers import try_out
+from finesweep.study.selection import count_finished
 from finesweep.study.steering import open_queue, stop_trial
-from finesweep.study.storage import count_finished
 from finesweep.worker.paused import give_up_all, give_up_surplus
 
 FORK = multiprocessing.get_context("fork")

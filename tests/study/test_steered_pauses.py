@@ -12,8 +12,8 @@ from finesweep.errors import NotSteered
 from finesweep.study.budget import budgets, full
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.selection import count_finished
 from finesweep.study.steering import steered, stop_trial, try_point
-from finesweep.study.storage import count_finished
 from finesweep.worker.paused import give_up_surplus
 
 

@@ -13,12 +13,12 @@ from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import ConfigError, NotSteered, StudyError
 from finesweep.hooks import RunState
-from finesweep.study import storage as studies
-from finesweep.study import unwritten
+from finesweep.study import studies, unwritten
 from finesweep.study.budget import keep_extended
 from finesweep.study.heartbeat import beat
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, Outcome, Request, Steered, StudyRecord, TrialRecord
+from finesweep.study.selection import failures
 from finesweep.study.signals import stop
 from finesweep.study.space import Dimension, named
 from finesweep.study.steering import extend, halt, open_queue, steered, stop_trial, try_point
@@ -106,7 +106,7 @@ def test_a_trial_that_waits_leaves_the_queue_and_counts_for_nothing(tmp_path: Pa
     assert stop_trial(person(tmp_path), 0) is TrialState.WAITING
     points = run_out(books)
     assert len(points) == 3 and points[0]["x"] == 0.75
-    assert books.trials()[0].state is TrialState.FAIL and studies.failures(books.trials()) == []
+    assert books.trials()[0].state is TrialState.FAIL and failures(books.trials()) == []
 
 
 def test_what_was_handed_on_names_the_trial_that_goes_on(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import StoreError
 from finesweep.hooks import RunState
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Conclusion, Outcome, Progress, StudyRecord, TrialRecord
 from finesweep.study.signals import stop

@@ -13,8 +13,7 @@ from finesweep.config.study import StudyConfig
 from finesweep.errors import SweepFailed
 from finesweep.hooks import RunHooks
 from finesweep.machine.process import this_process
-from finesweep.study import clock, liveness
-from finesweep.study import storage as studies
+from finesweep.study import clock, liveness, studies
 from finesweep.study.liveness import BEAT_EVERY_S, GRACE_S, SILENT_S, Listener
 from finesweep.study.lock import study_lock
 from finesweep.study.queue import TrialQueue

@@ -12,9 +12,10 @@ from finesweep.monitor.report import Best, Confirmed, Status, best, describe
 from finesweep.monitor.states import GIVEN_UP, PAUSED, state_names
 from finesweep.monitor.wording import duration, number, scalar, store_options
 from finesweep.provenance.record import is_result
-from finesweep.study import storage as studies
 from finesweep.study.budget import span
+from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord
+from finesweep.study.selection import failures
 from finesweep.study.space import params_of
 
 LIMIT = 8000  # characters that MLflow takes
@@ -46,7 +47,7 @@ def _parts(study: Study, status: Status, first: Best | None, works: bool, rows: 
     states = state_names(trials, StudyRecord(study).given_up or ())
     for title, name in (("Pruned", TrialState.PRUNED.name), ("Paused", PAUSED), ("Given up", GIVEN_UP)):
         yield from _others(title, [trial for trial in trials if states[trial.number] == name], study, rows)
-    yield from _others("Failed", studies.failures(trials), study, rows)
+    yield from _others("Failed", failures(trials), study, rows)
     yield f"#### Cost\n\n{_cost(status, trials)}"
     if first and first.submissions:
         paths = ", ".join(map(code, first.submissions))
@@ -121,7 +122,7 @@ def _is_score(key: str) -> bool:
 
 
 def _leaderboard(study: Study, rows: int) -> str:
-    ranked = studies.best_first(study)
+    ranked = best_first(study)
     record = StudyRecord(study)
     names = list(record.objectives or [record.metric])
     keys = list(dict.fromkeys(key for trial in ranked for key in params_of(trial)))

@@ -12,8 +12,8 @@ from finesweep.report.facts import Facts, stopped_at
 from finesweep.report.headline import spread
 from finesweep.report.markup import Cell, cell, figure_cell, listed, number, paragraph, table
 from finesweep.report.published import SOURCE, published
-from finesweep.study import storage as studies
 from finesweep.study.budget import span
+from finesweep.study.ranking import pareto_front
 from finesweep.study.records import Progress, TrialRecord
 
 MAX_LISTED = 30  # failures and prunings in words; the table has all
@@ -75,7 +75,7 @@ def confirmed_table(facts: Facts) -> str:
 def front_table(facts: Facts) -> str:
     if len(facts.objectives) < 2 or not facts.complete:
         return ""
-    front = studies.pareto_front(facts.study)
+    front = pareto_front(facts.study)
     rows = [
         [
             figure_cell(trial.number),

@@ -10,8 +10,9 @@ import time
 from optuna.study import Study
 
 from finesweep.machine.process import UNKNOWN, machine_id, this_process
+from finesweep.study.backend import backend_of
+from finesweep.study.patient_storage import PatientStorage
 from finesweep.study.records import StudyRecord
-from finesweep.study.storage import PatientStorage, backend_of
 
 SERVERS = "extract(epoch FROM clock_timestamp())"  # PostgreSQL's time
 

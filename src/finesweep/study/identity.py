@@ -21,8 +21,7 @@ from finesweep.errors import DataChanged, StudyError
 from finesweep.io.model_files import folder_hash
 from finesweep.io.redaction import redact_urls, redact_values
 from finesweep.io.terminal import trainer
-from finesweep.study import clock
-from finesweep.study import storage as studies
+from finesweep.study import clock, studies
 from finesweep.study.editing import SPACE, may_be_edited, ranges
 from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest

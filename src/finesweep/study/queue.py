@@ -30,6 +30,7 @@ from finesweep.errors import StoreAway, StudyError
 from finesweep.hooks import TrialLost
 from finesweep.io.patience import single_attempts
 from finesweep.study import budget, clock, confirm
+from finesweep.study.backend import backend_of, check_present
 from finesweep.study.cache import TrialCache
 from finesweep.study.editing import as_seen, difference
 from finesweep.study.ending import as_asked, end_trial
@@ -37,25 +38,16 @@ from finesweep.study.heartbeat import with_last_signs
 from finesweep.study.liveness import Listener, this_owner
 from finesweep.study.lock import STORE, lock_key, study_lock
 from finesweep.study.ordinal import next_ordinal, ordinal_of
+from finesweep.study.patient_storage import PatientStorage
 from finesweep.study.pausing import Pausing, add_continuation, each_once
 from finesweep.study.places import Places
 from finesweep.study.records import Conclusion, Outcome, StudyRecord, TrialRecord, write_trial
 from finesweep.study.samplers import draws_alone, make_sampler
+from finesweep.study.selection import FINISHED, count_finished, current, failures, is_running, searching
 from finesweep.study.space import Space, suggest
 from finesweep.study.stopping import goal_of
-from finesweep.study.storage import (
-    FINISHED,
-    PatientStorage,
-    backend_of,
-    check_present,
-    count_finished,
-    current,
-    failures,
-    is_running,
-    load,
-    patience_of,
-    searching,
-)
+from finesweep.study.storage import patience_of
+from finesweep.study.studies import load
 from finesweep.study.transaction import IDLE, LIMITS, UNLIMITED, WAIT
 
 GONE = "its worker is gone"

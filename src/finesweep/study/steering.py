@@ -22,8 +22,9 @@ from finesweep.study.pausing import waiting
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, Steered, StudyRecord, TrialRecord
 from finesweep.study.samplers import sampler_entry
+from finesweep.study.selection import searching
 from finesweep.study.space import check_point, named
-from finesweep.study.storage import PATIENCE_S, searching
+from finesweep.study.storage import PATIENCE_S
 
 
 @dataclass(frozen=True)

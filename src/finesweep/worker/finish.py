@@ -21,13 +21,13 @@ from finesweep.machine.placement import take_idle_cores
 from finesweep.monitor.description import of_study
 from finesweep.monitor.publish import publish
 from finesweep.report.publish import publish_page
-from finesweep.study import storage as studies
 from finesweep.study.confirm import winner
 from finesweep.study.identity import refuse_other_rows
 from finesweep.study.importance import importances
 from finesweep.study.lock import study_lock
 from finesweep.study.noise import certainty_of
 from finesweep.study.queue import TrialQueue
+from finesweep.study.ranking import best_first
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.space import params_of
 from finesweep.tags import Tag
@@ -108,7 +108,7 @@ def _keep_models(
 ) -> None:
     """Logs the best trials' checkpoints as models; removes those of trials that are no longer best."""
     client, study = open_store(tracking), queue.study
-    best = [winner, *studies.best_first(study)[:keep]]
+    best = [winner, *best_first(study)[:keep]]
     kept = {str(TrialRecord(trial).run_id): trial for trial in best}
     record = StudyRecord(study)
     earlier = set(record.artifacts or [])

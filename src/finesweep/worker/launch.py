@@ -25,8 +25,7 @@ from finesweep.machine.gpus import needs_torch
 from finesweep.machine.placement import Placement
 from finesweep.monitor import hosts
 from finesweep.monitor.description import of_study
-from finesweep.study import clock
-from finesweep.study import storage as studies
+from finesweep.study import clock, studies
 from finesweep.study.budget import keep_extended
 from finesweep.study.from_studies import Start
 from finesweep.study.identity import CONTENT, identity, record, refuse_other_study, without_shortcuts
@@ -36,9 +35,11 @@ from finesweep.study.queue import GONE, TrialQueue
 from finesweep.study.records import Limits, StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import sampler_entry, try_out
+from finesweep.study.selection import failures, is_running
 from finesweep.study.signals import begin_again, stop, this_command
 from finesweep.study.sources import queue_starts, read_starts, told
 from finesweep.study.space import check_point, grid, named, range_of, stored_point
+from finesweep.study.storage import check_place, open_storage, patience_of
 from finesweep.study.tables import check_tables
 from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run
@@ -101,7 +102,7 @@ class PreparedStudy:
             self.queue.check_present()
             self.parent.client.check_present("the trials' folders")
             self.recover(reason)
-            works = studies.is_running(self.queue.trials())
+            works = is_running(self.queue.trials())
         except (StoreError, DatabaseGone):
             self.parent.close(RunState.INTERRUPTED)
             raise
@@ -143,7 +144,7 @@ def prepare(sweep: SweepRequest, plan: Plan) -> PreparedStudy:
     starts = read_starts(study_config, sweep.space)
     try_out(study_config, sweep.space)
     splits, workers, placement = check_ground(sweep, plan)
-    patience = studies.patience_of(study_config)
+    patience = patience_of(study_config)
     shared = patience.call(without_shortcuts, sweep)
     given = replace(study_config)  # as the command has it, however often this is repeated
     study, parent = patience.call(_create, sweep, given, points, starts, splits, workers)
@@ -173,9 +174,9 @@ def check_ground(sweep: SweepRequest, plan: Plan) -> tuple[Splits, int, Placemen
     tracking.import_store(sweep.run.tracking)  # while the server imports torch
     workers, placement = where_torch_is(plan) if needs_torch(sweep.run.trainer) else plan()
     storage = sweep.config.study.storage
-    studies.check_place(storage)
+    check_place(storage)
     open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
-    check_tables(studies.open_storage(storage), storage)
+    check_tables(open_storage(storage), storage)
     return splits, workers, placement
 
 
@@ -315,9 +316,9 @@ def conclude(sweep: SweepRequest, prepared: PreparedStudy) -> None:
     trials = prepared.queue.trials()
     if prepared.queue.is_over():
         return
-    if studies.is_running(trials):
+    if is_running(trials):
         return _refuse_stranded(prepared.queue)
-    failed = studies.failures(trials)
+    failed = failures(trials)
     causes = "\n".join(f"  trial {trial.number}: {TrialRecord(trial).error}" for trial in failed)
     if len(failed) < sweep.config.study.max_failures:
         raise SweepFailed(f"the sweep ended before its budget, or without a result.\n{causes}".rstrip())

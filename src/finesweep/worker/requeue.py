@@ -11,8 +11,8 @@ from finesweep.io.terminal import show
 from finesweep.study.budget import train_steps
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord
+from finesweep.study.selection import is_running
 from finesweep.study.signals import stop
-from finesweep.study.storage import is_running
 from finesweep.worker.allotment import Allotment
 
 FRUITLESS = 2  # restarts, after which one that trains nothing is the last; a first start may only be slow

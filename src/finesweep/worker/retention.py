@@ -16,8 +16,8 @@ from finesweep.io.reading import Unreadable, read_object
 from finesweep.study.baseline import baseline_of
 from finesweep.study.places import Places, places_of
 from finesweep.study.queue import TrialQueue
+from finesweep.study.ranking import best_first, pareto_front
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.storage import best_first, pareto_front
 from finesweep.tracking import STATUSES
 
 log = logging.getLogger(__name__)

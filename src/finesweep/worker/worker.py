@@ -35,9 +35,9 @@ from finesweep.machine.imports import import_all
 from finesweep.machine.placement import Placement
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, StudyRecord, TrialRecord
+from finesweep.study.selection import is_running
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, overrides_of
-from finesweep.study.storage import is_running
 from finesweep.tags import Tag
 from finesweep.worker.allotment import Allotment
 from finesweep.worker.describing import Describer
