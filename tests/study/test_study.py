@@ -15,13 +15,12 @@ from finesweep.config.run import Direction
 from finesweep.config.study import SAMPLERS, StudyConfig
 from finesweep.errors import ConfigError, StoreError, StudyError
 from finesweep.hooks import RunState, TrialLost
-from finesweep.study import queue as ledgers
-from finesweep.study import studies, unwritten
+from finesweep.study import claiming, studies, unwritten
 from finesweep.study.liveness import GRACE_S, is_gone, this_owner
 from finesweep.study.lock import Busy, study_lock
-from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
-from finesweep.study.recovering import end_lost_trials
+from finesweep.study.recovering import GONE, end_lost_trials
 from finesweep.study.samplers import try_out
 from finesweep.study.selection import failures
 from finesweep.study.space import Dimension
@@ -112,7 +111,7 @@ def take_and_die(tmp_path: Path, after: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     if after == "ask":
-        ledgers.this_owner = die  # type: ignore[assignment]
+        claiming.this_owner = die  # type: ignore[assignment]
     books = queue(tmp_path, n_trials=3)
     trial = books.next_trial()
     assert trial is not None

@@ -19,6 +19,7 @@ from finesweep.study import studies
 from finesweep.study.lock import is_locked
 from finesweep.study.pausing import waiting
 from finesweep.study.records import StudyRecord
+from finesweep.study.remaining import ended_by
 from finesweep.study.selection import count_finished, searching
 
 POLL_S = 1.0
@@ -49,7 +50,7 @@ def watching(sweep: Any, prepared: Any) -> Iterator[None]:
 def _opening(sweep: Any, prepared: Any) -> str:
     n_trials = sweep.config.study.n_trials
     if prepared.nothing_to_do:
-        ended = str(prepared.queue.ended_by())
+        ended = str(ended_by(prepared.queue))
         if ended.startswith("stop_when"):
             return f"{ended}; nothing to do; more with hydra.sweeper.study.stop_when=none"
         return f"all {n_trials} trials are finished, nothing to do; more with hydra.sweeper.study.n_trials=N"

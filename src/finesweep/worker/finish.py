@@ -29,6 +29,7 @@ from finesweep.study.noise import certainty_of
 from finesweep.study.queue import TrialQueue
 from finesweep.study.ranking import best_first
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
+from finesweep.study.remaining import conclusion_counts, is_concluded, is_over
 from finesweep.study.space import params_of
 from finesweep.tags import Tag
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, restore_deleted
@@ -62,13 +63,13 @@ def _finish(
 ) -> None:
     config = queue.config
     with study_lock(config.storage, f"{queue.name}:finish"):
-        counted = queue.counted()  # first: what trials or an edit change meanwhile is concluded once more
+        counts = conclusion_counts(queue)  # first: what trials or an edit change meanwhile is concluded again
         best = winner(queue.study, config.confirm)
-        if best is None or not queue.is_over():
+        if best is None or not is_over(queue):
             return
         composed = compose(best)
         run_config = reachable(parse_config(composed))
-        if queue.is_concluded(run_config.predict):
+        if is_concluded(queue, run_config.predict):
             return
         restore_deleted(tracking, [parent_run_id])
         parent = TrackedRun(open_store(tracking), parent_run_id)
@@ -78,7 +79,7 @@ def _finish(
         predicted, ensemble = _submit(queue, best, run_config, folder, parent), None
         if config.ensemble is not Ensemble.none:
             ensemble, predicted = submit_together(queue, best, run_config, predicted, folder, parent)
-        conclusion = _conclusion(queue, counted, best, run_config.predict, predicted)
+        conclusion = _conclusion(queue, counts, best, run_config.predict, predicted)
         conclusion = replace(conclusion, ensemble=ensemble)
         give_up_all(queue)  # before the page says what came of them
         publish(queue.study, parent, folder, conclusion)
@@ -89,10 +90,10 @@ def _finish(
 
 
 def _conclusion(
-    queue: TrialQueue, counted: list[int], best: FrozenTrial, predict: bool, predicted: Predicted
+    queue: TrialQueue, counts: list[int], best: FrozenTrial, predict: bool, predicted: Predicted
 ) -> Conclusion:
     return Conclusion(
-        trials=counted,
+        trials=counts,
         best=best.number,
         predict=predict,
         submissions=[queue.places.write(path) for path in predicted.submissions],

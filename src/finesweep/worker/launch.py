@@ -31,8 +31,10 @@ from finesweep.study.from_studies import Start
 from finesweep.study.identity import CONTENT, identity, record, refuse_other_study, without_shortcuts
 from finesweep.study.liveness import BEAT_EVERY_S, Listener
 from finesweep.study.lock import is_locked, study_lock
-from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, StudyRecord, TrialRecord
+from finesweep.study.recovering import GONE
+from finesweep.study.remaining import is_concluded, is_over
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import sampler_entry, try_out
 from finesweep.study.selection import failures, is_running
@@ -85,7 +87,7 @@ class PreparedStudy:
                 yield
                 if stop.requested:
                     raise KeyboardInterrupt
-            state = RunState.COMPLETE if self.queue.is_over() else self.unfinished
+            state = RunState.COMPLETE if is_over(self.queue) else self.unfinished
         except KeyboardInterrupt:
             state, reason = RunState.INTERRUPTED, None  # on purpose: it costs no retry
             raise
@@ -128,7 +130,7 @@ class PreparedStudy:
 
     @property
     def nothing_to_do(self) -> bool:
-        return self.queue.is_over() and self.queue.is_concluded(self.sweep.run.predict)
+        return is_over(self.queue) and is_concluded(self.queue, self.sweep.run.predict)
 
 
 Plan = Callable[[], tuple[int, Placement]]  # says how many workers, and where
@@ -151,13 +153,13 @@ def prepare(sweep: SweepRequest, plan: Plan) -> PreparedStudy:
     noted = clock.now(study)
     tracking.kill_abandoned_runs(sweep.run.tracking)
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
-    if not queue.is_over():
+    if not is_over(queue):
         show(sweep.run.data, splits)
         step = step_line(sweep.run.trainer, is_searched=True)
         for line in (step, placement.note(workers), *told(starts)):
             if line:
                 show_line(line, sys.stderr)
-    describe_run(lambda: parent, lambda: of_study(study, works=not queue.is_over()))
+    describe_run(lambda: parent, lambda: of_study(study, works=not is_over(queue)))
     overrides = shared_overrides(sweep, shared, placement)
     return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep, noted)
 
@@ -314,7 +316,7 @@ def conclude(sweep: SweepRequest, prepared: PreparedStudy) -> None:
 
     print_summary(describe(prepared.study))
     trials = prepared.queue.trials()
-    if prepared.queue.is_over():
+    if is_over(prepared.queue):
         return
     if is_running(trials):
         return _refuse_stranded(prepared.queue)
@@ -330,7 +332,7 @@ def conclude(sweep: SweepRequest, prepared: PreparedStudy) -> None:
 
 def refuse_unconcluded(sweep: SweepRequest, prepared: PreparedStudy) -> None:
     """Raises: SweepFailed if an engine's workers ended all trials, and then failed in the finish step."""
-    is_left = prepared.queue.is_over() and not prepared.nothing_to_do
+    is_left = is_over(prepared.queue) and not prepared.nothing_to_do
     if is_left and not is_locked(sweep.config.study.storage, f"{sweep.name}:finish"):
         raise SweepFailed(
             "all trials are finished, but not the last step, which predicts and draws the plots; "

@@ -35,6 +35,7 @@ from finesweep.machine.imports import import_all
 from finesweep.machine.placement import Placement
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, StudyRecord, TrialRecord
+from finesweep.study.remaining import has_work, is_over, more_may_come
 from finesweep.study.selection import is_running
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, overrides_of
@@ -112,7 +113,7 @@ class Worker:
         ):
             ended, out_of_memory = self.work()
             # Only a new process surely has the GPU's memory free.
-            while out_of_memory and not self.queue().is_over():
+            while out_of_memory and not is_over(self.queue()):
                 with suppress(BrokenProcessPool):  # it was killed; the next one recovers its trial
                     more, out_of_memory = in_fresh_process(self.work)
                     ended += more
@@ -125,7 +126,7 @@ class Worker:
         """Tells whether a worker that waits for its GPUs still has something to do."""
         with closing(self.queue()) as queue:
             stop.read_from(StudyRecord(queue.study))
-            return not stop.requested and (queue.has_work() or is_running(queue.skim()))
+            return not stop.requested and (has_work(queue) or is_running(queue.skim()))
 
     def _finish(self) -> None:
         # Imported here, because it imports torch and transformers; the launching process does without them.
@@ -175,7 +176,7 @@ class Worker:
                 return None
             if trial := queue.patience.call(self._take, queue):
                 return trial
-            if not queue.more_may_come():
+            if not more_may_come(queue):
                 return None
             time.sleep(POLL_S)
 
