@@ -81,23 +81,7 @@ def _head(status: Status, first: Best | None, works: bool) -> str:
 
 def _spread(status: Status, first: Best) -> str:
     """Says how far the best value can be trusted."""
-    lines = []
-    for one in first.confirmed:
-        lines.append(f"- trial {one.trial}: **{_mean(one)}** over {one.n} new seeds")
-    if lines:
-        lines.insert(0, "Trained again with new seeds; mean ± standard deviation:\n")
-        if first.within_noise is not None:
-            verdict = "**within noise**: take either" if first.within_noise else "beyond noise"
-            lines.append(
-                f"\nThe lead over trial {first.confirmed[1].trial} is {verdict} (paired t-test, 5%)."
-            )
-    else:
-        complete = status.states[TrialState.COMPLETE.name]
-        lines.append(
-            f"The best of {complete} trials with one seed each, so somewhat lucky. Its spread over seeds is "
-            "not known: start the command again with `hydra.sweeper.study.confirm.top_k=3`."
-        )
-    lines += [f"\n{text}." for text in how_sure(first)]
+    lines = [*_over_seeds(status, first), *(f"\n{text}." for text in how_sure(first))]
     scores = [f"{code(key)} {number(value)}" for key, value in first.final_metrics.items() if _is_score(key)]
     if scores:
         final = first.certainty and first.certainty.final
@@ -107,6 +91,23 @@ def _spread(status: Status, first: Best) -> str:
     if first.ensemble:
         lines.append(f"\nThe kept checkpoints together: {ensembled(first.ensemble)}.")
     return "\n".join(lines)
+
+
+def _over_seeds(status: Status, first: Best) -> Iterator[str]:
+    """Says how the best value spreads over seeds, or that this is not known."""
+    if not first.confirmed:
+        complete = status.states[TrialState.COMPLETE.name]
+        yield (
+            f"The best of {complete} trials with one seed each, so somewhat lucky. Its spread over seeds is "
+            "not known: start the command again with `hydra.sweeper.study.confirm.top_k=3`."
+        )
+        return
+    yield "Trained again with new seeds; mean ± standard deviation:\n"
+    for one in first.confirmed:
+        yield f"- trial {one.trial}: **{_mean(one)}** over {one.n} new seeds"
+    if first.within_noise is not None:
+        verdict = "**within noise**: take either" if first.within_noise else "beyond noise"
+        yield f"\nThe lead over trial {first.confirmed[1].trial} is {verdict} (paired t-test, 5%)."
 
 
 def _is_together(first: Best) -> bool:

@@ -157,12 +157,7 @@ def best(study: Study) -> Best:
     """Describes the best trial. Raises: StudyError if no trial is complete yet."""
     record = StudyRecord(study)
     config = record.confirm or ConfirmConfig()
-    first = winner(study, config)
-    if first is None:
-        raise StudyError(
-            f"study {study.study_name!r}: no trial is complete yet; "
-            f"see: finesweep status {argument(study.study_name)}"
-        )
+    first = _winner(study, config)
     # The submission belongs to the finish step's winner; a later, better trial has none yet.
     concluded = record.conclusion if record.conclusion and record.conclusion.best == first.number else None
     places, checkpoint = places_of(study), TrialRecord(first).checkpoint
@@ -195,6 +190,17 @@ def best(study: Study) -> Best:
         storage=storage_of(study),
         tracking_uri=tracking_of(study),
     )
+
+
+def _winner(study: Study, config: ConfirmConfig) -> FrozenTrial:
+    """Finds the best trial. Raises: StudyError."""
+    first = winner(study, config)
+    if first is None:
+        raise StudyError(
+            f"study {study.study_name!r}: no trial is complete yet; "
+            f"see: finesweep status {argument(study.study_name)}"
+        )
+    return first
 
 
 def _best_of_n(study: Study) -> dict[int, float]:

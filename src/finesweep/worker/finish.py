@@ -80,13 +80,7 @@ def _finish(
         if config.ensemble is not Ensemble.none:
             ensemble, predicted = submit_together(queue, best, run_config, predicted, folder, parent)
         conclusion = _conclusion(queue, counts, best, run_config.predict, predicted)
-        conclusion = replace(conclusion, ensemble=ensemble)
-        give_up_all(queue)  # before the page says what came of them
-        publish(queue.study, parent, folder, conclusion)
-        publish_page(queue.study, parent, conclusion)
-        StudyRecord(queue.study).conclusion = conclusion
-        describe_run(lambda: parent, partial(of_study, queue.study, works=False))
-        parent.close(RunState.COMPLETE)
+        _conclude(queue, replace(conclusion, ensemble=ensemble), folder, parent)
 
 
 def _conclusion(
@@ -102,6 +96,16 @@ def _conclusion(
         importances=importances(queue.study),
         certainty=certainty_of(queue.study, queue.places, best, predicted.scorer, predicted.folder),
     )
+
+
+def _conclude(queue: TrialQueue, conclusion: Conclusion, folder: Path, parent: TrackedRun) -> None:
+    """Publishes the conclusion and writes it into the study, which is finished then."""
+    give_up_all(queue)  # before the page says what came of them
+    publish(queue.study, parent, folder, conclusion)
+    publish_page(queue.study, parent, conclusion)
+    StudyRecord(queue.study).conclusion = conclusion
+    describe_run(lambda: parent, partial(of_study, queue.study, works=False))
+    parent.close(RunState.COMPLETE)
 
 
 def _keep_models(
