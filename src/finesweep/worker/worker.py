@@ -111,15 +111,20 @@ class Worker:
             ending_if_orphaned(self.commands[0]),
             stop.listening(*self.commands, began=self.began),
         ):
-            ended, out_of_memory = self.work()
-            # Only a new process surely has the GPU's memory free.
-            while out_of_memory and not is_over(self.queue()):
-                with suppress(BrokenProcessPool):  # it was killed; the next one recovers its trial
-                    more, out_of_memory = in_fresh_process(self.work)
-                    ended += more
+            ended = self._work_in_processes()
             if not stop.requested:
                 self._finish()
         gc.freeze()  # or the process ends seconds later, having collected what torch and MLflow made
+        return ended
+
+    def _work_in_processes(self) -> int:
+        """Works in this process, and in a new one whenever a GPU's memory ran out. Returns as `__call__`."""
+        ended, out_of_memory = self.work()
+        # Only a new process surely has the GPU's memory free.
+        while out_of_memory and not is_over(self.queue()):
+            with suppress(BrokenProcessPool):  # it was killed; the next one recovers its trial
+                more, out_of_memory = in_fresh_process(self.work)
+                ended += more
         return ended
 
     def _is_needed(self) -> bool:
