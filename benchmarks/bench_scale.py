@@ -39,10 +39,10 @@ from finesweep import tracking
 from finesweep.config.run import Direction, TrackingConfig
 from finesweep.config.study import StudyConfig
 from finesweep.hooks import RunState
-from finesweep.study import storage as studies
-from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study import studies
+from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, StudyRecord
-from finesweep.study.recovering import end_lost_trials
+from finesweep.study.recovering import GONE, end_lost_trials
 from finesweep.worker.retention import drop_losers
 from finesweep.worker.trial import RunningTrial
 

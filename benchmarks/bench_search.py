@@ -88,7 +88,7 @@ def first_step(folder: Path) -> float:
 
 
 def idle_at_the_end(folder: Path) -> float:
-    from finesweep.study import storage as studies
+    from finesweep.study import studies
 
     trials = studies.load("bench", f"sqlite:///{folder}/mlruns/optuna.db").get_trials()
     ends = [max(end for _, end in own) for own in spans(trials).values()]

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.hooks import RunState
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, Progress, StudyRecord, TrialRecord
 from finesweep.study.space import Dimension, Space

@@ -25,7 +25,7 @@ Span = tuple[float, float]  # start and end, seconds
 
 
 def sweep(trials: int, folder: Path) -> list[Any]:
-    from finesweep.study import storage as studies
+    from finesweep.study import studies
 
     run([
         *TRAIN, "-m", f"data.demo_rows={ROWS}", "trainer.num_train_epochs=range(1,11)",

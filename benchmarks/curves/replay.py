@@ -20,8 +20,7 @@ from spaces import BATCH, EPOCHS, RATE, Point, Task
 from finesweep.config.run import Direction
 from finesweep.config.study import Pruner, StopWhen, StudyConfig
 from finesweep.hooks import Noise, RunState, TrialPaused, TrialPruned
-from finesweep.study import clock
-from finesweep.study import storage as studies
+from finesweep.study import clock, studies
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.sources import queue_starts, read_starts

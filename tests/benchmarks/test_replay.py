@@ -13,8 +13,8 @@ from processes import ROOT
 from finesweep.config.run import RunConfig
 from finesweep.config.study import Pruner, StopWhen
 from finesweep.hooks import current_watcher
+from finesweep.study.ranking import best_first
 from finesweep.study.records import TrialRecord
-from finesweep.study.storage import best_first
 
 CURVES = ROOT / "benchmarks/curves"
 SOME = 17  # trainings, of those that are recorded: the known point and the grid

@@ -19,8 +19,7 @@ from sweeping import STORAGE, runs
 
 from finesweep.errors import StudyError
 from finesweep.machine.process import ProcessIdentity
-from finesweep.study import clock
-from finesweep.study import storage as studies
+from finesweep.study import clock, studies
 from finesweep.study.records import StudyRecord, TrialRecord
 
 # One process makes the cluster. Each worker imports everything anew, which takes long on busy cores.

@@ -20,7 +20,7 @@ from sweeping import STORAGE, runs
 from finesweep.cluster.reach import is_local
 from finesweep.errors import StudyError
 from finesweep.io import checkpoint
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.places import places_of
 from finesweep.study.records import Progress, StudyRecord, TrialRecord
 

@@ -25,7 +25,7 @@ from finesweep.errors import (
     StudyError,
 )
 from finesweep.io.checkpoint import MANIFEST
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.records import TrialRecord
 
 COMPETITION = ROOT / "tests/cases/competition"

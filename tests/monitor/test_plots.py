@@ -14,8 +14,8 @@ from optuna.trial import TrialState, create_trial
 
 from finesweep.monitor.plots import MAX_PARAMS, draw
 from finesweep.monitor.publish import publish
-from finesweep.study import storage as studies
 from finesweep.study.importance import MIN_TRIALS, importances, searched
+from finesweep.study.ranking import pareto_front
 from finesweep.study.records import Conclusion, TrialRecord
 
 PNG = b"\x89PNG"
@@ -84,7 +84,7 @@ def test_several_objectives_each_have_their_pictures_and_a_front() -> None:
     fronts = {"plots/pareto_front-train_runtime", "plots/pareto_front-loss"}
     assert set(parent.files) == names | fronts | {"plots/parallel_coordinate"}
     front = json.loads(parent.texts["pareto.json"])
-    assert [point["trial"] for point in front] == [t.number for t in studies.pareto_front(study)]
+    assert [point["trial"] for point in front] == [t.number for t in pareto_front(study)]
     assert tuple(front[0]["values"]) == objectives
 
 

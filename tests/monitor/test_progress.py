@@ -30,7 +30,7 @@ from finesweep.monitor.live import STOPPING, Watcher
 from finesweep.monitor.snapshot import take_snapshot
 from finesweep.monitor.table import live_table
 from finesweep.monitor.wording import axis_labels, clock, short
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.liveness import this_owner
 from finesweep.study.lock import study_lock
 from finesweep.study.records import StudyRecord, TrialRecord

@@ -24,7 +24,7 @@ from finesweep.reproduce.recorded_run import RecordedRun, load_recorded_run, sto
 from finesweep.reproduce.rerun import Reproduction, rerun
 from finesweep.reproduce.seeds import prediction_interval, train_seeds
 from finesweep.reproduce.verdict import judge
-from finesweep.study import storage as studies
+from finesweep.study.storage import open_storage
 from finesweep.tracking import TrackedRun, open_store, record_run, start_run
 from finesweep.training.run import run
 from finesweep.training.trainer import WholeCheckpointTrainer
@@ -323,11 +323,11 @@ def test_damaged_weights_are_not_exported(config: Compose, tmp_path: Path) -> No
 
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     open_store(TRACKING)
-    studies.open_storage("sqlite:///mlruns/optuna.db")
+    open_storage("sqlite:///mlruns/optuna.db")
     with pytest.raises(ConfigError, match="but not MLflow's"):
         open_store(TrackingConfig("sqlite:///mlruns/optuna.db"))
     with pytest.raises(ConfigError, match="but not Optuna's"):
-        studies.open_storage("sqlite:///mlruns/mlflow.db")
+        open_storage("sqlite:///mlruns/mlflow.db")
 
 
 def test_the_values_in_use_are_pinned_and_overrides_win(config: Compose, tmp_path: Path) -> None:

@@ -15,12 +15,15 @@ from test_study import complete
 from finesweep.config.run import Direction
 from finesweep.config.study import ConfirmConfig, StudyConfig
 from finesweep.errors import StudyError
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.editing import as_seen, may_be_edited, outside, ranges
 from finesweep.study.importance import searched
 from finesweep.study.pruning import _OnGrid
 from finesweep.study.queue import TrialQueue
+from finesweep.study.ranking import best_first
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
+from finesweep.study.remaining import conclusion_counts, has_work, is_concluded, is_over
+from finesweep.study.selection import failures, searching
 from finesweep.study.space import Dimension, Space
 from finesweep.worker.editing import train_lost_again
 
@@ -87,15 +90,15 @@ def test_ranges_may_be_edited_and_keys_only_under_a_condition() -> None:
 
 def test_what_lies_outside_is_counted_by_no_budget_and_is_not_the_best(tmp_path: Path) -> None:
     books = edited(tmp_path)
-    assert [one.number for one in studies.searching(books.trials())] == [1]
-    assert [one.number for one in studies.best_first(books.study)] == [1]
+    assert [one.number for one in searching(books.trials())] == [1]
+    assert [one.number for one in best_first(books.study)] == [1]
     points = []
     while (mine := books.next_trial()) and len(points) < 9:
         points.append(mine.params)
         complete(books, mine.number, 0.5)
     assert len(points) == 2  # of three, one is known; the waiting one is not taken
     assert all(1e-3 <= point["rate"] <= 1e-1 and point["choice"] in "bc" for point in points)
-    assert books.is_over()
+    assert is_over(books)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "cmaes"])
@@ -126,7 +129,7 @@ def test_a_sampler_and_a_pruner_see_the_new_ranges_and_nothing_of_the_others(tmp
 def test_what_lies_in_an_edited_space_again_is_back(tmp_path: Path) -> None:
     books = edited(tmp_path)
     StudyRecord(books.study).outside = []
-    assert [one.number for one in studies.best_first(books.study)] == [2, 1, 0]
+    assert [one.number for one in best_first(books.study)] == [2, 1, 0]
 
 
 def test_a_trial_of_new_choices_is_confirmed(tmp_path: Path) -> None:
@@ -157,8 +160,8 @@ def test_what_failed_outside_of_the_space_does_not_end_the_study(tmp_path: Path)
     )
     books.study.add_trial(failed)
     StudyRecord(books.study).outside = outside(books.trials(), NARROW)
-    assert studies.failures(books.trials()) == []
-    assert books.has_work() and books.next_trial() is not None
+    assert failures(books.trials()) == []
+    assert has_work(books) and books.next_trial() is not None
 
 
 def test_a_command_that_was_killed_while_it_queued_lost_points_is_made_good_by_the_next(
@@ -172,7 +175,7 @@ def test_a_command_that_was_killed_while_it_queued_lost_points_is_made_good_by_t
     mine = books.next_trial()
     assert mine is not None and mine.number == 4 and TrialRecord(mine).reused_of is None
     complete(books, 4, 0.5)
-    assert [one.number for one in studies.best_first(books.study)] == [4]
+    assert [one.number for one in best_first(books.study)] == [4]
 
 
 def test_a_point_that_is_trained_again_is_not_known_from_the_old_trial(tmp_path: Path) -> None:
@@ -186,12 +189,12 @@ def test_a_point_that_is_trained_again_is_not_known_from_the_old_trial(tmp_path:
 def test_what_a_finish_step_concluded_before_an_edit_is_not_that_of_the_edited_study(tmp_path: Path) -> None:
     former = queue(tmp_path, WIDE)
     former.study.add_trials([trial(2e-4, "b"), trial(2e-3, "b"), trial(3e-3, "a")])
-    conclusion = Conclusion(former.counted(), best=2)
+    conclusion = Conclusion(conclusion_counts(former), best=2)
     StudyRecord(former.study).outside = outside(former.trials(), NARROW)
     StudyRecord(former.study).conclusion = conclusion  # by a finish step that had begun
     books = queue(tmp_path, NARROW)
-    assert not books.is_concluded(predict=False)
+    assert not is_concluded(books, predict=False)
     assert not conclusion.counts(3, StudyRecord(books.study).outside)
-    after = Conclusion(books.counted(), best=1)
+    after = Conclusion(conclusion_counts(books), best=1)
     StudyRecord(books.study).conclusion = after
-    assert books.is_concluded(predict=False) and after.counts(3, StudyRecord(books.study).outside)
+    assert is_concluded(books, predict=False) and after.counts(3, StudyRecord(books.study).outside)

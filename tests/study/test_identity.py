@@ -9,7 +9,7 @@ from finesweep.config.run import SHORTCUTS, RunConfig
 from finesweep.errors import ConfigError, StudyError
 from finesweep.hooks import RunHooks
 from finesweep.monitor import report, summary
-from finesweep.study import storage
+from finesweep.study import studies
 from finesweep.study.records import StudyRecord
 
 # What version 0.1 did not know, or stored as well.
@@ -29,7 +29,7 @@ def learning_rate(config: RunConfig, trial: RunHooks) -> float:
 @pytest.mark.usefixtures("no_finish")
 def test_a_study_of_version_0_1_goes_on_and_is_still_told_from_another() -> None:
     sweep(learning_rate, "hydra.sweeper.study.n_trials=1")
-    record = StudyRecord(storage.load("quickstart", STORAGE))
+    record = StudyRecord(studies.load("quickstart", STORAGE))
     assert record.identity is not None
     older = {key: value for key, value in record.identity.items() if key not in UNKNOWN}
     record.identity = older | {"data.direction": "maximize"}

@@ -16,7 +16,8 @@ from finesweep.study.budget import busy_seconds
 from finesweep.study.liveness import GRACE_S, SILENT_S
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
-from finesweep.study.storage import count_finished
+from finesweep.study.remaining import more_may_come
+from finesweep.study.selection import count_finished
 
 CONTAINER = str(replace(this_process(), namespace="1", start="1"))  # on this host, with the host's name
 
@@ -69,14 +70,14 @@ def test_budgets_do_not_read_times_that_a_host_of_another_time_zone_wrote() -> N
 def test_a_worker_waits_for_a_silent_one_and_not_for_one_that_is_heard_of(tmp_path: Path) -> None:
     books = queue(tmp_path, n_trials=1)
     number = taken(books, CONTAINER)
-    assert books.more_may_come()  # it may have died right after its heartbeat
+    assert more_may_come(books)  # it may have died right after its heartbeat
     record = TrialRecord.writable(books.study, books.trials()[number])
     record.heartbeat = clock.now(books.study)
-    assert not books.more_may_come()
+    assert not more_may_come(books)
     record.heartbeat = clock.now(books.study) - SILENT_S - 1
-    assert books.more_may_come()
+    assert more_may_come(books)
     record.owner = DEAD  # it can be seen, so there is nothing to wait for
-    assert not books.more_may_come()
+    assert not more_may_come(books)
 
 
 @pytest.mark.parametrize("place", ["sign off", "tell"])
@@ -114,7 +115,7 @@ def test_a_heartbeat_in_the_future_counts_as_silent_from_now_on(
     step(monkeypatch, -3600)
     clock.start(books.study)
     assert recover(books) == []
-    assert books.more_may_come()  # its lease has begun to run out
+    assert more_may_come(books)  # its lease has begun to run out
     start = clock.now(books.study)
     monkeypatch.setattr(clock, "now", lambda study: start + GRACE_S)
     assert recover(books) == [(number, "INTERRUPTED")]

@@ -19,6 +19,7 @@ from finesweep.study import server, storage
 from finesweep.study.lock import study_lock
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import TrialRecord
+from finesweep.study.remaining import is_over, more_may_come
 from finesweep.study.server import connect_args
 from finesweep.study.storage import PatientStorage, open_storage
 
@@ -75,8 +76,8 @@ def test_a_trial_whose_owner_or_point_was_written_without_an_answer_is_taken_aga
     assert books.trials()[0].params == (books.trials()[1].params if written == "started" else {})
     assert not TrialRecord(books.trials()[1]).worker_deaths
     assert take(books) is None
-    assert not books.more_may_come()
-    assert books.is_over()
+    assert not more_may_come(books)
+    assert is_over(books)
 
 
 def test_a_confirmation_that_was_added_without_an_answer_is_made(
@@ -91,7 +92,7 @@ def test_a_confirmation_that_was_added_without_an_answer_is_made(
     assert confirmation is not None
     assert not TrialRecord(confirmation).worker_deaths
     complete(books, confirmation.number, 1.0)
-    assert books.is_over()
+    assert is_over(books)
 
 
 def test_a_trial_that_this_process_runs_is_not_lost_and_one_that_it_let_go_is(tmp_path: Path) -> None:

@@ -26,12 +26,12 @@ from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import StoreAway
 from finesweep.hooks import RunState
-from finesweep.study import heartbeat
+from finesweep.study import claiming, drawing, heartbeat, opened, studies
 from finesweep.study import queue as queues
-from finesweep.study import storage as studies
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, Outcome, Progress, StudyRecord, TrialRecord
-from finesweep.study.steering import extend, halt, open_queue, steered, stop_trial, try_point
+from finesweep.study.steering import extend, halt, open_for_steering, steered, stop_trial, try_point
+from finesweep.study.storage import open_storage
 
 pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they share
 FORK = multiprocessing.get_context("fork")
@@ -81,7 +81,7 @@ def comparable(trial: FrozenTrial) -> dict[str, Any]:
 
 def test_trials_are_read_as_optuna_reads_them(storage: str, name: str) -> None:
     directions = [optuna.study.StudyDirection.MAXIMIZE] * 2
-    opened = studies.open_storage(storage)
+    opened = open_storage(storage)
     study = optuna.create_study(storage=opened, study_name=name, directions=directions)
     study.add_trials([finished_trial(index) for index in range(7)])
     study.enqueue_trial({"a": 0.5})
@@ -129,11 +129,11 @@ def take_and_die(storage: str, name: str, place: str) -> None:
 
     books = queue(storage, name)
     if place == "unowned":
-        queues.write_trial = die  # type: ignore[assignment]
+        claiming.write_trial = die  # type: ignore[assignment]
     elif place == "undrawn":
-        books._draw = die  # type: ignore[method-assign,assignment]
+        queues.draw = die  # type: ignore[assignment]
     elif place == "unwritten":
-        queues.suggest = lambda *_: (books.study, die())  # type: ignore[assignment,return-value]
+        drawing.suggest = lambda *_: (books.study, die())  # type: ignore[assignment,return-value]
     books.next_trial()
     die()
 
@@ -184,7 +184,7 @@ def test_a_holder_of_the_lock_that_falls_silent_loses_it_and_what_it_did(
 ) -> None:
     """A stopped process is to the server what one is whose network is gone."""
     books = queue(server.url, name)
-    monkeypatch.setattr(queues, "IDLE", "1s")
+    monkeypatch.setattr(opened, "IDLE", "1s")
     held, undone = FORK.Event(), FORK.Event()
     holder = FORK.Process(target=hold_and_stop, args=(server.url, name, held, undone))
     holder.start()
@@ -203,7 +203,7 @@ def test_who_waits_for_long_asks_again_and_gets_the_lock(
     server: PostgresServer, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = queue(server.url, name), queue(server.url, name)
-    monkeypatch.setattr(queues, "WAIT", "100ms")
+    monkeypatch.setattr(opened, "WAIT", "100ms")
     with one.lock():
         waiting = threading.Thread(target=two.next_trial)
         waiting.start()
@@ -265,7 +265,7 @@ def test_a_person_steers_a_study_from_another_connection(storage: str, name: str
     StudyRecord(books.study).write_all(space=SPACE, limits=Limits())
     trial = books.next_trial()
     assert trial is not None
-    person = open_queue(name, storage)
+    person = open_for_steering(name, storage)
     assert try_point(person, {"x": 0.25}).trial == 1
     extend(person, {"n_trials": 3})
     assert stop_trial(person, 0) is TrialState.RUNNING

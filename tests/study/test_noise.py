@@ -27,8 +27,8 @@ from finesweep.study.certainty import Certainty
 from finesweep.study.ensemble import Ensembled
 from finesweep.study.noise import certainty_of
 from finesweep.study.places import places_of
+from finesweep.study.ranking import best_first
 from finesweep.study.records import Conclusion, Steered, StudyRecord, TrialRecord
-from finesweep.study.storage import best_first
 from finesweep.tasks import Scorer
 from finesweep.tasks.evaluated import Evaluated
 

@@ -8,7 +8,7 @@ from finesweep.errors import ConfigError, StudyError
 from finesweep.hooks import RunHooks
 from finesweep.monitor.report import best, describe
 from finesweep.monitor.summary import lines
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.records import StudyRecord
 
 pytestmark = pytest.mark.usefixtures("no_finish")

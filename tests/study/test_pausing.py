@@ -19,14 +19,15 @@ from finesweep.monitor import eta
 from finesweep.monitor.listing import study_rows
 from finesweep.monitor.report import describe
 from finesweep.monitor.snapshot import take_snapshot
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.budget import spent
 from finesweep.study.pausing import Pausing, RungCheck, each_once, waiting
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, Outcome, Progress, StudyRecord, TrialRecord
+from finesweep.study.remaining import is_over, more_may_come
 from finesweep.study.samplers import try_out
-from finesweep.study.steering import open_queue, stop_trial
-from finesweep.study.storage import count_finished
+from finesweep.study.selection import count_finished
+from finesweep.study.steering import open_for_steering, stop_trial
 from finesweep.worker.paused import give_up_all, give_up_surplus
 
 FORK = multiprocessing.get_context("fork")
@@ -111,7 +112,7 @@ def test_a_trial_that_is_signed_off_as_paused_is_promoted_once_it_is_told(tmp_pa
     assert trial is not None
     TrialRecord(trial).curve = [(0.125, 0.5)]
     books.sign_off(0, Outcome(RunState.PAUSED))
-    assert books.next_trial() is None and books.more_may_come()
+    assert books.next_trial() is None and more_may_come(books)
     books.tell(0)
     following = books.next_trial()
     assert following is not None and TrialRecord(following).continues == 0
@@ -125,9 +126,9 @@ def test_each_point_counts_once(tmp_path: Path) -> None:
     assert count_finished(books.trials()) == 8
     seen = [trial for trial in each_once(books.trials()) if trial.state is not TrialState.FAIL]
     assert sorted(TrialRecord(trial).ordinal or 0 for trial in seen) == list(range(8))
-    assert books.next_trial() is None and books.is_over()
+    assert books.next_trial() is None and is_over(books)
     more = pausing_queue(tmp_path, n_trials=9)
-    assert not more.is_over()
+    assert not is_over(more)
     trial = more.next_trial()
     assert trial and TrialRecord(trial).ordinal == 8
 
@@ -195,13 +196,13 @@ def test_many_workers_promote_no_trial_twice(tmp_path: Path) -> None:
 
 
 def promote_and_die(folder: Path, **store: object) -> None:
-    from finesweep.study import queue as queues
+    from finesweep.study import claiming
 
     def die(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     books = pausing_queue(folder, n_trials=2, **store)
-    queues._Claim = die  # type: ignore[assignment, misc]
+    claiming.Claim = die  # type: ignore[assignment, misc]
     books.next_trial()
 
 
@@ -260,7 +261,7 @@ def test_a_budget_that_is_too_small_still_has_a_result(tmp_path: Path) -> None:
     run_out(books)
     assert [trial.state.name for trial in books.trials()].count("COMPLETE") == 1
     assert len({TrialRecord(trial).ordinal for trial in books.trials()}) == 2
-    assert books.is_over()
+    assert is_over(books)
 
 
 def test_as_many_trials_are_complete_as_are_to_be_confirmed(tmp_path: Path) -> None:
@@ -318,7 +319,7 @@ def test_a_search_that_was_extended_gives_nobody_up(tmp_path: Path) -> None:
     StudyRecord(books.study).limits = Limits()
     folders = [training_of(books, tmp_path) for _ in range(2)]
     run_out(books)
-    assert books.is_over()
+    assert is_over(books)
     StudyRecord(books.study).n_trials = 4  # during the finish step
     give_up_all(books)
     assert StudyRecord(books.study).given_up is None and all(folder.exists() for folder in folders)
@@ -334,7 +335,7 @@ def test_a_trial_that_a_person_stopped_at_its_rung_does_not_go_on(tmp_path: Path
     assert trial is not None
     TrialRecord(trial).curve = [(0.125, 0.5)]
     books.sign_off(0, Outcome(RunState.PAUSED))
-    stop_trial(open_queue("s", books.config.storage), 0)
+    stop_trial(open_for_steering("s", books.config.storage), 0)
     books.tell(0)
     run_out(books)
     assert not TrialRecord(books.trials()[0]).is_paused
@@ -352,7 +353,7 @@ def test_a_stopped_trial_leaves_no_checkpoints_of_the_tries_before_it(tmp_path: 
     books.tell(1)
     give_up_all(books)
     assert paused.exists()
-    stop_trial(open_queue("s", books.config.storage), 2)  # the retry, which waits
+    stop_trial(open_for_steering("s", books.config.storage), 2)  # the retry, which waits
     give_up_all(books)
     assert not paused.exists()
 
@@ -394,7 +395,7 @@ def test_trials_of_a_study_that_no_longer_pauses_stay_paused(tmp_path: Path) -> 
     trial = plain.next_trial()
     assert trial is not None and TrialRecord(trial).continues is None
     complete(plain, trial.number, 1.0)
-    assert plain.next_trial() is None and plain.is_over()
+    assert plain.next_trial() is None and is_over(plain)
 
 
 def test_options_that_pausing_does_not_take_are_named(tmp_path: Path) -> None:

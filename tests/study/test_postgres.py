@@ -29,10 +29,11 @@ from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import StoreAway, StudyError
 from finesweep.hooks import RunState
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.lock import Busy, study_lock
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
+from finesweep.study.selection import is_running
 
 pytestmark = pytest.mark.xdist_group("postgres")  # one process makes what they share
 
@@ -176,7 +177,7 @@ def test_a_sweep_goes_on_when_the_server_was_away(server: PostgresServer, tmp_pa
     small = [*SMALL, "hydra.sweeper.study.n_trials=2", "predict=false", "trainer.num_train_epochs=2"]
     sweep = start("-m", *small, f"hydra.sweeper.study.storage={server.url}", cwd=tmp_path)
     books = None
-    while books is None or not studies.is_running(books.trials()):
+    while books is None or not is_running(books.trials()):
         assert sweep.poll() is None
         with suppress(StudyError):
             books = TrialQueue(StudyConfig(name="quickstart", storage=server.url), SPACE)

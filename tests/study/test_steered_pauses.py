@@ -12,8 +12,9 @@ from finesweep.errors import NotSteered
 from finesweep.study.budget import budgets, full
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.remaining import is_over
+from finesweep.study.selection import count_finished
 from finesweep.study.steering import steered, stop_trial, try_point
-from finesweep.study.storage import count_finished
 from finesweep.worker.paused import give_up_surplus
 
 
@@ -63,7 +64,7 @@ def test_a_point_that_a_person_tries_does_not_exceed_the_budget(
     assert str(full(books.trials(), books.config)).startswith(used_up)
     run_out(books)
     assert books.trials()[2].state is TrialState.WAITING
-    assert count_finished(books.trials()) == 2 and books.is_over()
+    assert count_finished(books.trials()) == 2 and is_over(books)
 
 
 def test_a_point_that_a_person_tries_goes_before_paused_ones_while_there_is_room(tmp_path: Path) -> None:

@@ -13,15 +13,17 @@ from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import ConfigError, NotSteered, StudyError
 from finesweep.hooks import RunState
-from finesweep.study import storage as studies
-from finesweep.study import unwritten
+from finesweep.study import studies, unwritten
 from finesweep.study.budget import keep_extended
 from finesweep.study.heartbeat import beat
+from finesweep.study.opened import OpenedStudy
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, Outcome, Request, Steered, StudyRecord, TrialRecord
+from finesweep.study.remaining import has_work, is_over
+from finesweep.study.selection import failures
 from finesweep.study.signals import stop
 from finesweep.study.space import Dimension, named
-from finesweep.study.steering import extend, halt, open_queue, steered, stop_trial, try_point
+from finesweep.study.steering import extend, halt, open_for_steering, steered, stop_trial, try_point
 
 
 def queue(tmp_path: Path, n_trials: int = 3, **settings: object) -> TrialQueue:
@@ -34,19 +36,19 @@ def queue(tmp_path: Path, n_trials: int = 3, **settings: object) -> TrialQueue:
     return TrialQueue(config, SPACE)
 
 
-def person(tmp_path: Path) -> TrialQueue:
-    return open_queue("s", f"sqlite:///{tmp_path}/optuna.db")
+def person(tmp_path: Path) -> OpenedStudy:
+    return open_for_steering("s", f"sqlite:///{tmp_path}/optuna.db")
 
 
 def test_workers_that_run_go_by_the_budget_that_a_person_sets(tmp_path: Path) -> None:
     books = queue(tmp_path, n_trials=2)
-    assert len(run_out(books)) == 2 and books.is_over()
+    assert len(run_out(books)) == 2 and is_over(books)
     before, after = extend(person(tmp_path), {"n_trials": 4, "max_train_steps": 9})
     assert (before.n_trials, after.n_trials, after.max_train_steps) == (2, 4, 9)
-    assert books.has_work() and not books.is_over()
+    assert has_work(books) and not is_over(books)
     assert len(run_out(books)) == 2
     extend(person(tmp_path), {"n_trials": 1, "max_train_steps": None})
-    assert run_out(books) == [] and books.is_over()
+    assert run_out(books) == [] and is_over(books)
     asked = [one.what for one in steered(books.study)]
     assert asked == ["extend n_trials=4 max_train_steps=9", "extend n_trials=1 max_train_steps=None"]
     assert StudyRecord(books.study).limits == Limits()
@@ -106,7 +108,7 @@ def test_a_trial_that_waits_leaves_the_queue_and_counts_for_nothing(tmp_path: Pa
     assert stop_trial(person(tmp_path), 0) is TrialState.WAITING
     points = run_out(books)
     assert len(points) == 3 and points[0]["x"] == 0.75
-    assert books.trials()[0].state is TrialState.FAIL and studies.failures(books.trials()) == []
+    assert books.trials()[0].state is TrialState.FAIL and failures(books.trials()) == []
 
 
 def test_what_was_handed_on_names_the_trial_that_goes_on(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from finesweep.hooks import Noise, RunHooks
 from finesweep.monitor.report import describe
 from finesweep.study.budget import spent
 from finesweep.study.records import Progress, StudyRecord, TrialRecord
+from finesweep.study.remaining import is_over, more_may_come
 from finesweep.study.stopping import UPWARD, Goal, enough, expected_gain, goal_of
 
 SPACE = ("optimizer.learning_rate=interval(1e-4,1e-3)", "trainer.num_train_epochs=1",
@@ -112,10 +113,10 @@ def test_a_worker_waits_while_a_trial_that_runs_may_still_have_the_search_go_on(
     books.next_trial()
     for trial in trials(*CLOSE):
         books.study.add_trial(trial)
-    assert books.next_trial() is None and not books.is_over()
-    assert books.more_may_come()
+    assert books.next_trial() is None and not is_over(books)
+    assert more_may_come(books)
     books.config.n_trials = 11
-    assert not books.more_may_come()  # the budget is spoken for
+    assert not more_may_come(books)  # the budget is spoken for
 
 
 def test_what_a_person_enqueued_and_what_was_begun_is_tried_first() -> None:

@@ -15,16 +15,16 @@ from finesweep.config.run import Direction
 from finesweep.config.study import SAMPLERS, StudyConfig
 from finesweep.errors import ConfigError, StoreError, StudyError
 from finesweep.hooks import RunState, TrialLost
-from finesweep.study import queue as ledgers
-from finesweep.study import storage as studies
-from finesweep.study import unwritten
+from finesweep.study import claiming, studies, unwritten
 from finesweep.study.liveness import GRACE_S, is_gone, this_owner
 from finesweep.study.lock import Busy, study_lock
-from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
-from finesweep.study.recovering import end_lost_trials
+from finesweep.study.recovering import GONE, end_lost_trials
 from finesweep.study.samplers import try_out
+from finesweep.study.selection import failures
 from finesweep.study.space import Dimension
+from finesweep.study.storage import open_storage
 
 SPACE = tuple(Dimension(name, name, FloatDistribution(0, 1)) for name in "xy")
 
@@ -112,7 +112,7 @@ def take_and_die(tmp_path: Path, after: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     if after == "ask":
-        ledgers.this_owner = die  # type: ignore[assignment]
+        claiming.this_owner = die  # type: ignore[assignment]
     books = queue(tmp_path, n_trials=3)
     trial = books.next_trial()
     assert trial is not None
@@ -146,7 +146,7 @@ def test_retries_are_bounded_and_the_last_one_is_a_failure(tmp_path: Path) -> No
         assert trial is not None
         TrialRecord.writable(books.study, books.trials()[trial.number]).owner = DEAD
         recover(books)
-    (failed,) = studies.failures(books.trials())
+    (failed,) = failures(books.trials())
     assert failed.number == 2
     assert "after 2 retries" in TrialRecord(failed).error
     assert len(run_out(books)) == 2
@@ -159,7 +159,7 @@ def test_an_interruption_costs_no_retry(tmp_path: Path) -> None:
         assert trial is not None
         hand_back(books, trial.number)
     assert len(run_out(books)) == 1
-    assert studies.failures(books.trials()) == []
+    assert failures(books.trials()) == []
 
 
 def test_an_enqueued_point_survives_a_worker_that_dies_inside_of_ask(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_unknown_studies_and_storages_are_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="study 't': not in .*there: s"):
         studies.load("t", f"sqlite:///{tmp_path}/optuna.db")
     with pytest.raises(ConfigError, match="storage: got 'redis://x'; legal: sqlite:///FILE, or postgresql"):
-        studies.open_storage("redis://x")
+        open_storage("redis://x")
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

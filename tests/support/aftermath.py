@@ -23,7 +23,7 @@ from finesweep.study.pausing import Pausing, each_once
 from finesweep.study.places import Places
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.rungs import Rungs
-from finesweep.study.storage import FINISHED, searching
+from finesweep.study.selection import FINISHED, searching
 from finesweep.tracking.models import find_model
 
 # Optuna's state -> the MLflow statuses and the tag finesweep.state that go with it.

@@ -124,7 +124,8 @@ def places() -> dict[str, Place]:
 
     from finesweep import tracking
     from finesweep.io import checkpoint
-    from finesweep.study import cache, queue, records, storage
+    from finesweep.study import cache, claiming, queue, records, studies
+    from finesweep.study.patient_storage import PatientStorage
     from finesweep.tracking import store
     from finesweep.worker import finish, paused, trial
 
@@ -135,11 +136,11 @@ def places() -> dict[str, Place]:
     return {
         # the command; both stores say with it that a step of theirs is done
         "stores half made": before(HeadMaintainer, "update_to_step"),
-        "study made": after(storage, "create"),
+        "study made": after(studies, "create"),
         # taking a trial
-        "before ask": before(queue.TrialQueue, "_claim_suggestion"),
+        "before ask": before(claiming, "_claim_suggestion"),
         "in ask": after(cache.TrialCache, "create_new_trial"),
-        "unsigned": before(storage.PatientStorage, "write", signing),
+        "unsigned": before(PatientStorage, "write", signing),
         "half suggested": after(optuna.Trial, "suggest_float"),
         "taken": after(queue.TrialQueue, "next_trial", returned=lambda trial: trial is not None),
         "first beat": beat,
@@ -179,13 +180,13 @@ def places() -> dict[str, Place]:
         "pruned": after(
             queue.TrialQueue, "sign_off", lambda self, number, outcome: outcome.state == "PRUNED"
         ),
-        "confirmation taken": after(queue.confirm, "add_confirmation"),
+        "confirmation taken": after(claiming.confirm, "add_confirmation"),
         # pausing, where it is asked for
         "paused": after(
             queue.TrialQueue, "sign_off", lambda self, number, outcome: outcome.state == "PAUSED"
         ),
-        "before promotion": before(queue, "add_continuation"),
-        "promoted": after(queue, "add_continuation"),
+        "before promotion": before(claiming, "add_continuation"),
+        "promoted": after(claiming, "add_continuation"),
         "given up": after(paused, "_note", returned=bool),
     }
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from optuna.trial import TrialState
 
 from finesweep.config.study import StudyConfig
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.records import TrialRecord
 
 

@@ -14,7 +14,7 @@ from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.hooks import RunHooks
 from finesweep.io import checkpoint
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.tracking import open_run, open_store
 
 STORAGE = "sqlite:///mlruns/optuna.db"

@@ -24,8 +24,7 @@ from serving import postgres_server
 from finesweep.errors import StudyError
 from finesweep.machine.process import ProcessIdentity
 from finesweep.monitor import hosts
-from finesweep.study import clock
-from finesweep.study import storage as studies
+from finesweep.study import clock, studies
 from finesweep.study.records import TrialRecord
 
 NETWORK, HUB = "10.77.0", "10.77.0.1"  # in namespaces: nothing of it is seen outside

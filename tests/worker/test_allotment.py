@@ -17,9 +17,10 @@ from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import StoreError
 from finesweep.hooks import RunState
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Conclusion, Outcome, Progress, StudyRecord, TrialRecord
+from finesweep.study.remaining import conclusion_counts, has_work
 from finesweep.study.signals import stop
 from finesweep.study.space import Dimension
 from finesweep.study.steering import halt
@@ -123,9 +124,9 @@ def test_a_worker_without_work_is_not_started_again_and_others_need_not_begin(
     books = queue(tmp_path, n_trials=1)
     run_trial(books, Outcome(RunState.COMPLETE, [0.5]))
     with starting_again(books, Allotment()):
-        assert books.has_work(), "the finish step is left"
+        assert has_work(books), "the finish step is left"
     assert cancelled == []
-    StudyRecord(books.study).conclusion = Conclusion(trials=books.counted(), best=0)
+    StudyRecord(books.study).conclusion = Conclusion(trials=conclusion_counts(books), best=0)
     interrupted_by(signal.SIGTERM, TrialQueue(books.config, SPACE), Allotment(), steps=False)
     assert asked == [] and cancelled == []
     with starting_again(TrialQueue(books.config, SPACE), Allotment()):

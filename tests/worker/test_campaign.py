@@ -20,7 +20,7 @@ from sweeping import STORAGE, evaluate, sweep
 
 from finesweep.config.run import RunConfig
 from finesweep.hooks import RunHooks
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.records import TrialRecord
 
 # In the order in which they come; each leaves something for the next command to repair.

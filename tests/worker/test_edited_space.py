@@ -12,9 +12,9 @@ from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError, StudyError
 from finesweep.hooks import RunHooks
 from finesweep.monitor.report import describe
-from finesweep.study import storage as studies
+from finesweep.study import studies
+from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.storage import best_first
 
 pytestmark = pytest.mark.usefixtures("no_finish")
 RATE = "optimizer.learning_rate"

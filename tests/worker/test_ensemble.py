@@ -25,11 +25,13 @@ from finesweep.reproduce import together
 from finesweep.reproduce.rebuild import rebuild
 from finesweep.reproduce.recorded_run import load_recorded_run
 from finesweep.reproduce.verdict import DIFFERENT, EXACT
-from finesweep.study import storage as studies
+from finesweep.study import studies
+from finesweep.study.backend import cached
 from finesweep.study.ensemble import Ensembled
 from finesweep.study.places import places_of
+from finesweep.study.ranking import best_first
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
-from finesweep.study.storage import cached, open_storage
+from finesweep.study.storage import open_storage
 from finesweep.tasks import Scorer
 from finesweep.tasks.evaluated import Evaluated
 from finesweep.training.ensembles import Together
@@ -236,7 +238,7 @@ def test_a_submission_of_two_is_made_again_to_the_last_byte(tmp_path: Path) -> N
     record, places = StudyRecord(study), places_of(study)
     conclusion = record.conclusion
     assert conclusion is not None and conclusion.ensemble is not None
-    winner, other = studies.best_first(study)[:2]
+    winner, other = best_first(study)[:2]
     records = [TrialRecord(winner), TrialRecord(other)]
     config = rebuild(load_recorded_run(str(records[0].run_id), TrackingConfig()), [], TrackingConfig())
     both = Together(Ensemble.soup, config, load_inputs(config))

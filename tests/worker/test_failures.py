@@ -14,8 +14,9 @@ from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import OutputError, SweepFailed
 from finesweep.hooks import RunHooks
 from finesweep.io.output import is_output_error
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.records import TrialRecord
+from finesweep.study.selection import failures
 from finesweep.tracking import open_store
 
 pytestmark = pytest.mark.usefixtures("no_finish")
@@ -108,7 +109,7 @@ def test_a_second_out_of_memory_is_a_failure_and_none_is_retried_where_that_is_n
 
     study = sweep(training, *GRID)
     assert states(study) == ["COMPLETE", "FAIL", "FAIL"]
-    assert len(studies.failures(study.trials)) == 1
+    assert len(failures(study.trials)) == 1
     other = ("hydra.sweeper.study.retry_oom=false", "trainer.per_device_train_batch_size=16")
     sweep(training, *GRID[:3], *other, "hydra.sweeper.study.name=unretried")
     assert states(studies.load("unretried", STORAGE)) == ["COMPLETE", "FAIL"]
@@ -133,7 +134,7 @@ def test_a_full_disk_hands_the_trial_back_and_stops_the_sweep(error: Exception) 
     assert runs()["trial-0000"].info.status == "KILLED"
     study = sweep(fine, *GRID)
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
-    assert studies.failures(study.trials) == []
+    assert failures(study.trials) == []
 
 
 def test_a_full_disk_is_known_by_what_it_was_raised_from() -> None:

@@ -10,7 +10,7 @@ from processes import FINESWEEP, SMALL, finesweep, start, train
 from sweeping import STORAGE, runs
 from test_sweep import running
 
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.tags import Tag
 

@@ -22,7 +22,7 @@ from finesweep.monitor.snapshot import take_snapshot
 from finesweep.monitor.table import totals
 from finesweep.report.facts import gather
 from finesweep.report.tables import lost, trials_table
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.places import places_of
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.steering import stop_trial

@@ -10,7 +10,7 @@ from sweeping import STORAGE, evaluate, sweep
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError
 from finesweep.hooks import RunHooks
-from finesweep.study import storage
+from finesweep.study import studies
 from finesweep.study.records import TrialRecord
 
 pytestmark = pytest.mark.usefixtures("no_finish")
@@ -59,7 +59,7 @@ def test_what_a_kill_after_the_training_left_does_not_look_like_a_finished_trial
     (folder / "checkpoint").mkdir(parents=True)
     (folder / "result.json").write_text('{"status": "FINISHED", "value": 0.5, "checkpoint": "checkpoint"}')
     killed = create_trial(state=TrialState.FAIL, user_attrs=TrialRecord.attributes(folder=str(folder)))
-    storage.load("quickstart", STORAGE).add_trial(killed)
+    studies.load("quickstart", STORAGE).add_trial(killed)
     sweep(rising, *GRID)
     assert not (folder / "checkpoint").exists()
     result = json.loads((folder / "result.json").read_text())

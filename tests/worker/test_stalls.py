@@ -21,8 +21,9 @@ from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.errors import StoreError
 from finesweep.hooks import RunHooks, RunState
 from finesweep.io import patience
-from finesweep.study import storage as studies
 from finesweep.study.records import TrialRecord
+from finesweep.study.selection import failures
+from finesweep.study.storage import patience_of
 from finesweep.tracking import open_run, open_store, store
 from finesweep.worker import trial as trials
 
@@ -52,7 +53,7 @@ def states(study: Study) -> list[str]:
 def check_nothing_is_lost(study: Study, tracking: TrackingConfig | None = None) -> None:
     """All is complete or was handed back for nothing, and both stores say the same."""
     assert sum(trial.state.name == "COMPLETE" for trial in study.trials) == 2
-    assert studies.failures(study.trials) == []
+    assert failures(study.trials) == []
     assert not any(TrialRecord(trial).worker_deaths for trial in study.trials)
     tracked = runs(tracking)
     for trial in study.trials:
@@ -150,7 +151,7 @@ def test_an_error_of_a_store_removes_no_checkpoint() -> None:
         (folders[-1] / "step-000013").mkdir(parents=True, exist_ok=True)
         if is_first(trial):
             broken = StorageInternalError("An exception is raised during the commit.")
-            raise studies.patience_of(trial.config).trouble(broken)
+            raise patience_of(trial.config).trouble(broken)
         assert (folders[-1] / "step-000013").is_dir()
         return fine(config, trial)
 

@@ -14,7 +14,7 @@ from finesweep.cli import main
 from finesweep.config.run import RunConfig
 from finesweep.errors import ConfigError, NotSteered
 from finesweep.hooks import RunHooks
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.worker.trial import RunningTrial
 

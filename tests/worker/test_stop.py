@@ -17,11 +17,12 @@ from test_sweep import running
 from finesweep.config.run import RunConfig, TrackingConfig
 from finesweep.hooks import Noise, RunHooks, current_hooks
 from finesweep.io import checkpoint
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.liveness import GRACE_S
 from finesweep.study.places import places_of
-from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study.queue import TrialQueue
 from finesweep.study.records import TrialRecord
+from finesweep.study.recovering import GONE
 from finesweep.tracking import open_store
 from finesweep.training.run import run
 from finesweep.worker.recovery import recover

@@ -13,12 +13,12 @@ from finesweep.config.study import StudyConfig
 from finesweep.errors import SweepFailed
 from finesweep.hooks import RunHooks
 from finesweep.machine.process import this_process
-from finesweep.study import clock, liveness
-from finesweep.study import storage as studies
+from finesweep.study import clock, liveness, studies
 from finesweep.study.liveness import BEAT_EVERY_S, GRACE_S, SILENT_S, Listener
 from finesweep.study.lock import study_lock
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import TrialRecord
+from finesweep.worker import worker
 from finesweep.worker.launch import refuse_unconcluded
 from finesweep.worker.worker import Worker
 
@@ -71,7 +71,7 @@ def test_a_sweep_that_leaves_the_trial_of_a_dead_host_says_so_and_fails(
     monkeypatch: pytest.MonkeyPatch, unheard: float
 ) -> None:
     """Its own worker does not wait, as one that is killed before it could."""
-    monkeypatch.setattr(TrialQueue, "more_may_come", lambda self: False)
+    monkeypatch.setattr(worker, "more_may_come", lambda queue: False)
     monkeypatch.setattr(liveness, "SILENT_S", 2.0)
 
     def training(config: RunConfig, trial: RunHooks) -> float:

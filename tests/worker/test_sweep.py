@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import StudyError
 from finesweep.machine.process import ProcessIdentity
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.records import TrialRecord
 from finesweep.tracking import open_store
 

@@ -26,10 +26,10 @@ def extend(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> 
     from finesweep.study import steering
 
     given = dict(map(_budget, values))
-    queue = steering.open_queue(study, storage)
-    before, after = queue.patience.call(steering.extend, queue, given)
+    opened = steering.open_for_steering(study, storage)
+    before, after = opened.patience.call(steering.extend, opened, given)
     changes = [f"{key} was {getattr(before, key)}, is {getattr(after, key)}" for key in given]
-    text = f"study {study}: {'; '.join(changes)}; {who_goes_on(queue.study)}"
+    text = f"study {study}: {'; '.join(changes)}; {who_goes_on(opened.study)}"
     print_answer(as_json, {"study": study} | {key: getattr(after, key) for key in KINDS}, text)
 
 

@@ -10,7 +10,7 @@ from finesweep.cli.output import print_answer
 from finesweep.errors import NotSteered
 
 if TYPE_CHECKING:
-    from finesweep.study.queue import TrialQueue
+    from finesweep.study.opened import OpenedStudy
 
 ONE_TRIAL = re.compile(r"(.+)#(\d+)")  # STUDY#7
 
@@ -26,33 +26,33 @@ def stop(study: str, storage: str, as_json: bool) -> None:
     trial that waits leaves the queue, and one that is paused goes on no more. STUDY has all its workers, on
     all hosts, save and hand their trials back.
     """
-    from finesweep.study.steering import open_queue
+    from finesweep.study.steering import open_for_steering
 
     named = ONE_TRIAL.fullmatch(study)
-    queue = open_queue(named[1] if named else study, storage)
-    document, text = _stop_trial(queue, int(named[2])) if named else _stop_all(queue)
+    opened = open_for_steering(named[1] if named else study, storage)
+    document, text = _stop_trial(opened, int(named[2])) if named else _stop_all(opened)
     print_answer(as_json, document, text)
 
 
-def _stop_trial(queue: "TrialQueue", number: int) -> tuple[dict[str, Any], str]:
+def _stop_trial(opened: "OpenedStudy", number: int) -> tuple[dict[str, Any], str]:
     """Raises: NotSteered if the trial has ended."""
     from finesweep.monitor.steering import who_goes_on
     from finesweep.study.steering import stop_trial
 
-    state = queue.patience.call(stop_trial, queue, number).name
+    state = opened.patience.call(stop_trial, opened, number).name
     does = {"WAITING": "leaves the queue", "PRUNED": "was paused, and goes on no more"}.get(state)
-    does = does or f"ends at its next step; {who_goes_on(queue.study)}"
-    return {"study": queue.name, "trial": number, "state": state}, f"trial {number} of {queue.name} {does}"
+    does = does or f"ends at its next step; {who_goes_on(opened.study)}"
+    return {"study": opened.name, "trial": number, "state": state}, f"trial {number} of {opened.name} {does}"
 
 
-def _stop_all(queue: "TrialQueue") -> tuple[dict[str, Any], str]:
+def _stop_all(opened: "OpenedStudy") -> tuple[dict[str, Any], str]:
     """Raises: NotSteered if nobody is at work."""
     from finesweep.monitor.steering import at_work, worker_command
     from finesweep.study.steering import halt
 
-    queue.patience.call(halt, queue)
-    working, again = at_work(queue.study), worker_command(queue.study)
+    opened.patience.call(halt, opened)
+    working, again = at_work(opened.study), worker_command(opened.study)
     if not working:
-        raise NotSteered(f"study {queue.name}: no worker runs a trial; one that still waits will take none")
-    text = f"study {queue.name}: its workers save and hand their trials back ({working}); to go on: {again}"
-    return {"study": queue.name, "working": working}, text
+        raise NotSteered(f"study {opened.name}: no worker runs a trial; one that still waits will take none")
+    text = f"study {opened.name}: its workers save and hand their trials back ({working}); to go on: {again}"
+    return {"study": opened.name, "working": working}, text

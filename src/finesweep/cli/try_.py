@@ -23,16 +23,16 @@ def try_(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> No
     from finesweep.study.budget import budgets, full
     from finesweep.study.grammar import parse_point
     from finesweep.study.records import StudyRecord
-    from finesweep.study.steering import open_queue, try_point
+    from finesweep.study.steering import open_for_steering, try_point
 
-    queue, point = open_queue(study, storage), parse_point(values)
-    queued = queue.patience.call(try_point, queue, point)
+    opened, point = open_for_steering(study, storage), parse_point(values)
+    queued = opened.patience.call(try_point, opened, point)
     lines = [f"trial {queued.trial} of {study} is next: {' '.join(values)}"]
     if queued.drawn:
         lines.append(f"the sampler chooses: {', '.join(queued.drawn)}")
     if queued.in_place_of is not None:
         lines.append(f"trial {queued.in_place_of}, which waited with this point, leaves the queue")
-    if used_up := full(queue.trials(), budgets(StudyRecord(queue.study))):
+    if used_up := full(opened.trials(), budgets(StudyRecord(opened.study))):
         lines.append(f"it waits, for {used_up} is used up; more with: finesweep extend {study} ...")
-    lines.append(who_goes_on(queue.study))
+    lines.append(who_goes_on(opened.study))
     print_answer(as_json, {"study": study} | asdict(queued), "\n".join(lines))

@@ -37,17 +37,7 @@ def run_workers(
     is_stopped: Callable[[], bool],
 ) -> None:
     """Runs so many copies of a command, and returns when none of them runs or waits for room any more."""
-    options: dict[str, Any] = {
-        "lifetime": "detached",
-        "namespace": NAMESPACE,
-        "max_restarts": -1,
-        "max_task_retries": -1,
-        "max_concurrency": 4,  # while `wait` waits, others are answered
-        "num_cpus": share.cpus,
-        "num_gpus": share.gpus,
-        "resources": share.resources,
-        "runtime_env": runtime_env,
-    }
+    options = _options(share, runtime_env)
     actor = ray.remote(CommandActor)
     brought = "working_dir" in runtime_env
     crew, name = Crew(share, is_stopped), f"worker-{socket.gethostname()}-{os.getpid()}"
@@ -62,6 +52,21 @@ def run_workers(
         raise
     finally:
         ray.shutdown()
+
+
+def _options(share: Share, runtime_env: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options of an actor that outlives this process and is started again after a death."""
+    return {
+        "lifetime": "detached",
+        "namespace": NAMESPACE,
+        "max_restarts": -1,
+        "max_task_retries": -1,
+        "max_concurrency": 4,  # while `wait` waits, others are answered
+        "num_cpus": share.cpus,
+        "num_gpus": share.gpus,
+        "resources": share.resources,
+        "runtime_env": runtime_env,
+    }
 
 
 @dataclass

@@ -38,19 +38,24 @@ def label_names(config: DataConfig, source: Source, train: Sequence[Part], task:
     declared = [source.declared_names(part.split) for part in train]
     if declared[0] is not None and len(counts) >= 2 and all(names == declared[0] for names in declared):
         return list(declared[0])
+    _check_counts(config, counts, source.where(train[0].split))
+    return in_order(counts)
+
+
+def _check_counts(config: DataConfig, counts: Counter[str], where: str) -> None:
+    """Raises: DataError for labels of training rows that are fewer than two, or look like numbers."""
     if len(counts) < 2:
         only = f"only the label {next(iter(counts))!r}" if counts else "no label"
         raise DataError(
-            f"{source.where(train[0].split)}: data.train_split={config.train_split!r} has {only} in column "
+            f"{where}: data.train_split={config.train_split!r} has {only} in column "
             f"{config.label_column!r}; a classifier needs at least two different labels"
         )
     if len(counts) >= _MANY and len(counts) > counts.total() / 2 and all(map(is_number, counts)):
         raise DataError(
-            f"{source.where(train[0].split)}: column {config.label_column!r} holds {len(counts)} different "
+            f"{where}: column {config.label_column!r} holds {len(counts)} different "
             f"numbers on {counts.total()} rows; to predict numbers, set data.problem_type=regression "
             "data.metric=pearson; if they are names, list all of them in data.labels"
         )
-    return in_order(counts)
 
 
 def number_labels(part: Part, names: Sequence[str] | None, source: Source, task: Task) -> Dataset:

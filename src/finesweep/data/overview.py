@@ -103,6 +103,10 @@ def _of_names(splits: Splits, names: Sequence[str], task: Task) -> Iterator[str]
         yield f"{single} of {len(names)} labels are on a single row of train"
     if unseen := int((counts == 0).sum()):
         yield f"{unseen} of {len(names)} labels are on no row of train"
+    yield from _of_spelling(names)
+
+
+def _of_spelling(names: Sequence[str]) -> Iterator[str]:
     folded = Counter(name.casefold() for name in names)
     if alike := sorted(name for name in names if folded[name.casefold()] > 1):
         yield f"labels differ in upper and lower case alone: {', '.join(alike[:_LISTED])}"

@@ -10,9 +10,9 @@ from finesweep.inference.settings import settle
 from finesweep.study.certainty import Comparison
 from finesweep.study.noise import Judge
 from finesweep.study.places import places_of
+from finesweep.study.ranking import best_first
 from finesweep.study.reading import read_study
 from finesweep.study.records import StudyRecord
-from finesweep.study.storage import best_first
 from finesweep.tasks import Scorer
 
 OPTION = "--against"

@@ -12,9 +12,10 @@ from finesweep.monitor.report import Best, Confirmed, Status, best, describe
 from finesweep.monitor.states import GIVEN_UP, PAUSED, state_names
 from finesweep.monitor.wording import duration, number, scalar, store_options
 from finesweep.provenance.record import is_result
-from finesweep.study import storage as studies
 from finesweep.study.budget import span
+from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord
+from finesweep.study.selection import failures
 from finesweep.study.space import params_of
 
 LIMIT = 8000  # characters that MLflow takes
@@ -46,7 +47,7 @@ def _parts(study: Study, status: Status, first: Best | None, works: bool, rows: 
     states = state_names(trials, StudyRecord(study).given_up or ())
     for title, name in (("Pruned", TrialState.PRUNED.name), ("Paused", PAUSED), ("Given up", GIVEN_UP)):
         yield from _others(title, [trial for trial in trials if states[trial.number] == name], study, rows)
-    yield from _others("Failed", studies.failures(trials), study, rows)
+    yield from _others("Failed", failures(trials), study, rows)
     yield f"#### Cost\n\n{_cost(status, trials)}"
     if first and first.submissions:
         paths = ", ".join(map(code, first.submissions))
@@ -80,23 +81,7 @@ def _head(status: Status, first: Best | None, works: bool) -> str:
 
 def _spread(status: Status, first: Best) -> str:
     """Says how far the best value can be trusted."""
-    lines = []
-    for one in first.confirmed:
-        lines.append(f"- trial {one.trial}: **{_mean(one)}** over {one.n} new seeds")
-    if lines:
-        lines.insert(0, "Trained again with new seeds; mean ± standard deviation:\n")
-        if first.within_noise is not None:
-            verdict = "**within noise**: take either" if first.within_noise else "beyond noise"
-            lines.append(
-                f"\nThe lead over trial {first.confirmed[1].trial} is {verdict} (paired t-test, 5%)."
-            )
-    else:
-        complete = status.states[TrialState.COMPLETE.name]
-        lines.append(
-            f"The best of {complete} trials with one seed each, so somewhat lucky. Its spread over seeds is "
-            "not known: start the command again with `hydra.sweeper.study.confirm.top_k=3`."
-        )
-    lines += [f"\n{text}." for text in how_sure(first)]
+    lines = [*_over_seeds(status, first), *(f"\n{text}." for text in how_sure(first))]
     scores = [f"{code(key)} {number(value)}" for key, value in first.final_metrics.items() if _is_score(key)]
     if scores:
         final = first.certainty and first.certainty.final
@@ -106,6 +91,23 @@ def _spread(status: Status, first: Best) -> str:
     if first.ensemble:
         lines.append(f"\nThe kept checkpoints together: {ensembled(first.ensemble)}.")
     return "\n".join(lines)
+
+
+def _over_seeds(status: Status, first: Best) -> Iterator[str]:
+    """Says how the best value spreads over seeds, or that this is not known."""
+    if not first.confirmed:
+        complete = status.states[TrialState.COMPLETE.name]
+        yield (
+            f"The best of {complete} trials with one seed each, so somewhat lucky. Its spread over seeds is "
+            "not known: start the command again with `hydra.sweeper.study.confirm.top_k=3`."
+        )
+        return
+    yield "Trained again with new seeds; mean ± standard deviation:\n"
+    for one in first.confirmed:
+        yield f"- trial {one.trial}: **{_mean(one)}** over {one.n} new seeds"
+    if first.within_noise is not None:
+        verdict = "**within noise**: take either" if first.within_noise else "beyond noise"
+        yield f"\nThe lead over trial {first.confirmed[1].trial} is {verdict} (paired t-test, 5%)."
 
 
 def _is_together(first: Best) -> bool:
@@ -121,7 +123,7 @@ def _is_score(key: str) -> bool:
 
 
 def _leaderboard(study: Study, rows: int) -> str:
-    ranked = studies.best_first(study)
+    ranked = best_first(study)
     record = StudyRecord(study)
     names = list(record.objectives or [record.metric])
     keys = list(dict.fromkeys(key for trial in ranked for key in params_of(trial)))

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from optuna.trial import FrozenTrial
 
 from finesweep.monitor.snapshot import Snapshot
-from finesweep.study import storage as studies
 from finesweep.study.budget import busy_seconds, seconds_of, span, train_steps
 from finesweep.study.liveness import SILENT_S
 from finesweep.study.records import Progress, TrialRecord
+from finesweep.study.selection import FINISHED, continued
 
 
 def of_trial(snapshot: Snapshot, trial: FrozenTrial) -> float | None:
@@ -43,8 +43,8 @@ def of_study(snapshot: Snapshot) -> float | None:
 
 def _durations(snapshot: Snapshot) -> list[float]:
     """Returns the seconds of each trial that trained and has ended, those of its earlier tries included."""
-    went_on = studies.continued(snapshot.trials)
-    ended = [one for one in snapshot.search if one.state in studies.FINISHED and one.number not in went_on]
+    went_on = continued(snapshot.trials)
+    ended = [one for one in snapshot.search if one.state in FINISHED and one.number not in went_on]
     trained = [one for one in ended if TrialRecord(one).reused_of is None and span(one)]
     return [seconds_of(one, snapshot.trials) for one in trained]
 

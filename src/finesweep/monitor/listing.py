@@ -12,10 +12,11 @@ from finesweep.io.terminal import aligned
 from finesweep.monitor.events import marks
 from finesweep.monitor.states import state_names
 from finesweep.monitor.wording import number, short
-from finesweep.study import storage as studies
 from finesweep.study.budget import span
 from finesweep.study.pausing import waiting
+from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.selection import count_finished, failures, searching
 from finesweep.study.space import params_of
 
 HANDED_ON = "HANDED ON"  # to another trial, which goes on: FAIL in Optuna, but nothing failed
@@ -65,13 +66,13 @@ def study_rows(found: Sequence[Study]) -> tuple[list[StudyRow], list[str]]:
 
 def _study_row(study: Study) -> StudyRow:
     record, trials = StudyRecord(study), study.get_trials(deepcopy=False)
-    first, search = next(iter(studies.best_first(study)), None), studies.searching(trials)
+    first, search = next(iter(best_first(study)), None), searching(trials)
     return StudyRow(
         study=study.study_name,
-        finished=studies.count_finished(search) - len(waiting(search, record.given_up or ())),
+        finished=count_finished(search) - len(waiting(search, record.given_up or ())),
         n_trials=record.n_trials,
         running=sum(trial.state is TrialState.RUNNING for trial in trials),
-        failed=len(studies.failures(trials)),
+        failed=len(failures(trials)),
         metric=record.metric,
         value=first.values[0] if first else None,
         trial=first.number if first else None,

@@ -15,10 +15,12 @@ from optuna.study import Study
 from finesweep.errors import StoreError
 from finesweep.monitor.live import Watcher
 from finesweep.monitor.snapshot import Snapshot
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.lock import is_locked
 from finesweep.study.pausing import waiting
 from finesweep.study.records import StudyRecord
+from finesweep.study.remaining import ended_by
+from finesweep.study.selection import count_finished, searching
 
 POLL_S = 1.0
 FOLLOW_S = 2.0  # from another shell: as often as workers tell of themselves
@@ -48,13 +50,13 @@ def watching(sweep: Any, prepared: Any) -> Iterator[None]:
 def _opening(sweep: Any, prepared: Any) -> str:
     n_trials = sweep.config.study.n_trials
     if prepared.nothing_to_do:
-        ended = str(prepared.queue.ended_by())
+        ended = str(ended_by(prepared.queue))
         if ended.startswith("stop_when"):
             return f"{ended}; nothing to do; more with hydra.sweeper.study.stop_when=none"
         return f"all {n_trials} trials are finished, nothing to do; more with hydra.sweeper.study.n_trials=N"
-    search, given_up = studies.searching(prepared.queue.trials()), StudyRecord(prepared.study).given_up or ()
+    search, given_up = searching(prepared.queue.trials()), StudyRecord(prepared.study).given_up or ()
     paused = len(waiting(search, given_up))
-    before = studies.count_finished(search) - paused
+    before = count_finished(search) - paused
     known = f", {before} finished before" if before else ""
     known += f", {paused} are paused" if paused else ""
     many = "s" if prepared.workers > 1 else ""

@@ -17,7 +17,6 @@ from finesweep.monitor.states import CONTINUED, GIVEN_UP, PAUSED, state_names
 from finesweep.monitor.stores import storage_of, tracking_of
 from finesweep.monitor.wording import STORAGE, TRACKING
 from finesweep.study import clock
-from finesweep.study import storage as studies
 from finesweep.study.best_of_n import expected_best
 from finesweep.study.budget import busy_seconds, train_steps
 from finesweep.study.certainty import Certainty
@@ -25,7 +24,9 @@ from finesweep.study.confirm import confirmed_candidates, is_within_noise, seed_
 from finesweep.study.ensemble import Ensembled
 from finesweep.study.pausing import waiting
 from finesweep.study.places import places_of
+from finesweep.study.ranking import best_first, pareto_front, scored_once
 from finesweep.study.records import Command, StudyRecord, TrialRecord
+from finesweep.study.selection import count_finished, current, failures, searching
 from finesweep.study.space import params_of
 from finesweep.study.steering import steered
 
@@ -120,18 +121,18 @@ def describe(study: Study) -> Status:
     record = StudyRecord(study)
     n_trials = record.n_trials
     trials = study.get_trials(deepcopy=False)
-    search = studies.searching(trials)
+    search = searching(trials)
     states = {state.name: sum(trial.state is state for trial in trials) for state in STATES}
     words = Counter(state_names(trials, record.given_up or ()).values())
     known = hosts.workers(trials, clock.now(study))
     return Status(
         study=study.study_name,
         n_trials=n_trials,
-        finished=studies.count_finished(search) - len(waiting(search, record.given_up or ())),
+        finished=count_finished(search) - len(waiting(search, record.given_up or ())),
         states=states,
-        best=asdict(best(study)) if studies.best_first(study) else None,
+        best=asdict(best(study)) if best_first(study) else None,
         metric=record.metric,
-        failures=[f"trial {t.number}: {TrialRecord(t).error}" for t in studies.failures(trials)],
+        failures=[f"trial {t.number}: {TrialRecord(t).error}" for t in failures(trials)],
         ended_by=search_ended_by(study, trials),
         seconds=round(busy_seconds(trials), 1),
         train_steps=train_steps(trials),
@@ -139,11 +140,11 @@ def describe(study: Study) -> Status:
         continued=words[CONTINUED],
         given_up=words[GIVEN_UP],
         reused=sum(TrialRecord(trial).reused_of is not None for trial in trials),
-        confirming=studies.count_finished(studies.current(trials)) - studies.count_finished(search),
+        confirming=count_finished(current(trials)) - count_finished(search),
         importances=record.conclusion.importances if record.conclusion else {},
         commands=record.history or [],
         steered=[asked.dump() for asked in steered(study)],
-        outside=studies.count_finished(trials) - studies.count_finished(studies.current(trials)),
+        outside=count_finished(trials) - count_finished(current(trials)),
         halted=record.is_halted,
         workers=[asdict(worker) for worker in known],
         stranded=[worker.trial for worker in hosts.stranded(known)],
@@ -156,12 +157,7 @@ def best(study: Study) -> Best:
     """Describes the best trial. Raises: StudyError if no trial is complete yet."""
     record = StudyRecord(study)
     config = record.confirm or ConfirmConfig()
-    first = winner(study, config)
-    if first is None:
-        raise StudyError(
-            f"study {study.study_name!r}: no trial is complete yet; "
-            f"see: finesweep status {argument(study.study_name)}"
-        )
+    first = _winner(study, config)
     # The submission belongs to the finish step's winner; a later, better trial has none yet.
     concluded = record.conclusion if record.conclusion and record.conclusion.best == first.number else None
     places, checkpoint = places_of(study), TrialRecord(first).checkpoint
@@ -196,9 +192,20 @@ def best(study: Study) -> Best:
     )
 
 
+def _winner(study: Study, config: ConfirmConfig) -> FrozenTrial:
+    """Finds the best trial. Raises: StudyError."""
+    first = winner(study, config)
+    if first is None:
+        raise StudyError(
+            f"study {study.study_name!r}: no trial is complete yet; "
+            f"see: finesweep status {argument(study.study_name)}"
+        )
+    return first
+
+
 def _best_of_n(study: Study) -> dict[int, float]:
     """Returns the expected best of a quarter, a half and all of the points; nothing for fewer than four."""
-    trained = studies.scored_once(study)
+    trained = scored_once(study)
     count, maximize = len(trained), study.directions[0] is StudyDirection.MAXIMIZE
     if count < SOME:
         return {}
@@ -216,7 +223,7 @@ def pareto(study: Study) -> list[dict[str, Any]]:
             "values": dict(zip(names, trial.values, strict=True)),
             "params": params_of(trial),
         }
-        for trial in studies.pareto_front(study)
+        for trial in pareto_front(study)
     ]
 
 

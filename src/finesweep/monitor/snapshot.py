@@ -11,12 +11,13 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.study import ConfirmConfig, StudyConfig
 from finesweep.monitor.states import PAUSED, state_names
 from finesweep.study import clock
-from finesweep.study import storage as studies
 from finesweep.study.budget import budgets, busy_seconds, span, spent
 from finesweep.study.confirm import missing
 from finesweep.study.liveness import is_gone, is_silent
 from finesweep.study.pausing import Pausing
+from finesweep.study.ranking import best_first, pareto_front
 from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.selection import count_finished, current, searching
 from finesweep.study.stopping import Goal, goal_of
 
 START_S = 120.0  # that the workers of a new command may take to their first trial
@@ -37,7 +38,7 @@ class Snapshot:
 
     @cached_property
     def search(self) -> list[FrozenTrial]:
-        return studies.searching(self.trials)
+        return searching(self.trials)
 
     @cached_property
     def running(self) -> list[FrozenTrial]:
@@ -62,7 +63,7 @@ class Snapshot:
     @cached_property
     def finished(self) -> int:
         """Finished trials of the search; those that are paused are not."""
-        return studies.count_finished(self.search) - self.paused
+        return count_finished(self.search) - self.paused
 
     @cached_property
     def states(self) -> dict[int, str]:
@@ -77,8 +78,7 @@ class Snapshot:
     @property
     def confirmed(self) -> int:
         """Finished trials that confirm another one."""
-        current = studies.current(self.trials)
-        return studies.count_finished(current) - studies.count_finished(self.search)
+        return count_finished(current(self.trials)) - count_finished(self.search)
 
     @property
     def to_confirm(self) -> int:
@@ -115,7 +115,7 @@ class Snapshot:
     @property
     def is_concluded(self) -> bool:
         """Whether the finish step has been taken for these trials."""
-        conclusion, finished = self.record.conclusion, studies.count_finished(self.trials)
+        conclusion, finished = self.record.conclusion, count_finished(self.trials)
         return conclusion is not None and conclusion.counts(finished, self.record.outside)
 
     @property
@@ -126,8 +126,8 @@ class Snapshot:
 
 def take_snapshot(study: Study) -> Snapshot:
     record, trials = StudyRecord(study), study.get_trials(deepcopy=False)
-    ranked = studies.best_first(study)
-    front = len(studies.pareto_front(study)) if len(study.directions) > 1 else 0
+    ranked = best_first(study)
+    front = len(pareto_front(study)) if len(study.directions) > 1 else 0
     ended_by = search_ended_by(study, trials)
     unconfirmed = _unconfirmed(study, record, trials, len(ranked), ended_by is not None)
     goal = goal_of(record, study.directions)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from optuna.trial import FrozenTrial
 
 from finesweep.study.records import TrialRecord
-from finesweep.study.storage import continued
+from finesweep.study.selection import continued
 
 PAUSED = "PAUSED"  # it waits with a checkpoint
 CONTINUED = "CONTINUED"  # it was paused, and another trial went on from it

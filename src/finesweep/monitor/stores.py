@@ -5,8 +5,8 @@ from optuna.study import Study
 from finesweep.config.places import project, url_within
 from finesweep.io.redaction import redact_urls
 from finesweep.monitor.wording import STORAGE, TRACKING
+from finesweep.study.backend import address_of
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.storage import address_of
 
 
 def storage_of(study: Study) -> str:

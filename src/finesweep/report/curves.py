@@ -8,9 +8,10 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.run import TrackingConfig, metric_key
 from finesweep.errors import FinesweepError, first_line
 from finesweep.report.facts import Curves
-from finesweep.study import storage as studies
 from finesweep.study.pausing import each_once
+from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.selection import FINISHED, searching
 from finesweep.tracking import PatientClient, open_existing, read_values
 
 MAX_CURVES = 200  # beyond, a picture is all lines, and a server is asked too often
@@ -43,11 +44,11 @@ def _chosen(study: Study) -> Sequence[FrozenTrial]:
     """Chooses the trials of the search to draw: the best, and evenly from all others."""
     known = [
         trial
-        for trial in each_once(studies.searching(study.get_trials(deepcopy=False)))
-        if trial.state in (*studies.FINISHED, TrialState.RUNNING) and _is_measured(TrialRecord(trial))
+        for trial in each_once(searching(study.get_trials(deepcopy=False)))
+        if trial.state in (*FINISHED, TrialState.RUNNING) and _is_measured(TrialRecord(trial))
     ]
     stride = -(-len(known) // MAX_CURVES) or 1
-    best = {trial.number for trial in studies.best_first(study)[:1]}
+    best = {trial.number for trial in best_first(study)[:1]}
     return [trial for place, trial in enumerate(known) if place % stride == 0 or trial.number in best]
 
 

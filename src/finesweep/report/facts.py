@@ -14,12 +14,13 @@ from finesweep.monitor.snapshot import Snapshot, take_snapshot
 from finesweep.monitor.states import CONTINUED
 from finesweep.monitor.wording import axis_labels
 from finesweep.report.markup import clean
-from finesweep.study import storage as studies
 from finesweep.study.budget import span
 from finesweep.study.confirm import ConfirmedCandidate, confirmed_candidates
 from finesweep.study.importance import importances
 from finesweep.study.places import places_of
+from finesweep.study.ranking import best_first
 from finesweep.study.records import Conclusion, Progress, StudyRecord, TrialRecord
+from finesweep.study.selection import count_finished
 
 Curves = dict[int, list[tuple[float, float]]]  # trial -> per cent trained and value of each evaluation
 
@@ -58,7 +59,7 @@ class Facts:
 
     @property
     def is_concluded(self) -> bool:
-        finished = studies.count_finished(self.snapshot.trials)
+        finished = count_finished(self.snapshot.trials)
         return self.conclusion is not None and self.conclusion.counts(finished, self.snapshot.record.outside)
 
     def maximizes(self, index: int = 0) -> bool:
@@ -119,7 +120,7 @@ def gather(
     conclusion = conclusion or record.conclusion
     return Facts(
         study, prefix, take_snapshot(study), describe(study),
-        _best(study, conclusion) if studies.best_first(study) else None,
+        _best(study, conclusion) if best_first(study) else None,
         confirmed_candidates(study, record.confirm or ConfirmConfig()),
         curves or {}, curves_missing, _disk(study), conclusion,
     )  # fmt: skip

@@ -12,8 +12,8 @@ from finesweep.machine.process import ProcessIdentity
 from finesweep.report.charts import MAX_LINKED, points, row_id, tips
 from finesweep.report.facts import Facts
 from finesweep.report.figure import BLUE, GREEN, GREY, ORANGE, PAPER, RED, chart, legend
-from finesweep.study import storage as studies
 from finesweep.study.budget import span
+from finesweep.study.ranking import pareto_front
 from finesweep.study.records import TrialRecord
 
 MAX_LANES = 24  # workers with a lane each
@@ -137,7 +137,7 @@ def pareto_fronts(facts: Facts) -> Iterator[str]:
 def _front(facts: Facts, index: int, axes: Axes) -> None:
     trials = facts.complete
     points(axes, facts, trials, [t.values[0] for t in trials], [t.values[index] for t in trials])
-    front = sorted((trial.values[0], trial.values[index]) for trial in studies.pareto_front(facts.study))
+    front = sorted((trial.values[0], trial.values[index]) for trial in pareto_front(facts.study))
     axes.plot(*zip(*front, strict=True), color=RED, marker="D", markersize=5, label="front", zorder=4)
     axes.set(xlabel=facts.objectives[0], ylabel=facts.objectives[index])
     legend(axes)

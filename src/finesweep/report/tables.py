@@ -1,7 +1,7 @@
 """The tables of a study's page, which say in numbers what the charts show, and what was lost."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -12,8 +12,8 @@ from finesweep.report.facts import Facts, stopped_at
 from finesweep.report.headline import spread
 from finesweep.report.markup import Cell, cell, figure_cell, listed, number, paragraph, table
 from finesweep.report.published import SOURCE, published
-from finesweep.study import storage as studies
 from finesweep.study.budget import span
+from finesweep.study.ranking import pareto_front
 from finesweep.study.records import Progress, TrialRecord
 
 MAX_LISTED = 30  # failures and prunings in words; the table has all
@@ -75,7 +75,7 @@ def confirmed_table(facts: Facts) -> str:
 def front_table(facts: Facts) -> str:
     if len(facts.objectives) < 2 or not facts.complete:
         return ""
-    front = studies.pareto_front(facts.study)
+    front = pareto_front(facts.study)
     rows = [
         [
             figure_cell(trial.number),
@@ -97,26 +97,9 @@ def lost(facts: Facts) -> list[str]:
     """Says what failed and why, what was handed on, and where trials were pruned by which rule."""
     trials = facts.snapshot.trials
     by_hand = _stopped(trials)
-    pruned = [t for t in facts.trained if t.state is TrialState.PRUNED and t not in by_hand]
-    paused = [trial for trial in pruned if TrialRecord(trial).is_paused]
     given_back = [t for t in trials if t.state is TrialState.FAIL and TrialRecord(t).error is None]
     handed_on = [trial for trial in given_back if trial not in by_hand]
-    parts = [_shortened(facts.status.failures, "failed")]
-    if stopped := [trial for trial in pruned if not TrialRecord(trial).is_paused]:
-        pruner = (facts.snapshot.record.history or [{}])[-1].get("pruner", "none")
-        parts.append(
-            paragraph(
-                f"{len(stopped)} pruned: the pruner {pruner!r} judged their evaluations against "
-                f"those of other trials at the same share of training. They ended at: {_ends(stopped)}."
-            )
-        )
-    if paused:
-        parts.append(
-            paragraph(
-                f"{len(paused)} paused and never went on: at a rung, at least half of the trials there, or "
-                f"whichever share its options say, were better. They ended at: {_ends(paused)}."
-            )
-        )
+    parts = [_shortened(facts.status.failures, "failed"), *_pruned(facts, by_hand)]
     if by_hand:
         numbers = ", ".join(str(trial.number) for trial in by_hand[:MAX_LISTED])
         parts.append(paragraph(f"{len(by_hand)} stopped by a person: trials {numbers}."))
@@ -125,6 +108,23 @@ def lost(facts: Facts) -> list[str]:
             paragraph(f"{len(handed_on)} handed on: interrupted, or without their worker, and tried again.")
         )
     return parts
+
+
+def _pruned(facts: Facts, by_hand: Sequence[FrozenTrial]) -> Iterator[str]:
+    """Says where trials were pruned by which rule; by_hand: those that a person stopped, and no rule."""
+    pruned = [t for t in facts.trained if t.state is TrialState.PRUNED and t not in by_hand]
+    paused = [trial for trial in pruned if TrialRecord(trial).is_paused]
+    if stopped := [trial for trial in pruned if not TrialRecord(trial).is_paused]:
+        pruner = (facts.snapshot.record.history or [{}])[-1].get("pruner", "none")
+        yield paragraph(
+            f"{len(stopped)} pruned: the pruner {pruner!r} judged their evaluations against "
+            f"those of other trials at the same share of training. They ended at: {_ends(stopped)}."
+        )
+    if paused:
+        yield paragraph(
+            f"{len(paused)} paused and never went on: at a rung, at least half of the trials there, or "
+            f"whichever share its options say, were better. They ended at: {_ends(paused)}."
+        )
 
 
 def _ends(trials: Sequence[FrozenTrial]) -> str:

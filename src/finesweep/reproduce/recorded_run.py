@@ -102,15 +102,7 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
     try:
         text = tracked.read_text(FILE)
     except ModelError as error:
-        if Tag.TORCH not in tags:  # which is set once the file is there
-            raise RunError(
-                f"run {run_id}: it has no {FILE}: it failed before it trained, or is of an older finesweep"
-            ) from error
-        place = redact_urls(str(run.info.artifact_uri))
-        raise RunError(
-            f"run {run_id}: its {FILE} cannot be read from {place}, where the store says it is "
-            f"({first_line(error.__cause__ or error)}); bring its artifacts back there"
-        ) from error
+        raise RunError(f"run {run_id}: {_why_unread(tags, str(run.info.artifact_uri), error)}") from error
     record = Provenance.from_json(text, f"run {run_id}: {FILE}")
     state = tags.get(Tag.STATE, "")
     names = record.results.metrics  # other metrics in the store were logged later, by others
@@ -118,6 +110,16 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> RecordedRun:
         names = list(filter(is_result, run.data.metrics))
     history = read_history(tracked.client, run_id, names)
     return RecordedRun(run_id, str(run.info.run_name), state, tags, record, history)
+
+
+def _why_unread(tags: dict[str, str], artifacts: str, error: ModelError) -> str:
+    """Says why a run's provenance cannot be read, and what to do."""
+    if Tag.TORCH not in tags:  # which is set once the file is there
+        return f"it has no {FILE}: it failed before it trained, or is of an older finesweep"
+    return (
+        f"its {FILE} cannot be read from {redact_urls(artifacts)}, where the store says it "
+        f"is ({first_line(error.__cause__ or error)}); bring its artifacts back there"
+    )
 
 
 def _check_trained(run_id: str, tags: dict[str, str]) -> None:

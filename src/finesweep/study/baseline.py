@@ -3,9 +3,10 @@
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from finesweep.study.backend import skim
 from finesweep.study.ordinal import ordinal_of
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.storage import searching, skim
+from finesweep.study.selection import searching
 
 GRID = "grid"  # enqueues all points, so that its first one is nobody's choice
 

@@ -10,8 +10,8 @@ from finesweep.config.study import ConfirmConfig, Pruner, StopWhen, StudyConfig
 from finesweep.study.pausing import Pausing, last_of
 from finesweep.study.records import Command, Limits, Progress, StudyRecord, TrialRecord
 from finesweep.study.samplers import sampler_entry
+from finesweep.study.selection import count_finished, is_running, searching
 from finesweep.study.stopping import UPWARD, Goal, enough
-from finesweep.study.storage import count_finished, is_running, searching
 
 EXTENDED = ("n_trials", "timeout_s", "max_train_steps")  # what `finesweep extend` may change
 

@@ -11,8 +11,9 @@ from weakref import WeakKeyDictionary
 from optuna.study import Study
 
 from finesweep.machine.process import UNKNOWN, machine_id, this_process
+from finesweep.study.backend import backend_of
+from finesweep.study.patient_storage import PatientStorage
 from finesweep.study.records import StudyRecord
-from finesweep.study.storage import PatientStorage, backend_of
 
 SERVERS = "extract(epoch FROM clock_timestamp())"  # PostgreSQL's time
 _booted: WeakKeyDictionary[Study, float] = WeakKeyDictionary()  # when this boot was, once a study has kept it

@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.config.study import ConfirmConfig
 from finesweep.study import clock
 from finesweep.study.liveness import this_owner
+from finesweep.study.ranking import best_first
 from finesweep.study.records import TrialRecord
 from finesweep.study.space import Space, distributions
-from finesweep.study.storage import best_first
 
 NOISE = 0.05  # a lead with a greater p-value is within noise
 

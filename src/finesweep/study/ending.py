@@ -7,9 +7,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.hooks import RunState
+from finesweep.study.backend import skim
 from finesweep.study.ordinal import ordinal_of
 from finesweep.study.records import Outcome, TrialRecord
-from finesweep.study.storage import skim
 
 
 def end_trial(

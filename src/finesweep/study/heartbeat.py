@@ -11,8 +11,9 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from finesweep.study import clock
+from finesweep.study.backend import backend_of
+from finesweep.study.patient_storage import PatientStorage
 from finesweep.study.records import Progress, StudyRecord, TrialRecord
-from finesweep.study.storage import PatientStorage, backend_of
 
 BEAT, PROGRESS = TrialRecord.heartbeat.key, TrialRecord.progress.key
 SIGNS = BEAT, *(one.key for one in (TrialRecord.owner, TrialRecord.recoverer, TrialRecord.recovered_since))

@@ -3,7 +3,7 @@
 import json
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -21,8 +21,7 @@ from finesweep.errors import DataChanged, StudyError
 from finesweep.io.model_files import folder_hash
 from finesweep.io.redaction import redact_urls, redact_values
 from finesweep.io.terminal import trainer
-from finesweep.study import clock
-from finesweep.study import storage as studies
+from finesweep.study import clock, studies
 from finesweep.study.editing import SPACE, may_be_edited, ranges
 from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
@@ -108,15 +107,18 @@ def refuse_other_study(
     if path != requested["data.path"] and any(key.endswith(" content") for key in changed):
         stored, changed = stored | {"data.path": path}, ["data.path", *changed]
     lines = [f"  {key}: was {stored.get(key)!r}, is {requested.get(key)!r}" for key in changed]
-    raise StudyError(
-        f"study {sweep.name!r} was started with something else; trials of the two cannot be compared:\n"
-        + "\n".join(lines)
-        + "\nstart another study with hydra.sweeper.study.name=NAME, or give it what it had"
-        + (
-            "; hydra.sweeper.study.edit=true goes on with the trials that lie in the new ranges"
-            if can_edit
-            else ""
-        )
+    raise StudyError(_refusal(sweep.name, lines, can_edit))
+
+
+def _refusal(name: str, changes: Sequence[str], can_edit: bool) -> str:
+    edit = "; hydra.sweeper.study.edit=true goes on with the trials that lie in the new ranges"
+    return "\n".join(
+        [
+            f"study {name!r} was started with something else; trials of the two cannot be compared:",
+            *changes,
+            "start another study with hydra.sweeper.study.name=NAME, or give it what it had"
+            + (edit if can_edit else ""),
+        ]
     )
 
 

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from finesweep.study.editing import as_seen
 from finesweep.study.pausing import each_once
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.storage import FINISHED
+from finesweep.study.selection import FINISHED
 
 if TYPE_CHECKING:
     from optuna.importance import PedAnovaImportanceEvaluator

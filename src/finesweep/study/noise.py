@@ -14,8 +14,8 @@ from finesweep.study.baseline import baseline_of
 from finesweep.study.certainty import Certainty, Comparison, Interval
 from finesweep.study.confirm import confirmed_candidates
 from finesweep.study.places import Places
+from finesweep.study.ranking import best_first, scored_once
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.storage import best_first, scored_once
 from finesweep.tasks import Scorer, evaluated, resampling
 from finesweep.tasks.evaluated import Evaluated
 from finesweep.tasks.metrics import Judged, Metric

@@ -20,7 +20,7 @@ from finesweep.study.liveness import this_owner
 from finesweep.study.ordinal import ordinal_of
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.rungs import Curve, Point, Rungs
-from finesweep.study.storage import continued, searching
+from finesweep.study.selection import continued, searching
 
 
 @dataclass(frozen=True)

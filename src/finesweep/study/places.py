@@ -6,8 +6,8 @@ from pathlib import Path
 from optuna.study import Study
 
 from finesweep.config import places as config_places
+from finesweep.study.backend import address_of
 from finesweep.study.lock import SQLITE
-from finesweep.study.storage import address_of
 
 LEAST = 2  # parts of a path, STUDY/trial-NNNN, by which a trial is found again
 

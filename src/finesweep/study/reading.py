@@ -12,9 +12,12 @@ from finesweep.errors import ConfigError
 from finesweep.io.patience import Patience, reason
 from finesweep.io.redaction import redact_urls
 from finesweep.io.sqlite import Copy, has_table, must_be_copied, read_only_url
+from finesweep.study.backend import cached
 from finesweep.study.lock import SQLITE, STORE, check_storage
+from finesweep.study.patient_storage import PatientStorage
 from finesweep.study.server import engine_args
-from finesweep.study.storage import BUSY_S, PATIENCE_S, UNUSABLE, PatientStorage, cached, check_exists, find
+from finesweep.study.storage import BUSY_S, PATIENCE_S, UNUSABLE
+from finesweep.study.studies import check_exists, find
 from finesweep.study.tables import check_tables
 
 

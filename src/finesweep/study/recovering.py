@@ -16,6 +16,8 @@ from finesweep.study.liveness import SILENT_S, is_gone, this_owner
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, TrialRecord
 
+GONE = "its worker is gone"
+
 
 def end_lost_trials(queue: TrialQueue, reason: str | None, close_run: Callable[[int, RunState], None]) -> int:
     """Ends the RUNNING trials whose owner is gone: as they were signed off, else by enqueueing a retry.

@@ -117,7 +117,7 @@ class Rungs:
         return waiting[: max(0, len(waiting) - self.max_paused)]
 
     def _best_of(self, rung: int, points: Sequence[Point]) -> list[Point]:
-        """Returns the points at a rung that go on, best first: its best share, and all that equal its last one.
+        """Returns the points at a rung that go on, best first: its best share, and all that equal its last.
 
         Equal losses, those of models at chance for example, say nothing about what becomes of a training.
         """

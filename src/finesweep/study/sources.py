@@ -8,8 +8,10 @@ from optuna.study import Study
 
 from finesweep.config.study import StudyConfig
 from finesweep.errors import ConfigError, StudyError
-from finesweep.study import storage as studies
+from finesweep.study.backend import backend_of
 from finesweep.study.from_studies import Known, Start, choose
+from finesweep.study.patient_storage import PatientStorage
+from finesweep.study.ranking import best_first
 from finesweep.study.reading import read_study
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.samplers import SAMPLER_KEY, sampler_entry
@@ -68,8 +70,8 @@ def _known_sources(config: StudyConfig) -> list[str]:
 def _opened(name: str, storage: str) -> Iterator[Study]:
     """Opens a study for reading, and gives the connection back."""
     study = read_study(name, storage)
-    backend = studies.backend_of(study)
-    assert isinstance(backend, studies.PatientStorage)
+    backend = backend_of(study)
+    assert isinstance(backend, PatientStorage)
     try:
         yield study
     finally:
@@ -83,7 +85,7 @@ def _read(source: str, config: StudyConfig) -> list[Known]:
         raise ConfigError.at(KEY, source, "other studies than this one")
     try:
         with _opened(name, address or config.storage) as study:
-            found = [Known(name, trial.number, params_of(trial)) for trial in studies.best_first(study)]
+            found = [Known(name, trial.number, params_of(trial)) for trial in best_first(study)]
     except StudyError as error:
         raise StudyError(f"{KEY}: {error}") from None
     if not found:

@@ -18,12 +18,13 @@ from finesweep.errors import ConfigError, NotSteered, StudyError
 from finesweep.io.output import user
 from finesweep.study import clock
 from finesweep.study.budget import budgets
+from finesweep.study.opened import OpenedStudy
 from finesweep.study.pausing import waiting
-from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, Steered, StudyRecord, TrialRecord
 from finesweep.study.samplers import sampler_entry
+from finesweep.study.selection import searching
 from finesweep.study.space import check_point, named
-from finesweep.study.storage import PATIENCE_S, searching
+from finesweep.study.storage import PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -36,74 +37,74 @@ class Queued:
     in_place_of: int | None  # a trial that waited with the same point, and is taken off the queue
 
 
-def open_queue(name: str, storage: str) -> TrialQueue:
+def open_for_steering(name: str, storage: str) -> OpenedStudy:
     """Opens a study to steer it. Raises: StudyError for one that is unknown, or not finesweep's."""
-    queue = TrialQueue(StudyConfig(name=name, storage=storage, patience_s=PATIENCE_S), ())
-    _ = StudyRecord(queue.study).n_trials
-    return queue
+    opened = OpenedStudy(StudyConfig(name=name, storage=storage, patience_s=PATIENCE_S), ())
+    _ = StudyRecord(opened.study).n_trials
+    return opened
 
 
-def halt(queue: TrialQueue) -> None:
+def halt(opened: OpenedStudy) -> None:
     """Has all workers save and hand their trials back. A command that begins later goes on."""
-    with queue.lock():
-        record = StudyRecord(queue.study)
-        record.write_all(halted=clock.now(queue.study), steered=_with(record, asked(queue.study, "stop")))
+    with opened.lock():
+        record = StudyRecord(opened.study)
+        record.write_all(halted=clock.now(opened.study), steered=_with(record, asked(opened.study, "stop")))
 
 
-def stop_trial(queue: TrialQueue, number: int) -> TrialState:
+def stop_trial(opened: OpenedStudy, number: int) -> TrialState:
     """Ends a trial for good, as pruned: at its next step if it runs; one that waits leaves the queue.
 
     One that is paused goes on no more.
     Returns the state that it is in. Raises: StudyError for an unknown trial, NotSteered for an ended one.
     """
-    with queue.lock():
-        trial = _trial(queue, number)
+    with opened.lock():
+        trial = _trial(opened, number)
         if trial.state is TrialState.WAITING:
-            _take_off(queue, trial)
+            _take_off(opened, trial)
         elif trial.state.is_finished():
-            _give_up(queue, trial)
+            _give_up(opened, trial)
     if trial.state is TrialState.RUNNING:
-        _stop_running(queue, number)
+        _stop_running(opened, number)
     return trial.state
 
 
-def try_point(queue: TrialQueue, point: dict[str, Any]) -> Queued:
+def try_point(opened: OpenedStudy, point: dict[str, Any]) -> Queued:
     """Queues a point before all others, but behind retries. point: by Hydra's keys, as Optuna stores values.
 
     Raises: ConfigError for a point outside of the study's space.
     """
-    space = StudyRecord(queue.study).space
+    space = StudyRecord(opened.study).space
     if space is None:
         raise StudyError(
-            f"study {queue.name!r}: was last started by an earlier version, which did not note its space; "
+            f"study {opened.name!r}: was last started by an earlier version, which did not note its space; "
             "start its command once more, and points can be tried"
         )
     check_point(point, space, where="")
     fixed = named(point, space)
-    with queue.lock():
-        twin = next((one for one in queue.trials() if _waits_at(one, fixed)), None)
-        by_hand = asked(queue.study, f"try {' '.join(f'{key}={value}' for key, value in point.items())}")
-        queue.study.enqueue_trial(fixed, TrialRecord.attributes(tried=by_hand))
-        number = queue.trials()[-1].number
+    with opened.lock():
+        twin = next((one for one in opened.trials() if _waits_at(one, fixed)), None)
+        by_hand = asked(opened.study, f"try {' '.join(f'{key}={value}' for key, value in point.items())}")
+        opened.study.enqueue_trial(fixed, TrialRecord.attributes(tried=by_hand))
+        number = opened.trials()[-1].number
         if twin is not None:
-            _take_off(queue, twin)
+            _take_off(opened, twin)
     drawn = [one.key for one in space if one.exists(point) and one.name not in fixed]
     return Queued(number, point, drawn, twin.number if twin else None)
 
 
-def extend(queue: TrialQueue, given: dict[str, Any]) -> tuple[StudyConfig, StudyConfig]:
+def extend(opened: OpenedStudy, given: dict[str, Any]) -> tuple[StudyConfig, StudyConfig]:
     """Sets budgets. Returns all budgets before and after. Raises: ConfigError for an illegal value."""
-    with queue.lock():
-        record = StudyRecord(queue.study)
+    with opened.lock():
+        record = StudyRecord(opened.study)
         before = budgets(record)
         after = replace(before, **given)
         check_rules(after)
-        _check_grid(queue, after)
+        _check_grid(opened, after)
         what = f"extend {' '.join(f'{key}={value}' for key, value in given.items())}"
         record.write_all(
             n_trials=after.n_trials,
             limits=Limits(after.timeout_s, after.max_train_steps),
-            steered=_with(record, asked(queue.study, what)),
+            steered=_with(record, asked(opened.study, what)),
         )
     return before, after
 
@@ -126,52 +127,52 @@ def _with(record: StudyRecord, one: Steered) -> list[Steered]:
     return [*(record.steered or []), one]
 
 
-def _trial(queue: TrialQueue, number: int) -> FrozenTrial:
-    trials = queue.trials()
+def _trial(opened: OpenedStudy, number: int) -> FrozenTrial:
+    trials = opened.trials()
     if number >= len(trials):
         legal = f"0 to {len(trials) - 1}" if trials else "none yet"
-        raise StudyError(f"study {queue.name!r} has no trial {number}; there: {legal}")
+        raise StudyError(f"study {opened.name!r} has no trial {number}; there: {legal}")
     return trials[number]
 
 
-def _take_off(queue: TrialQueue, trial: FrozenTrial) -> None:
+def _take_off(opened: OpenedStudy, trial: FrozenTrial) -> None:
     """Takes a trial that waits off the queue. The caller holds the study's lock, under which one is taken."""
-    TrialRecord.writable(queue.study, trial).stopped = asked(queue.study, f"stop trial {trial.number}")
+    TrialRecord.writable(opened.study, trial).stopped = asked(opened.study, f"stop trial {trial.number}")
     # After a kill in between, a worker that finds it stops it by what was written.
-    queue.cache.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    opened.cache.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
 
-def _give_up(queue: TrialQueue, trial: FrozenTrial) -> None:
+def _give_up(opened: OpenedStudy, trial: FrozenTrial) -> None:
     """Has a paused trial go on no more; a worker removes its checkpoint when it gives up others.
 
     The caller holds the study's lock. Raises: NotSteered for one that is not paused, or that went on.
     """
-    record = StudyRecord(queue.study)
-    given_up, told = record.given_up or [], asked(queue.study, f"stop trial {trial.number}")
-    if trial.number not in [one.number for one in waiting(queue.trials(), given_up)]:
-        raise NotSteered(_ended(queue, trial))
+    record = StudyRecord(opened.study)
+    given_up, told = record.given_up or [], asked(opened.study, f"stop trial {trial.number}")
+    if trial.number not in [one.number for one in waiting(opened.trials(), given_up)]:
+        raise NotSteered(_ended(opened, trial))
     record.write_all(given_up=sorted([*given_up, trial.number]), steered=_with(record, told))
 
 
-def _stop_running(queue: TrialQueue, number: int) -> None:
+def _stop_running(opened: OpenedStudy, number: int) -> None:
     """Notes in a trial that it shall end; waits for whoever ends it just now. Raises: NotSteered."""
-    with queue.holding(number) as trial:
+    with opened.holding(number) as trial:
         runs = trial is not None and trial.state is TrialState.RUNNING
         if trial is not None and runs:
-            told = asked(queue.study, f"stop trial {number}")
-            TrialRecord.writable(queue.study, trial).stopped = told
+            told = asked(opened.study, f"stop trial {number}")
+            TrialRecord.writable(opened.study, trial).stopped = told
     if not runs:
-        raise NotSteered(_ended(queue, queue.trial(number)))
+        raise NotSteered(_ended(opened, opened.trial(number)))
 
 
-def _ended(queue: TrialQueue, trial: FrozenTrial) -> str:
+def _ended(opened: OpenedStudy, trial: FrozenTrial) -> str:
     """Says that a trial has ended, and which one goes on in its place."""
-    for other in queue.trials():
+    for other in opened.trials():
         if TrialRecord(other).retry_of == trial.number:
-            return f"trial {trial.number} of {queue.name} was handed on; trial {other.number} tries it again"
+            return f"trial {trial.number} of {opened.name} was handed on; trial {other.number} tries it again"
         if TrialRecord(other).continues == trial.number:
-            return f"trial {trial.number} of {queue.name} was paused; trial {other.number} goes on from it"
-    return f"trial {trial.number} of {queue.name} has ended already: {trial.state.name}"
+            return f"trial {trial.number} of {opened.name} was paused; trial {other.number} goes on from it"
+    return f"trial {trial.number} of {opened.name} has ended already: {trial.state.name}"
 
 
 def _waits_at(trial: FrozenTrial, fixed: dict[str, Any]) -> bool:
@@ -183,9 +184,9 @@ def _is_first_try(trial: FrozenTrial) -> bool:
     return TrialRecord(trial).goes_on_from is None
 
 
-def _check_grid(queue: TrialQueue, budget: StudyConfig) -> None:
+def _check_grid(opened: OpenedStudy, budget: StudyConfig) -> None:
     """Raises: ConfigError for more trials than a sampler that enqueues all its points has points."""
-    first_tries = [trial for trial in searching(queue.trials()) if _is_first_try(trial)]
+    first_tries = [trial for trial in searching(opened.trials()) if _is_first_try(trial)]
     if sampler_entry(budget.sampler).enqueues_all_points and budget.n_trials > len(first_tries):
         raise ConfigError.at(
             "n_trials", budget.n_trials, f"{len(first_tries)} or less: the sampler has no more points"

@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.storage import count_finished
+from finesweep.study.selection import count_finished
 
 MIN_TRIALS = 10  # finished ones; the best of fewer say too little of better ones
 TAIL = 4  # the best quarter of the trials, and at least LEAST, tell how far the best lie apart

@@ -10,6 +10,7 @@ from finesweep.monitor.description import of_study
 from finesweep.monitor.markdown import of_trial
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import TrialRecord
+from finesweep.study.remaining import is_over
 from finesweep.tracking import TrackedRun, open_store
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Describer:
         trial = queue.trial(number)
         if run_id := TrialRecord(trial).run_id:
             describe_run(partial(self._run, run_id), partial(of_trial, queue.study, trial))
-        if time.monotonic() - self._described_at > DESCRIBE_EVERY_S and not queue.is_over():
+        if time.monotonic() - self._described_at > DESCRIBE_EVERY_S and not is_over(queue):
             describe_run(partial(self._run, self.parent_run_id), partial(of_study, queue.study, works=True))
             self._described_at = time.monotonic()
 

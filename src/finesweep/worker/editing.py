@@ -9,11 +9,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.errors import StudyError
 from finesweep.io.terminal import argument, show
-from finesweep.study import storage as studies
+from finesweep.study import studies
 from finesweep.study.editing import difference, outside
 from finesweep.study.queue import TrialQueue
+from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
+from finesweep.study.selection import FINISHED
 from finesweep.study.steering import asked
 from finesweep.worker.recovery import recover
 from finesweep.worker.retention import has_weights
@@ -51,7 +53,7 @@ def edit(sweep: SweepRequest, attributes: dict[str, Any]) -> None:
 
 
 def _counted(trials: list[FrozenTrial], numbers: list[int]) -> str:
-    finished = [trial for trial in trials if trial.state in studies.FINISHED]
+    finished = [trial for trial in trials if trial.state in FINISHED]
     count = sum(trial.number not in numbers for trial in finished)
     return f"{count} of its {len(finished)} finished trials lie in it, and count; the others are history"
 
@@ -79,7 +81,7 @@ def train_lost_again(study: Study, top_k: int) -> bool:
     _note_replaced(study)
     trials = study.get_trials(deepcopy=False)
     pending = sum(TrialRecord(t).again is not None and not t.state.is_finished() for t in trials)
-    first = studies.best_first(study)[: max(0, max(1, top_k) - pending)]
+    first = best_first(study)[: max(0, max(1, top_k) - pending)]
     lost = [trial for trial in first if not has_weights(study, trial)]
     for trial in lost:
         study.enqueue_trial(trial.params, TrialRecord.attributes(again=trial.number))

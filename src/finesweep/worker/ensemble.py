@@ -17,8 +17,8 @@ from finesweep.machine.placement import take_idle_cores
 from finesweep.study.certainty import DIFFERENT
 from finesweep.study.ensemble import Ensembled
 from finesweep.study.queue import TrialQueue
+from finesweep.study.ranking import best_first
 from finesweep.study.records import TrialRecord
-from finesweep.study.storage import best_first
 from finesweep.tasks import Scorer, resampling
 from finesweep.tracking import TrackedRun
 from finesweep.training.ensembles import Together, greedy

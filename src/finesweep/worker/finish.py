@@ -21,14 +21,15 @@ from finesweep.machine.placement import take_idle_cores
 from finesweep.monitor.description import of_study
 from finesweep.monitor.publish import publish
 from finesweep.report.publish import publish_page
-from finesweep.study import storage as studies
 from finesweep.study.confirm import winner
 from finesweep.study.identity import refuse_other_rows
 from finesweep.study.importance import importances
 from finesweep.study.lock import study_lock
 from finesweep.study.noise import certainty_of
 from finesweep.study.queue import TrialQueue
+from finesweep.study.ranking import best_first
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
+from finesweep.study.remaining import conclusion_counts, is_concluded, is_over
 from finesweep.study.space import params_of
 from finesweep.tags import Tag
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, restore_deleted
@@ -62,13 +63,13 @@ def _finish(
 ) -> None:
     config = queue.config
     with study_lock(config.storage, f"{queue.name}:finish"):
-        counted = queue.counted()  # first: what trials or an edit change meanwhile is concluded once more
+        counts = conclusion_counts(queue)  # first: what trials or an edit change meanwhile is concluded again
         best = winner(queue.study, config.confirm)
-        if best is None or not queue.is_over():
+        if best is None or not is_over(queue):
             return
         composed = compose(best)
         run_config = reachable(parse_config(composed))
-        if queue.is_concluded(run_config.predict):
+        if is_concluded(queue, run_config.predict):
             return
         restore_deleted(tracking, [parent_run_id])
         parent = TrackedRun(open_store(tracking), parent_run_id)
@@ -78,21 +79,15 @@ def _finish(
         predicted, ensemble = _submit(queue, best, run_config, folder, parent), None
         if config.ensemble is not Ensemble.none:
             ensemble, predicted = submit_together(queue, best, run_config, predicted, folder, parent)
-        conclusion = _conclusion(queue, counted, best, run_config.predict, predicted)
-        conclusion = replace(conclusion, ensemble=ensemble)
-        give_up_all(queue)  # before the page says what came of them
-        publish(queue.study, parent, folder, conclusion)
-        publish_page(queue.study, parent, conclusion)
-        StudyRecord(queue.study).conclusion = conclusion
-        describe_run(lambda: parent, partial(of_study, queue.study, works=False))
-        parent.close(RunState.COMPLETE)
+        conclusion = _conclusion(queue, counts, best, run_config.predict, predicted)
+        _conclude(queue, replace(conclusion, ensemble=ensemble), folder, parent)
 
 
 def _conclusion(
-    queue: TrialQueue, counted: list[int], best: FrozenTrial, predict: bool, predicted: Predicted
+    queue: TrialQueue, counts: list[int], best: FrozenTrial, predict: bool, predicted: Predicted
 ) -> Conclusion:
     return Conclusion(
-        trials=counted,
+        trials=counts,
         best=best.number,
         predict=predict,
         submissions=[queue.places.write(path) for path in predicted.submissions],
@@ -103,12 +98,22 @@ def _conclusion(
     )
 
 
+def _conclude(queue: TrialQueue, conclusion: Conclusion, folder: Path, parent: TrackedRun) -> None:
+    """Publishes the conclusion and writes it into the study, which is finished then."""
+    give_up_all(queue)  # before the page says what came of them
+    publish(queue.study, parent, folder, conclusion)
+    publish_page(queue.study, parent, conclusion)
+    StudyRecord(queue.study).conclusion = conclusion
+    describe_run(lambda: parent, partial(of_study, queue.study, works=False))
+    parent.close(RunState.COMPLETE)
+
+
 def _keep_models(
     queue: TrialQueue, winner: FrozenTrial, tracking: TrackingConfig, keep: int, compose: Compose
 ) -> None:
     """Logs the best trials' checkpoints as models; removes those of trials that are no longer best."""
     client, study = open_store(tracking), queue.study
-    best = [winner, *studies.best_first(study)[:keep]]
+    best = [winner, *best_first(study)[:keep]]
     kept = {str(TrialRecord(trial).run_id): trial for trial in best}
     record = StudyRecord(study)
     earlier = set(record.artifacts or [])

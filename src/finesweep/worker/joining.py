@@ -21,6 +21,7 @@ from finesweep.study import clock
 from finesweep.study.identity import identity, refuse_other_study, without_shortcuts
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Request, StudyRecord
+from finesweep.study.remaining import is_over
 from finesweep.study.request import SweepRequest
 from finesweep.study.signals import stop
 from finesweep.tracking import TrackedRun
@@ -75,7 +76,7 @@ def _request_of(study: Study) -> Request:
 
 def tell(prepared: PreparedStudy, ended: int, allotment: Allotment) -> None:
     """Prints how many trials this command ended, whether some are left, and if it had no time for them."""
-    left = "" if prepared.queue.is_over() else "; the study is not over"
+    left = "" if is_over(prepared.queue) else "; the study is not over"
     if left and not allotment.admits(trials := prepared.queue.trials()):
         left += f", but {allotment.explain(trials)}"
     show(f"worker on {socket.gethostname()}: {ended} trials ended here{left}", sys.stderr)

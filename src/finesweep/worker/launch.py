@@ -25,20 +25,23 @@ from finesweep.machine.gpus import needs_torch
 from finesweep.machine.placement import Placement
 from finesweep.monitor import hosts
 from finesweep.monitor.description import of_study
-from finesweep.study import clock
-from finesweep.study import storage as studies
+from finesweep.study import clock, studies
 from finesweep.study.budget import keep_extended
 from finesweep.study.from_studies import Start
 from finesweep.study.identity import CONTENT, identity, record, refuse_other_study, without_shortcuts
 from finesweep.study.liveness import BEAT_EVERY_S, Listener
 from finesweep.study.lock import is_locked, study_lock
-from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, StudyRecord, TrialRecord
+from finesweep.study.recovering import GONE
+from finesweep.study.remaining import is_concluded, is_over
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import sampler_entry, try_out
+from finesweep.study.selection import failures, is_running
 from finesweep.study.signals import begin_again, stop, this_command
 from finesweep.study.sources import queue_starts, read_starts, told
 from finesweep.study.space import check_point, grid, named, range_of, stored_point
+from finesweep.study.storage import check_place, open_storage, patience_of
 from finesweep.study.tables import check_tables
 from finesweep.tasks import score_name, task_of
 from finesweep.tracking import TrackedRun, deliver_spooled, open_store, open_study_run
@@ -84,7 +87,7 @@ class PreparedStudy:
                 yield
                 if stop.requested:
                     raise KeyboardInterrupt
-            state = RunState.COMPLETE if self.queue.is_over() else self.unfinished
+            state = RunState.COMPLETE if is_over(self.queue) else self.unfinished
         except KeyboardInterrupt:
             state, reason = RunState.INTERRUPTED, None  # on purpose: it costs no retry
             raise
@@ -101,7 +104,7 @@ class PreparedStudy:
             self.queue.check_present()
             self.parent.client.check_present("the trials' folders")
             self.recover(reason)
-            works = studies.is_running(self.queue.trials())
+            works = is_running(self.queue.trials())
         except (StoreError, DatabaseGone):
             self.parent.close(RunState.INTERRUPTED)
             raise
@@ -127,7 +130,7 @@ class PreparedStudy:
 
     @property
     def nothing_to_do(self) -> bool:
-        return self.queue.is_over() and self.queue.is_concluded(self.sweep.run.predict)
+        return is_over(self.queue) and is_concluded(self.queue, self.sweep.run.predict)
 
 
 Plan = Callable[[], tuple[int, Placement]]  # says how many workers, and where
@@ -143,20 +146,20 @@ def prepare(sweep: SweepRequest, plan: Plan) -> PreparedStudy:
     starts = read_starts(study_config, sweep.space)
     try_out(study_config, sweep.space)
     splits, workers, placement = check_ground(sweep, plan)
-    patience = studies.patience_of(study_config)
+    patience = patience_of(study_config)
     shared = patience.call(without_shortcuts, sweep)
     given = replace(study_config)  # as the command has it, however often this is repeated
     study, parent = patience.call(_create, sweep, given, points, starts, splits, workers)
     noted = clock.now(study)
     tracking.kill_abandoned_runs(sweep.run.tracking)
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
-    if not queue.is_over():
+    if not is_over(queue):
         show(sweep.run.data, splits)
         step = step_line(sweep.run.trainer, is_searched=True)
         for line in (step, placement.note(workers), *told(starts)):
             if line:
                 show_line(line, sys.stderr)
-    describe_run(lambda: parent, lambda: of_study(study, works=not queue.is_over()))
+    describe_run(lambda: parent, lambda: of_study(study, works=not is_over(queue)))
     overrides = shared_overrides(sweep, shared, placement)
     return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep, noted)
 
@@ -173,9 +176,9 @@ def check_ground(sweep: SweepRequest, plan: Plan) -> tuple[Splits, int, Placemen
     tracking.import_store(sweep.run.tracking)  # while the server imports torch
     workers, placement = where_torch_is(plan) if needs_torch(sweep.run.trainer) else plan()
     storage = sweep.config.study.storage
-    studies.check_place(storage)
+    check_place(storage)
     open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
-    check_tables(studies.open_storage(storage), storage)
+    check_tables(open_storage(storage), storage)
     return splits, workers, placement
 
 
@@ -313,11 +316,11 @@ def conclude(sweep: SweepRequest, prepared: PreparedStudy) -> None:
 
     print_summary(describe(prepared.study))
     trials = prepared.queue.trials()
-    if prepared.queue.is_over():
+    if is_over(prepared.queue):
         return
-    if studies.is_running(trials):
+    if is_running(trials):
         return _refuse_stranded(prepared.queue)
-    failed = studies.failures(trials)
+    failed = failures(trials)
     causes = "\n".join(f"  trial {trial.number}: {TrialRecord(trial).error}" for trial in failed)
     if len(failed) < sweep.config.study.max_failures:
         raise SweepFailed(f"the sweep ended before its budget, or without a result.\n{causes}".rstrip())
@@ -329,7 +332,7 @@ def conclude(sweep: SweepRequest, prepared: PreparedStudy) -> None:
 
 def refuse_unconcluded(sweep: SweepRequest, prepared: PreparedStudy) -> None:
     """Raises: SweepFailed if an engine's workers ended all trials, and then failed in the finish step."""
-    is_left = prepared.queue.is_over() and not prepared.nothing_to_do
+    is_left = is_over(prepared.queue) and not prepared.nothing_to_do
     if is_left and not is_locked(sweep.config.study.storage, f"{sweep.name}:finish"):
         raise SweepFailed(
             "all trials are finished, but not the last step, which predicts and draws the plots; "

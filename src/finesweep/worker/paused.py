@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 from finesweep.study.pausing import Pausing, last_of, waiting
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.remaining import is_over
 
 log = logging.getLogger(__name__)
 # Chooses from all trials of the study; it also gets the numbers of those that were given up before.
@@ -38,8 +39,8 @@ def give_up_all(queue: TrialQueue) -> None:
     """
 
     def all_that_wait(trials: Sequence[FrozenTrial], known: Sequence[int]) -> Iterator[int]:
-        is_over = queue.is_over()  # a person may have extended it since
-        return (trial.number for trial in waiting(trials, known) if is_over)
+        search_is_over = is_over(queue)  # a person may have extended it since
+        return (trial.number for trial in waiting(trials, known) if search_is_over)
 
     _give_up(queue, all_that_wait)
     trials = queue.skim()

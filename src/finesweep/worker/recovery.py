@@ -8,9 +8,9 @@ from optuna.trial import Trial
 from finesweep import tracking
 from finesweep.config.run import TrackingConfig
 from finesweep.hooks import RunState
-from finesweep.study.queue import GONE, TrialQueue
+from finesweep.study.queue import TrialQueue
 from finesweep.study.records import TrialRecord
-from finesweep.study.recovering import end_lost_trials
+from finesweep.study.recovering import GONE, end_lost_trials
 
 
 def recover(queue: TrialQueue, config: TrackingConfig, reason: str | None = GONE) -> int:

@@ -11,8 +11,9 @@ from finesweep.io.terminal import show
 from finesweep.study.budget import train_steps
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord
+from finesweep.study.remaining import has_work
+from finesweep.study.selection import is_running
 from finesweep.study.signals import stop
-from finesweep.study.storage import is_running
 from finesweep.worker.allotment import Allotment
 
 FRUITLESS = 2  # restarts, after which one that trains nothing is the last; a first start may only be slow
@@ -42,7 +43,7 @@ def starting_again(queue: TrialQueue, allotment: Allotment, launched_by: str | N
         return
     if not allotment.admits(queue.skim()):
         _ask(task, queue, allotment, steps)
-    elif launched_by and not _has_work(queue) and not is_running(queue.skim()):
+    elif launched_by and not _finds_work(queue) and not is_running(queue.skim()):
         slurm.cancel_waiting(task)
 
 
@@ -50,7 +51,7 @@ def _ask(task: str, queue: TrialQueue, allotment: Allotment, steps_before: int) 
     """Asks SLURM, unless nothing is left, or start after start ends without a step of training."""
     with suppress(StoreError), single_attempts():  # a store that is away says neither; the next start will
         trials = queue.trials()
-        if not _has_work(queue):
+        if not _finds_work(queue):
             return
         fruitless = allotment.is_over and train_steps(trials) <= steps_before
         if fruitless and slurm.restarts() >= FRUITLESS:
@@ -63,9 +64,9 @@ def _ask(task: str, queue: TrialQueue, allotment: Allotment, steps_before: int) 
     show(slurm.requeue(task), sys.stderr)
 
 
-def _has_work(queue: TrialQueue) -> bool:
+def _finds_work(queue: TrialQueue) -> bool:
     """Tells whether another start would find work; in a space that a command has edited, it finds none."""
     try:
-        return queue.has_work()
+        return has_work(queue)
     except StudyError:
         return False

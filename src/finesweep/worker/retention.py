@@ -16,8 +16,8 @@ from finesweep.io.reading import Unreadable, read_object
 from finesweep.study.baseline import baseline_of
 from finesweep.study.places import Places, places_of
 from finesweep.study.queue import TrialQueue
+from finesweep.study.ranking import best_first, pareto_front
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.storage import best_first, pareto_front
 from finesweep.tracking import STATUSES
 
 log = logging.getLogger(__name__)
@@ -30,15 +30,10 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
     one do not.
     Removes nothing if a checkpoint that stays is damaged.
     """
-    study = queue.study
-    trials = queue.skim()  # before `stay`: what completes in between is no loser yet
+    trials = queue.skim()  # before the best ones: what completes in between is no loser yet
     for trial in trials:
         _clean_up_after_kill(trial, queue.places)
-    stay = best_first(study)[: max(keep, queue.config.confirm.top_k)]
-    if len(study.directions) > 1:
-        stay += pareto_front(study)
-    stay += filter(None, [baseline_of(study)])
-    kept = {path for trial in stay if (path := checkpoint_of(trial, queue.places)) and path.is_dir()}
+    kept = _kept(queue, keep)
     losers = [
         trial
         for trial in trials
@@ -53,6 +48,16 @@ def drop_losers(queue: TrialQueue, keep: int) -> None:
         assert record.checkpoint and record.folder
         shutil.rmtree(queue.places.find(record.checkpoint), ignore_errors=True)
         _forget(queue.places.find(record.folder) / "result.json")
+
+
+def _kept(queue: TrialQueue, keep: int) -> set[Path]:
+    """Returns the checkpoints that stay, of those that are there."""
+    study = queue.study
+    stay = best_first(study)[: max(keep, queue.config.confirm.top_k)]
+    if len(study.directions) > 1:
+        stay += pareto_front(study)
+    stay += filter(None, [baseline_of(study)])
+    return {path for trial in stay if (path := checkpoint_of(trial, queue.places)) and path.is_dir()}
 
 
 def _clean_up_after_kill(trial: FrozenTrial, places: Places) -> None:

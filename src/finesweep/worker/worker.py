@@ -35,9 +35,10 @@ from finesweep.machine.imports import import_all
 from finesweep.machine.placement import Placement
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Outcome, StudyRecord, TrialRecord
+from finesweep.study.remaining import has_work, is_over, more_may_come
+from finesweep.study.selection import is_running
 from finesweep.study.signals import stop
 from finesweep.study.space import Space, overrides_of
-from finesweep.study.storage import is_running
 from finesweep.tags import Tag
 from finesweep.worker.allotment import Allotment
 from finesweep.worker.describing import Describer
@@ -110,22 +111,27 @@ class Worker:
             ending_if_orphaned(self.commands[0]),
             stop.listening(*self.commands, began=self.began),
         ):
-            ended, out_of_memory = self.work()
-            # Only a new process surely has the GPU's memory free.
-            while out_of_memory and not self.queue().is_over():
-                with suppress(BrokenProcessPool):  # it was killed; the next one recovers its trial
-                    more, out_of_memory = in_fresh_process(self.work)
-                    ended += more
+            ended = self._work_in_processes()
             if not stop.requested:
                 self._finish()
         gc.freeze()  # or the process ends seconds later, having collected what torch and MLflow made
+        return ended
+
+    def _work_in_processes(self) -> int:
+        """Works in this process, and in a new one whenever a GPU's memory ran out. Returns as `__call__`."""
+        ended, out_of_memory = self.work()
+        # Only a new process surely has the GPU's memory free.
+        while out_of_memory and not is_over(self.queue()):
+            with suppress(BrokenProcessPool):  # it was killed; the next one recovers its trial
+                more, out_of_memory = in_fresh_process(self.work)
+                ended += more
         return ended
 
     def _is_needed(self) -> bool:
         """Tells whether a worker that waits for its GPUs still has something to do."""
         with closing(self.queue()) as queue:
             stop.read_from(StudyRecord(queue.study))
-            return not stop.requested and (queue.has_work() or is_running(queue.skim()))
+            return not stop.requested and (has_work(queue) or is_running(queue.skim()))
 
     def _finish(self) -> None:
         # Imported here, because it imports torch and transformers; the launching process does without them.
@@ -175,7 +181,7 @@ class Worker:
                 return None
             if trial := queue.patience.call(self._take, queue):
                 return trial
-            if not queue.more_may_come():
+            if not more_may_come(queue):
                 return None
             time.sleep(POLL_S)
 

@@ -119,11 +119,8 @@ class FinesweepSweeper(Sweeper):
         from hydra_plugins.finesweep._dimensions import Dimensions
         from hydra_plugins.finesweep._models import model_configs
 
-        sweep_config = OmegaConf.to_object(self.sweep_node)
-        assert isinstance(sweep_config, SweepConfig)
-        check_sweep(sweep_config)
         here = Path.cwd()  # jobs may have another working folder
-        sweep_config.study.storage = absolute_url(sweep_config.study.storage, here)
+        sweep_config = self._sweep_config(here)
         parser = OverridesParser.create(config_loader=self.loader)
         given = parser.parse_overrides(arguments)
         fixed, searched = split(given, self.master.hydra.runtime.choices)
@@ -144,6 +141,14 @@ class FinesweepSweeper(Sweeper):
         models = model_configs(space, fixed, self._compose)
         folder = str(here / str(base.hydra.sweep.dir))
         return SweepRequest(config, sweep_config, space, fixed, folder, models, self._origin())
+
+    def _sweep_config(self, here: Path) -> SweepConfig:
+        """Returns the sweep's own config, checked; its storage is made absolute from `here`."""
+        sweep_config = OmegaConf.to_object(self.sweep_node)
+        assert isinstance(sweep_config, SweepConfig)
+        check_sweep(sweep_config)
+        sweep_config.study.storage = absolute_url(sweep_config.study.storage, here)
+        return sweep_config
 
     def _origin(self) -> Any:
         """Notes what Hydra composed this sweep of, but for the passwords, which are names of variables."""

@@ -1,0 +1,63 @@
+"""Draws the point of a claimed trial and begins the trial."""
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from finesweep.study import clock
+from finesweep.study.claiming import Claim
+from finesweep.study.editing import as_seen
+from finesweep.study.opened import OpenedStudy
+from finesweep.study.pausing import each_once
+from finesweep.study.records import TrialRecord
+from finesweep.study.selection import FINISHED, searching
+from finesweep.study.space import suggest
+
+
+def draw(opened: OpenedStudy, claim: Claim) -> optuna.Trial:
+    """Draws the point of a claimed trial and begins it. What fails halfway is drawn again by a retry."""
+    assert claim.sampler is not None
+    opened.study._thread_local.cached_all_trials = None
+    opened.study.sampler = claim.sampler
+    with opened.cache.drawing(claim.trial, _as_sampler_sees(opened, claim)) as attrs:
+        trial = optuna.Trial(opened.study, claim.trial._trial_id)
+        suggest(trial, opened.space)
+        twin = _evaluated_before(trial, claim.seen, opened.config.repeat_trials)
+        now, twin_number = clock.now(opened.study), twin.number if twin else None
+        attrs |= TrialRecord.attributes(started=now, heartbeat=now, reused_of=twin_number)
+    claim.trial.user_attrs |= attrs
+    return trial
+
+
+def _as_sampler_sees(opened: OpenedStudy, claim: Claim) -> list[FrozenTrial]:
+    others = [one for one in claim.seen if one.number != claim.trial.number]
+    seen = sorted([*each_once(others), claim.trial], key=lambda one: one.number)
+    return as_seen(seen, opened.space) if opened.is_edited else seen
+
+
+def _evaluated_before(
+    trial: optuna.Trial, trials: Sequence[FrozenTrial], repeats: bool
+) -> FrozenTrial | None:
+    """Finds a finished trial of the same point, unless the study repeats trials.
+
+    One with a smaller batch does not count: it is another training. Nor does one whose point an edit has
+    trained again, or that paused at a point which a person tries.
+    """
+    mine = TrialRecord(trial)
+    if repeats or mine.retry_overrides is not None or mine.again is not None:
+        return None
+    trained = (
+        other
+        for other in each_once(searching(trials))
+        if _is_known(other) and not (mine.tried is not None and TrialRecord(other).is_paused)
+    )
+    return next((other for other in trained if other.params == trial.params), None)
+
+
+def _is_known(trial: FrozenTrial) -> bool:
+    """Tells whether a finished trial's value is that of its point. One that a person ended says nothing."""
+    record = TrialRecord(trial)
+    is_stopped = trial.state is TrialState.PRUNED and record.stopped is not None
+    trained_as_drawn = record.reused_of is None and record.retry_overrides is None
+    return trial.state in FINISHED and trained_as_drawn and not is_stopped
