@@ -26,7 +26,7 @@ def free_port() -> int:
 
 def await_health(url: str, server: Process) -> None:
     """Until MLflow answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         try:
             urllib.request.urlopen(f"{url}/health", timeout=2).read()
@@ -64,7 +64,8 @@ def mlflow_process(folder: Path, port: int) -> Iterator[Process]:
         await_health(f"http://{address}", server)
         yield server
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 
