@@ -86,7 +86,7 @@ def test_a_killed_process_is_noticed_and_ends_the_others(tmp_path: Path) -> None
 def test_a_server_that_is_killed_is_noticed_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     (server,) = run_each([os.getppid])
     os.kill(server, signal.SIGSTOP)  # as while it imports
-    read = forkserver.read_signed  # type: ignore[attr-defined]
+    read = forkserver.read_signed
 
     def answer(descriptor: int) -> object:
         os.kill(server, signal.SIGKILL)  # now it is waited for

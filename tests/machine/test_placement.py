@@ -68,10 +68,13 @@ def test_the_last_worker_takes_the_cores_of_those_that_have_ended(tmp_path, monk
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     cores = sorted(os.sched_getaffinity(0))[:2]
     on_two = ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-c"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*on_two, WIDEN], **pipes) as last:
+    with subprocess.Popen(
+        [*on_two, WIDEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as last:  # fmt: skip
         assert last.stdin and last.stdout
-        with subprocess.Popen([*on_two, CLAIM, "1"], **pipes) as other:
+        with subprocess.Popen(
+            [*on_two, CLAIM, "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
             assert other.stdout and other.stdout.readline()
             last.stdin.write("\n")
             last.stdin.flush()

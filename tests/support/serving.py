@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -16,12 +17,19 @@ from pathlib import Path
 
 from processes import Process
 
+_given: set[int] = set()
+
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+    """Returns a port that the system gives no connection: it stays free while its server is away."""
+    draw = random.SystemRandom()  # trainings seed the other one
+    while True:
+        port = draw.randrange(20_000, 32_000)  # Linux gives connections those from 32768 on
+        with socket.socket() as probe, suppress(OSError):
+            if port not in _given:
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
 
 
 def await_health(url: str, server: Process) -> None:
