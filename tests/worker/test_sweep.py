@@ -93,7 +93,7 @@ def test_the_best_run_is_made_again_by_name_and_from_its_yaml_without_a_sweep(tm
 
 def running(tmp_path: Path, process: Process) -> FrozenTrial:
     """The first trial whose run is open."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while True:
         assert process.poll() is None and time.monotonic() < deadline, "no trial was ever seen running"
         try:
