@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 import ready_tables
 from hydra import compose, initialize_config_dir
-from processes import ROOT, SMALL
+from processes import ROOT, SMALL, end_all
 
 from finesweep.config.parse import parse_config, register_schema
 from finesweep.config.run import RunConfig
@@ -64,6 +64,13 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """A test that fails leaves no process that it has started."""
+    yield
+    end_all()
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
     python benchmarks/curves/compare.py [--seeds 20] [--workers 2] [--json FILE] [TASK ...]        make replay
 
 Every study has as many optimizer steps as the published grid trains on the same task. Scores are those of the
-chosen trial on rows that nobody selects on. Each method is compared with the baseline at equal steps: the
-interval is a 95% bootstrap over study seeds; rows and trainings are the same in all of them.
+chosen trial on rows that nobody selects on; for odd seeds the two halves of the rows change places.
+Each method is compared with the baseline at equal steps: the interval is a 95% bootstrap over study seeds;
+rows and trainings are the same in all of them.
 """
 
 import argparse
@@ -29,6 +30,7 @@ Job = tuple[str, str, int]  # task, method, seed of the study
 def replayed(job: Job, folder: Path, workers: int, curves: Path) -> Replayed:
     name, method, seed = job
     task, trainings = TASKS[name], recorded.read(name, curves)
+    trainings = [one.exchanged for one in trainings] if seed % 2 else trainings
     return Replay(task, trainings, METHODS[method], seed, budget(task, trainings), folder).run(workers)
 
 

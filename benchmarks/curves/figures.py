@@ -45,27 +45,25 @@ def budget(task: Task, trainings: Sequence[Training]) -> int:
 def rows_of(
     task: Task, trainings: Sequence[Training], studies: dict[str, list[Replayed]], baseline: str
 ) -> list[Row]:
-    """studies: by method, in the order of their seeds."""
+    """studies: by method, in the order of their seeds; `grid` and the baseline are among them."""
     steps = budget(task, trainings)
-    top = max(max(one.select) for one in trainings)
-    grid = float(np.median(_chosen(studies["grid"], steps)[0])) if "grid" in studies else np.inf
-    reference = _chosen(studies[baseline], steps)[1]
-    return [_row(task.name, name, all_, steps, top, grid, reference) for name, all_ in studies.items()]
+    grid, reference = _chosen(studies["grid"], steps)[0], _chosen(studies[baseline], steps)[1]
+    return [_row(task.name, name, all_, steps, grid, reference) for name, all_ in studies.items()]
 
 
-def _row(
-    task: str, method: str, studies: list[Replayed], steps: int, top: float, grid: float, reference: Array
-) -> Row:
+def _row(task: str, method: str, studies: list[Replayed], steps: int, grid: Array, reference: Array) -> Row:
+    """grid, reference: by seed, what the grid selects with and the baseline's score on untouched rows."""
     select, untouched = _chosen(studies, steps)
+    regrets = np.array([study.top for study in studies]) - select
     low, high = interval(untouched - reference)
-    reached = sorted(_reaches(study, grid) / steps for study in studies)
+    reached = sorted(_reaches(study, one) / steps for study, one in zip(studies, grid, strict=True))
     middle = reached[len(reached) // 2]
     return Row(
         task, method,
         trials=float(np.mean([study.trials for study in studies])),
         steps=float(np.mean([study.steps for study in studies])) / steps,
         select=float(select.mean()), untouched=float(untouched.mean()),
-        regret=float(top - select.mean()), worst=float(top - select.min()),
+        regret=float(regrets.mean()), worst=float(regrets.max()),
         as_grid=middle if np.isfinite(middle) else None,
         gain=float((untouched - reference).mean()), low=low, high=high,
     )  # fmt: skip

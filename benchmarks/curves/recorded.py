@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,11 @@ class Training:
     select: Sequence[float]  # the metric at each evaluation, on the rows that select
     untouched: Sequence[float]  # on the rows that nobody selects on
     noise: float | None  # standard error of the best selecting score over its rows; None: not known
+
+    @property
+    def exchanged(self) -> "Training":
+        """The same training, as if the untouched rows had selected; both halves are about as noisy."""
+        return replace(self, select=self.untouched, untouched=self.select)
 
     @property
     def evaluations(self) -> list[tuple[int, float, float]]:

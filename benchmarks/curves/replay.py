@@ -68,6 +68,7 @@ class Replayed:
     found: Sequence[Found]
     steps: int
     trials: int
+    top: float  # the best selecting score of all recorded trainings
 
     def chosen(self, steps: float) -> Found | None:
         """Returns what the study would have chosen after so many steps; None if no trial had ended."""
@@ -143,6 +144,7 @@ class Replay:
         StudyRecord(queue.study).spread_start = queue.spreads = method.spreads
         self.queue = queue
         self.steps = self.trials = self.ended = 0
+        self.top = max(max(one.select) for one in trainings)
         self._paused: dict[int, _Run] = {}  # by the number of the trial
         self.found: list[Found] = []
 
@@ -153,7 +155,7 @@ class Replay:
             idle = sorted({*idle} - {run.worker for run in begun})
             running += begun
             if not running:
-                return Replayed(self.found, self.steps, self.trials)
+                return Replayed(self.found, self.steps, self.trials, self.top)
             run = min(running)
             now = run.time
             if not self._goes_on(run):

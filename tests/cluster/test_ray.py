@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from gates import GATED, let_through, shut
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from processes import SMALL, Process, start
@@ -28,21 +29,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 TRIALS = 4
 SWEEP = (
     "-m", "hydra/launcher=ray", "hydra.sweeper.workers=2", *SMALL, "predict=false",
-    f"hydra.sweeper.study.n_trials={TRIALS}", "data.metric=gate:score", "data.direction=maximize",
+    f"hydra.sweeper.study.n_trials={TRIALS}", *GATED,
 )  # fmt: skip
-# A metric that lets no trial end before the test has seen it.
-GATE = """
-import time
-from pathlib import Path
-
-from finesweep.hooks import current_hooks
-
-
-def score(y_true, y_pred):
-    while current_hooks.get() and not Path(__file__).with_name("open").exists():
-        time.sleep(0.05)
-    return sum(one == other for one, other in zip(y_true, y_pred)) / len(y_true)
-"""
 DEADLINE_S = 200
 
 
@@ -55,8 +43,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
 
 
 def started(cluster: RayNodes, folder: Path, *words: str) -> Process:
-    (folder / "gate.py").write_text(GATE)
-    (folder / "open").unlink(missing_ok=True)
+    shut(folder)
     return start(*SWEEP, *words, cwd=folder, environ=cluster.environ)
 
 
@@ -84,10 +71,6 @@ def kill_its_node(cluster: RayNodes, record: TrialRecord) -> None:
     pid = int(ProcessIdentity.parse(str(record.owner)).pid)
     (node,) = [n for n in cluster.raylets if pid in {process.pid for process in cluster.processes(n)}]
     cluster.kill_node(node)
-
-
-def open_gate(folder: Path) -> None:
-    (folder / "open").touch()
 
 
 ACTORS = """
@@ -142,7 +125,7 @@ def test_ctrl_c_hands_trials_back_and_the_same_command_goes_on_though_a_node_die
     while not StudyRecord(study).stopped_commands:
         time.sleep(0.1)
     await_running(sweep, since=clock.now(study))  # it has read the stop with this heartbeat
-    open_gate(tmp_path)
+    let_through(tmp_path)
     _, stderr = sweep.communicate(timeout=DEADLINE_S)
     assert sweep.returncode == 130, stderr
     assert "Traceback" not in stderr
@@ -151,7 +134,7 @@ def test_ctrl_c_hands_trials_back_and_the_same_command_goes_on_though_a_node_die
     await_free(cluster)
     sweep = started(cluster, tmp_path)
     kill_its_node(cluster, await_running(sweep))
-    open_gate(tmp_path)
+    let_through(tmp_path)
     stdout, stderr = sweep.communicate(timeout=DEADLINE_S)
     assert sweep.returncode == 0, stderr
     assert f"{TRIALS} of {TRIALS} trials finished" in stdout
@@ -166,7 +149,7 @@ def test_a_driver_and_a_node_that_are_killed_leave_a_sweep_that_finishes_itself(
     record = await_running(sweep)
     os.kill(sweep.pid, signal.SIGKILL)
     kill_its_node(cluster, record)
-    open_gate(tmp_path)
+    let_through(tmp_path)
     sweep.communicate(timeout=DEADLINE_S)
     await_free(cluster)
     check_each_trial_once()
@@ -195,7 +178,7 @@ def test_the_servers_of_both_stores_restart_and_no_trial_notices(cluster: RayNod
         await_running(sweep, trials=study.get_trials)
         mlflow.stop()
         postgres.stop()
-        open_gate(tmp_path)  # the trials end while nobody can be told
+        let_through(tmp_path)  # the trials end while nobody can be told
         time.sleep(5)
         postgres.start()
         mlflow.start()

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -172,9 +173,16 @@ def test_processes_that_encode_at_once_all_get_the_whole(tmp_path: Path) -> None
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(Path(__file__).parent)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     environment = os.environ | {"PYTHONPATH": ":".join(sys.path)}
-    workers = [subprocess.Popen(command, env=environment, **pipes) for _ in range(4)]  # type: ignore[call-overload]
-    for worker in workers:
-        assert worker.stdout.readline() == "ready\n"
-    answers = [worker.communicate("\n")[0].strip() for worker in workers]
+    with ExitStack() as started:
+        workers = [
+            started.enter_context(subprocess.Popen(command, env=environment, **pipes))  # type: ignore[call-overload]
+            for _ in range(4)
+        ]
+        for worker in workers:
+            assert worker.stdout.readline() == "ready\n"
+        for worker in workers:
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+        answers = [worker.communicate()[0].strip() for worker in workers]
     assert answers == [str(1000 * (6 + 9))] * 4
     assert [entry.name[0] != "." for entry in entries(tmp_path)] == [True]

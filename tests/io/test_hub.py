@@ -48,7 +48,7 @@ def test_hub_that_does_not_answer_puts_every_library_offline(
     monkeypatch.setattr(hub, "DECISION_TIMEOUT_S", 0.2)
     started = time.monotonic()
     assert not hub.ensure_reachable_or_offline()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4  # and not the 5 s of the real limit
     assert huggingface_hub.is_offline_mode()
     assert datasets.config.HF_HUB_OFFLINE
 

@@ -8,8 +8,8 @@ import sys
 import weakref
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
-from threading import Timer
 
 import psutil
 import pytest
@@ -83,12 +83,19 @@ def test_a_killed_process_is_noticed_and_ends_the_others(tmp_path: Path) -> None
     assert not psutil.pid_exists(int((tmp_path / "read").read_text()))
 
 
-def test_a_server_that_is_killed_is_noticed_and_started_again() -> None:
+def test_a_server_that_is_killed_is_noticed_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     (server,) = run_each([os.getppid])
     os.kill(server, signal.SIGSTOP)  # as while it imports
-    Timer(0.5, os.kill, (server, signal.SIGKILL)).start()
-    with pytest.raises(fork_server.BrokenProcessPool, match="server"):
-        run_each([os.getpid])
+    read = forkserver.read_signed
+
+    def answer(descriptor: int) -> object:
+        os.kill(server, signal.SIGKILL)  # now it is waited for
+        return read(descriptor)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(forkserver, "read_signed", answer)
+        with pytest.raises(fork_server.BrokenProcessPool, match="server"):
+            run_each([os.getpid])
     os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)  # all its threads take a moment to die
     assert run_each([os.getppid]) != [server]
 

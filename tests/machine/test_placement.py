@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -36,19 +37,19 @@ def test_two_workers_get_different_cores_and_a_killed_ones_is_free_again(tmp_pat
             stdout=subprocess.PIPE,
             text=True,
         )
+        started.enter_context(process)  # which ends with its stdin
         assert process.stdout
         core, said = process.stdout.readline().strip().split(" ", 1)
         assert said == f"[{core}] False 1"  # pinned to it, before torch, with one thread
         return process, core
 
-    (first, core), (second, other) = worker(0), worker(1)
-    assert core != other
-    first.kill()
-    first.communicate(timeout=30)
-    third, again = worker(2)
-    assert again == core
-    for process in (second, third):
-        process.communicate(timeout=30)
+    with ExitStack() as started:
+        (first, core), (_, other) = worker(0), worker(1)
+        assert core != other
+        first.kill()
+        first.communicate(timeout=30)
+        _, again = worker(2)
+        assert again == core
 
 
 WIDEN = """
@@ -66,21 +67,20 @@ for _ in sys.stdin:
 def test_the_last_worker_takes_the_cores_of_those_that_have_ended(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     cores = sorted(os.sched_getaffinity(0))[:2]
-    last = subprocess.Popen(
-        ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-c", WIDEN],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert last.stdin and last.stdout
+    on_two = ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-c"]
     with subprocess.Popen(
-        ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-c", CLAIM, "1"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as other:  # fmt: skip
-        assert other.stdout and other.stdout.readline()
-        last.stdin.write("\n")
-        last.stdin.flush()
-        assert last.stdout.readline() == "1 1\n"
-        other.communicate(timeout=30)
-    assert last.communicate("\n", timeout=30)[0] == "2 2\n"
+        [*on_two, WIDEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as last:  # fmt: skip
+        assert last.stdin and last.stdout
+        with subprocess.Popen(
+            [*on_two, CLAIM, "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdout and other.stdout.readline()
+            last.stdin.write("\n")
+            last.stdin.flush()
+            assert last.stdout.readline() == "1 1\n"
+            other.communicate(timeout=30)
+        assert last.communicate("\n", timeout=30)[0] == "2 2\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are claimed on Linux only")

@@ -49,6 +49,7 @@ def test_status_counts_the_workers_of_each_host_and_says_who_does_what(tmp_path:
     assert plain["stranded"] == []
 
 
+@pytest.mark.usefixtures("still")
 @pytest.mark.parametrize(
     ("owner", "unheard", "state", "said"),
     [
@@ -73,6 +74,7 @@ def test_status_says_that_work_is_stranded(
     assert "workers:" not in shown
 
 
+@pytest.mark.usefixtures("still")
 def test_the_table_says_who_is_silent(tmp_path: Path) -> None:
     known = study(tmp_path)
     elsewhere(known, SILENT_S + 2)

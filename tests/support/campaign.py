@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -149,7 +150,8 @@ class Command:
         """All of it. Returns whether it was still there to be killed."""
         if self.over:
             return False
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended since
+            os.killpg(self.process.pid, signal.SIGKILL)
         return self.code == -signal.SIGKILL
 
     def complaint(self) -> str:

@@ -1,8 +1,10 @@
 """train.py and the `finesweep` command, started as a person starts them."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from forking import ForkedProcess, fits, server
@@ -21,6 +23,7 @@ FINESWEEP = ("-m", "finesweep.cli.main")
 
 
 Process = subprocess.Popen[str] | ForkedProcess
+_started: list[Process] = []
 
 
 def start(
@@ -39,9 +42,10 @@ def start(
     environ = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")} | (environ or {})
     command = [*program, *arguments]
     if not cold and fits(environ):
-        return server().start(command, cwd, environ, stdio)
+        _started.append(server().start(command, cwd, environ, stdio))
+        return _started[-1]
     stdin, stdout, stderr = stdio
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *command],
         cwd=cwd,
         env=environ,
@@ -51,6 +55,25 @@ def start(
         text=True,
         start_new_session=True,
     )
+    _started.append(process)
+    return process
+
+
+def end_all() -> None:
+    """Ends what was started and still runs, as after a test that failed: another test would suffer from it.
+
+    It would take a core, and streams that nobody has closed are a warning, and so an error, wherever they are
+    found.
+    """
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(60)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def train(*arguments: str, cwd: Path, cold: bool = False) -> subprocess.CompletedProcess[str]:
@@ -58,7 +81,7 @@ def train(*arguments: str, cwd: Path, cold: bool = False) -> subprocess.Complete
 
 
 def finesweep(*arguments: str, cwd: Path, cold: bool = False) -> subprocess.CompletedProcess[str]:
-    return _finish(start(*arguments, cwd=cwd, program=FINESWEEP, cold=cold), 120)
+    return _finish(start(*arguments, cwd=cwd, program=FINESWEEP, cold=cold), 280)
 
 
 def _finish(process: Process, seconds: float) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -16,17 +17,24 @@ from pathlib import Path
 
 from processes import Process
 
+_given: set[int] = set()
+
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+    """Returns a port that the system gives no connection: it stays free while its server is away."""
+    draw = random.SystemRandom()  # trainings seed the other one
+    while True:
+        port = draw.randrange(20_000, 32_000)  # Linux gives connections those from 32768 on
+        with socket.socket() as probe, suppress(OSError):
+            if port not in _given:
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
 
 
 def await_health(url: str, server: Process) -> None:
     """Until MLflow answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         try:
             urllib.request.urlopen(f"{url}/health", timeout=2).read()
@@ -64,7 +72,8 @@ def mlflow_process(folder: Path, port: int) -> Iterator[Process]:
         await_health(f"http://{address}", server)
         yield server
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 

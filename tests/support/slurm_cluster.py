@@ -85,7 +85,7 @@ class SlurmCluster:
         self.await_idle()
 
     def await_idle(self) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while set(self.run("sinfo", "--noheader", "--format=%T").split()) != {"idle"}:
             assert time.monotonic() < deadline, self.run("sinfo", "--list-reasons")
             time.sleep(0.2)

@@ -139,6 +139,12 @@ def await_hosts(url: str, commands: "list[subprocess.Popen[str]]", count: int) -
 def cut_off(url: str, host: str) -> None:
     """Takes the second host's cable out until a trial of it is handed on, and waits until it ends another."""
     ip("link", "set", "to2", "down")
+    time.sleep(1)  # what has reached the server is done
+    while not _trains(host, studies.load("quickstart", url).get_trials(deepcopy=False)):
+        ip("link", "set", "to2", "up")  # it was between two trials: none would be handed on
+        _await(url, lambda trials: _trains(host, trials))
+        ip("link", "set", "to2", "down")
+        time.sleep(1)
     _await(url, lambda trials: bool(handed_on(trials, host)))
     ip("link", "set", "to2", "up")
     before = len(_completed_by(host, studies.load("quickstart", url).trials))
@@ -158,6 +164,12 @@ def handed_on(trials: list[FrozenTrial], host: str) -> list[int]:
     return [
         trial.number for trial in trials if trial.number in retried and host_of(TrialRecord(trial)) == host
     ]
+
+
+def _trains(host: str, trials: list[FrozenTrial]) -> bool:
+    """Tells whether a host has a trial that is not signed off."""
+    records = [TrialRecord(trial) for trial in trials if trial.state is TrialState.RUNNING]
+    return any(record.owner and record.outcome is None and host_of(record) == host for record in records)
 
 
 def _completed_by(host: str, trials: list[FrozenTrial]) -> list[FrozenTrial]:

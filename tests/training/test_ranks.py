@@ -71,7 +71,7 @@ def weights_sha256(folder: Path, out: str = "out") -> str:
 
 def rank_of(process: Process, rank: int) -> psutil.Process:
     """Waits until this rank of a command's training runs."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 150
     while time.monotonic() < until:
         for child in psutil.Process(process.pid).children(recursive=True):
             try:
@@ -203,7 +203,7 @@ def test_a_killed_rank_ends_the_run_at_once_and_it_resumes_to_the_same_weights(
     victim, other = rank_of(process, rank), rank_of(process, 1 - rank)
     await_checkpoint(folder / f"killed-{rank}/training", process)
     victim.kill()
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=100)  # the ranks' own limit is half an hour
     assert process.returncode == 2
     assert f"error: a process of the training (rank {rank} of 2) was killed by SIGKILL" in stderr
     assert "Traceback" not in stderr
@@ -220,15 +220,15 @@ def test_the_ranks_end_with_the_process_that_started_them(folder: Path) -> None:
     process = start(*TABLE, *SHORT, TWO, "trainer.num_train_epochs=500", "hydra.run.dir=orphans", cwd=folder)
     ranks = [rank_of(process, rank) for rank in range(2)]
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
-    psutil.wait_procs(ranks, timeout=30)
+    process.communicate(timeout=100)
+    psutil.wait_procs(ranks, timeout=60)
     assert not any(rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE for rank in ranks)
 
 
 @pytest.mark.long
 def test_an_error_in_the_ranks_is_the_runs_own(folder: Path) -> None:
     process = start(*TABLE, *SHORT, TWO, "optimizer.learning_rate=1e30", "hydra.run.dir=diverged", cwd=folder)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=200)
     assert process.returncode == 1 and "LossNotFinite: loss is" in stderr
     assert result(folder, "diverged")["status"] == "FAILED"
 
@@ -263,7 +263,7 @@ def test_a_trial_that_is_stopped_saves_in_all_ranks_at_one_step_and_goes_on_from
     process = start(*SWEEP, cwd=tmp_path)
     await_checkpoint(tmp_path / "sweep/trial-0000/training", process)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C: to the ranks, too
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=150)
     assert process.returncode == 130, stderr
     done = train(*SWEEP, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from gates import GATED, let_through, shut
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from processes import SMALL, finesweep, start
@@ -206,11 +207,13 @@ def test_a_time_limit_that_allows_no_step_of_training_does_not_start_a_worker_ov
 @pytest.mark.slow
 def test_a_worker_takes_its_first_trial_whatever_is_left_and_no_second_one(tmp_path: Path) -> None:
     """Nothing starts it again outside of SLURM. The command that launched it was killed."""
-    sweep = start("-m", *SMALL, "hydra.sweeper.workers=1", "optimizer.learning_rate=1e-3,1e-4,3e-4",
+    shut(tmp_path)
+    sweep = start("-m", *SMALL, "hydra.sweeper.workers=1", "optimizer.learning_rate=1e-3,1e-4,3e-4", *GATED,
                   "hydra.sweeper.study.sampler=grid", "predict=false", cwd=tmp_path)  # fmt: skip
     running(tmp_path, sweep)
     os.killpg(sweep.pid, signal.SIGKILL)
     sweep.communicate(timeout=60)
+    let_through(tmp_path)
     before = states()
     worked = finesweep("worker", "quickstart", "--time-limit", "1", "--reserve", "0", cwd=tmp_path)
     assert worked.returncode == 0, worked.stderr

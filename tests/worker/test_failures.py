@@ -18,6 +18,7 @@ from finesweep.study import studies
 from finesweep.study.records import TrialRecord
 from finesweep.study.selection import failures
 from finesweep.tracking import open_store
+from finesweep.worker.trial import RunningTrial
 
 pytestmark = pytest.mark.usefixtures("no_finish")
 GRID = ("optimizer.learning_rate=1e-3,1e-4", "trainer.num_train_epochs=1", "hydra.sweeper.study.sampler=grid",
@@ -66,14 +67,17 @@ def test_too_many_failures_end_the_sweep_with_their_causes() -> None:
 
 def test_a_trial_that_takes_too_long_fails() -> None:
     def training(config: RunConfig, trial: RunHooks) -> float:
+        if is_first(trial):
+            assert isinstance(trial, RunningTrial)
+            trial._started -= 60  # it began so long ago; the other one has all the time that it needs
         while is_first(trial):
             time.sleep(0.05)
             trial.check()
         return fine(config, trial)
 
-    study = sweep(training, *GRID, "hydra.sweeper.study.trial_timeout_s=4")
+    study = sweep(training, *GRID, "hydra.sweeper.study.trial_timeout_s=60")
     assert states(study) == ["FAIL", "COMPLETE"]
-    assert "TrialTimeout: ran longer than hydra.sweeper.study.trial_timeout_s=4" in error(study, 0)
+    assert "TrialTimeout: ran longer than hydra.sweeper.study.trial_timeout_s=60" in error(study, 0)
 
 
 def out_of_memory_above_4(config: RunConfig, trial: RunHooks) -> float:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from gates import GATED, let_through, shut
 from processes import FINESWEEP, SMALL, finesweep, start, train
 from sweeping import STORAGE, runs
 from test_sweep import running
@@ -52,22 +53,26 @@ def test_a_worker_ends_what_a_killed_command_began(tmp_path: Path, elsewhere: Pa
 @pytest.mark.slow
 def test_two_workers_beside_a_sweep_share_its_trials_and_stop_by_themselves(tmp_path: Path) -> None:
     """One is stopped by a signal: it hands its trial back, and no other worker ends."""
+    shut(tmp_path)
     rates = "optimizer.learning_rate=1e-3,9e-4,8e-4,7e-4,6e-4,5e-4"
-    sweep = start("-m", *SWEEP, "data.demo_rows=600", rates, cwd=tmp_path)
+    sweep = start("-m", *SWEEP, *GATED, rates, cwd=tmp_path)
     running(tmp_path, sweep)
     workers = [start("worker", "quickstart", cwd=tmp_path, program=FINESWEEP) for _ in range(2)]
-    hosts = set[str]()
-    deadline = time.monotonic() + 100
-    while len(hosts) < 3:
+    owners = set[str]()
+    deadline = time.monotonic() + 150
+    while len(owners) < 3:
         assert time.monotonic() < deadline, "three workers were never seen at once"
         trials = studies.load("quickstart", STORAGE).get_trials(deepcopy=False)
-        hosts = {str(TrialRecord(trial).owner) for trial in trials if trial.state.name == "RUNNING"}
+        owners = {str(TrialRecord(trial).owner) for trial in trials if trial.state.name == "RUNNING"}
         time.sleep(0.2)
     os.kill(workers[0].pid, signal.SIGTERM)
-    said = [process.communicate(timeout=90) for process in (*workers, sweep)]
+    let_through(tmp_path)
+    said = [process.communicate(timeout=200) for process in (*workers, sweep)]
     assert [process.returncode for process in (*workers, sweep)] == [130, 0, 0], said
     study = studies.load("quickstart", STORAGE)
     assert sum(trial.state.name == "COMPLETE" for trial in study.trials) == 6
+    (handed_back,) = [trial for trial in study.trials if trial.state.name == "FAIL"]
+    assert TrialRecord(handed_back).outcome.state == "INTERRUPTED"
     assert sum(TrialRecord(trial).worker_deaths or 0 for trial in study.trials) == 0
 
 

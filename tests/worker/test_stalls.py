@@ -132,7 +132,7 @@ def test_past_the_patience_for_optuna_the_outcome_is_kept_in_the_folder_and_told
 
     command = FORK.Process(target=sweep_and_fail, args=(locking,))
     command.start()
-    command.join(60)
+    command.join(200)
     assert command.exitcode == 2
     assert "trial 0: the studies' database" in Path("error.txt").read_text()
     assert "database is locked" in Path("error.txt").read_text()
@@ -197,15 +197,18 @@ def test_an_mlflow_server_that_hangs_and_then_restarts_loses_nothing(
     with ExitStack() as servers:
         server = servers.enter_context(mlflow_process(tmp_path, port))
 
+        again = threading.Timer(1.0, lambda: servers.enter_context(mlflow_process(tmp_path, port)))
+
         def training(config: RunConfig, trial: RunHooks) -> float:
             if is_first(trial):
                 os.killpg(server.pid, signal.SIGSTOP)
                 threading.Timer(3.0, os.killpg, (server.pid, signal.SIGCONT)).start()
             else:
                 servers.close()
-                threading.Timer(1.0, servers.enter_context, (mlflow_process(tmp_path, port),)).start()
+                again.start()
             return fine(config, trial)
 
         study = sweep(training, *GRID, f"tracking.uri=http://127.0.0.1:{port}")
+        again.join()  # the sweep may find the server before the thread does, which has to end it
         assert states(study) == ["COMPLETE", "COMPLETE"]
         check_nothing_is_lost(study, TrackingConfig(f"http://127.0.0.1:{port}"))

@@ -125,7 +125,7 @@ def test_sigterm_to_the_launching_process_alone_hands_the_trials_back(tmp_path: 
     process = start(*arguments, cwd=tmp_path)
     number = running(tmp_path, process).number
     os.kill(process.pid, signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=150)
     assert process.returncode == 130
     study = studies.load("quickstart", STORAGE)
     handed_back = study.trials[number]

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from gates import GATED, let_through, shut
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial
 from processes import SMALL, Process, finesweep, start, train
@@ -92,7 +93,7 @@ def test_the_best_run_is_made_again_by_name_and_from_its_yaml_without_a_sweep(tm
 
 def running(tmp_path: Path, process: Process) -> FrozenTrial:
     """The first trial whose run is open."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while True:
         assert process.poll() is None and time.monotonic() < deadline, "no trial was ever seen running"
         try:
@@ -109,15 +110,18 @@ def running(tmp_path: Path, process: Process) -> FrozenTrial:
 def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
     tmp_path: Path, kill: signal.Signals
 ) -> None:
-    process = start(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=600"), cwd=tmp_path)
+    shut(tmp_path)
+    arguments = sweep("hydra.sweeper.study.n_trials=3", *GATED)
+    process = start(*arguments, cwd=tmp_path)
     running(tmp_path, process)
     os.killpg(process.pid, kill)
-    process.communicate(timeout=60)
+    let_through(tmp_path)
+    process.communicate(timeout=200)
     if kill is signal.SIGINT:
         assert process.returncode == 130
         assert {run.info.status for run in runs().values()} <= {"KILLED", "FINISHED"}
 
-    done = train(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=600"), cwd=tmp_path)
+    done = train(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     states = json.loads(finesweep("status", "quickstart", "--json", cwd=tmp_path).stdout)
     assert states["finished"] == states["states"]["COMPLETE"] == 3
@@ -140,9 +144,11 @@ def test_an_interrupted_sweep_goes_on_and_leaves_nothing_running(
 
 def test_a_sweep_survives_the_death_of_a_worker(tmp_path: Path) -> None:
     """As the kernel does to it when memory runs out."""
-    process = start(*sweep("hydra.sweeper.study.n_trials=3", "data.demo_rows=600"), cwd=tmp_path)
+    shut(tmp_path)
+    process = start(*sweep("hydra.sweeper.study.n_trials=3", *GATED), cwd=tmp_path)
     victim = running(tmp_path, process)
     os.kill(int(ProcessIdentity.parse(str(TrialRecord(victim).owner)).pid), signal.SIGKILL)
+    let_through(tmp_path)
     stdout, stderr = process.communicate(timeout=200)
     assert process.returncode == 0, stderr
     assert "a worker died" in stderr
