@@ -52,7 +52,7 @@ def test_a_worker_ends_what_a_killed_command_began(tmp_path: Path, elsewhere: Pa
 
 @pytest.mark.slow
 def test_two_workers_beside_a_sweep_share_its_trials_and_stop_by_themselves(tmp_path: Path) -> None:
-    """One is stopped by a signal: it hands its trial back, and no other worker ends."""
+    """One is stopped by a signal: it ends or hands back its trial, and no other worker ends."""
     shut(tmp_path)
     rates = "optimizer.learning_rate=1e-3,9e-4,8e-4,7e-4,6e-4,5e-4"
     sweep = start("-m", *SWEEP, *GATED, rates, cwd=tmp_path)
@@ -71,8 +71,8 @@ def test_two_workers_beside_a_sweep_share_its_trials_and_stop_by_themselves(tmp_
     assert [process.returncode for process in (*workers, sweep)] == [130, 0, 0], said
     study = studies.load("quickstart", STORAGE)
     assert sum(trial.state.name == "COMPLETE" for trial in study.trials) == 6
-    (handed_back,) = [trial for trial in study.trials if trial.state.name == "FAIL"]
-    assert TrialRecord(handed_back).outcome.state == "INTERRUPTED"
+    handed_back = [trial for trial in study.trials if trial.state.name == "FAIL"]  # unless it was at its end
+    assert [TrialRecord(trial).outcome.state for trial in handed_back] in ([], ["INTERRUPTED"])
     assert sum(TrialRecord(trial).worker_deaths or 0 for trial in study.trials) == 0
 
 
