@@ -17,11 +17,12 @@ from finesweep.io import patience
 from finesweep.io.patience import single_attempts
 from finesweep.study import server, storage
 from finesweep.study.lock import study_lock
+from finesweep.study.patient_storage import PatientStorage
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import TrialRecord
 from finesweep.study.remaining import is_over, more_may_come
 from finesweep.study.server import connect_args
-from finesweep.study.storage import PatientStorage, open_storage
+from finesweep.study.storage import open_storage
 
 
 @pytest.fixture(autouse=True)

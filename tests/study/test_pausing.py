@@ -98,7 +98,7 @@ def test_a_paused_trial_goes_on_as_another_once_it_belongs_to_the_best(tmp_path:
 
 
 def test_equal_points_go_on_together_and_each_counts_once(tmp_path: Path) -> None:
-    """A point keeps its place among equals when another trial goes on with it."""
+    """All of them train to their end, the ones that had paused as other trials."""
     books = pausing_queue(tmp_path, n_trials=3)
     run_out(books, lambda ordinal: 0.5)
     ended = [ordinal for ordinal, state, _ in lineage(books) if state == "COMPLETE"]

@@ -32,7 +32,7 @@ LOST = "trial {} was taken over while its worker was out of sight"
 
 
 class TrialQueue(OpenedStudy):
-    """A study from which this process takes trials. It is the only one to end those that it took."""
+    """A study from which this process takes trials, and which it tells how they ended."""
 
     _has_read = False  # the trials so far
 

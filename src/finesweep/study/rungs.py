@@ -42,7 +42,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Rungs:
-    """The rungs of a study, and its decisions. At each of them 1 / `reduction_factor` of the points go on."""
+    """The rungs of a study, and its decisions. One in `reduction_factor` points goes on, and its equals."""
 
     maximize: bool
     min_resource: float = 25.0  # the first rung, in per cent of a training
