@@ -71,6 +71,7 @@ class Plan:
             "trainer.evals_per_epoch=2",
             "trainer.threads=1",
             "model.dropout=0.1",  # so that weights depend on the state of the random numbers
+            "data.metric=roc_auc",  # of trials this short accuracies are equal, and equals do not pause
             "tracking.system_metrics=false",
             *(f"hydra.sweeper.study.{setting}" for setting in study),
             f"hydra.sweeper.keep_checkpoints={self.n_trials}",
