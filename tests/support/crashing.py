@@ -1,5 +1,6 @@
 """train.py, killed with SIGKILL at a named place: python tests/support/crashing.py PLACE PASSAGE LATCH -m ...
 
+PLACE `every` kills nobody and tells in the folder LATCH which places were passed.
 PASSAGE: which time that a process comes to the place kills it, from 1 on. Of several processes started with
 the same LATCH (a path) only the first one dies: it leaves its pid there.
 """
@@ -40,6 +41,14 @@ class Latch:
     def pass_by(self) -> None:
         if self.is_mine():
             die()
+
+
+class Note(Latch):
+    """Kills nobody: it makes its file when a process comes to the place."""
+
+    def is_mine(self) -> bool:
+        self.path.touch()
+        return False
 
 
 def die() -> None:
@@ -129,7 +138,7 @@ def places() -> dict[str, Place]:
     from finesweep.tracking import store
     from finesweep.worker import finish, paused, trial
 
-    concluding: Is = lambda self, key, value: key == records.StudyRecord.conclusion.key  # noqa: E731
+    concluding: Is = lambda self, study_id, attrs: attrs.get(records.StudyRecord.conclusion.key)  # noqa: E731
     signing: Is = lambda self, trial_id, attrs, *_, **__: records.TrialRecord.owner.key in attrs  # noqa: E731
     of_parent: Is = lambda self, status: not self.client.get_run(self.run_id).data.tags.get("finesweep.trial")  # noqa: E731
     of_trial: Is = lambda self, status: not of_parent(self, status)  # noqa: E731
@@ -174,7 +183,7 @@ def places() -> dict[str, Place]:
         "half the artifacts": after(tracking.TrackedRun, "log_model"),
         "artifacts": after(finish, "_keep_models"),
         "submitted": after(finish, "_submit"),
-        "concluded": after(optuna.Study, "set_user_attr", concluding),
+        "concluded": after(cache.TrialCache, "set_study_user_attrs", concluding),
         "parent closed": after(tracking.TrackedRun, "close", of_parent),
         # pruning and confirming, where they are asked for
         "pruned": after(
@@ -191,6 +200,8 @@ def places() -> dict[str, Place]:
     }
 
 
+EVERY = "every"  # in place of a name: nobody dies, and LATCH is a folder that gets a file for each place
+
 # Not at any time: while there are no stores yet, after a death, when the search is over; not in every study.
 CREATION = ("stores half made",)
 RECOVERY = ("adopted", "half recovered", "requeued")
@@ -206,7 +217,11 @@ OFTEN = {"checkpoint half written": 4, "checkpoint unnamed": 4, "checkpoint name
 
 def main() -> None:
     name, passage, latch, *arguments = sys.argv[1:]
-    places()[name](Latch(int(passage), Path(latch)))
+    if name == EVERY:
+        for one, place in places().items():
+            place(Note(0, Path(latch, one)))
+    else:
+        places()[name](Latch(int(passage), Path(latch)))
     sys.argv = [str(ROOT / "train.py"), *arguments]
     runpy.run_path(sys.argv[0], run_name="__main__")
 

@@ -13,7 +13,7 @@ import optuna
 import pytest
 from aftermath import SweepAftermath, problems, read
 from campaign import WORKER, Kill, Plan
-from crashing import CONFIRMATION, PAUSING, PRUNING, Latch, places
+from crashing import CONFIRMATION, EVERY, PAUSING, PRUNING, RECOVERY, Latch, places
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 from sweeping import STORAGE, evaluate, sweep
@@ -53,6 +53,23 @@ def test_a_pausing_study_that_is_killed_at_its_pauses_and_promotions_has_the_sam
     assert report["kills"]["by_kind"] == {kill.kind: 1 for kill in kills}
     assert report["trials"]["promotions"] >= 1
     assert report["trials"]["compared"] == report["trials"]["weights_equal"] >= 1
+
+
+@pytest.mark.long
+def test_studies_pass_every_place(tmp_path: Path) -> None:
+    """A place that the code no longer passes would kill nobody. Those of a recovery need a death."""
+    passed, small = tmp_path / "passed", Plan(n_trials=6, rows=200, cold=False)
+    passed.mkdir()
+    for plan in (replace(small, confirm=True), replace(small, pause=True)):
+        folder = tmp_path / plan.suffix
+        folder.mkdir()
+        program = ("tests/support/crashing.py", EVERY, "0", str(passed))
+        arguments = [*plan.arguments, "hydra/launcher=basic"]
+        command = campaign.Command(folder, *arguments, program=program, cold=False)
+        command.wait(lambda command=command: command.over)
+        assert command.code == 0, command.complaint()
+    seen = {place.name for place in passed.iterdir()}
+    assert {*places()} - seen <= {*RECOVERY}
 
 
 @pytest.mark.parametrize("seed", range(5))
