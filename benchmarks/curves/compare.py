@@ -29,8 +29,7 @@ Job = tuple[str, str, int]  # task, method, seed of the study
 
 def replayed(job: Job, folder: Path, workers: int, curves: Path) -> Replayed:
     name, method, seed = job
-    task, trainings = TASKS[name], recorded.read(name, curves)
-    trainings = [one.exchanged for one in trainings] if seed % 2 else trainings
+    task, trainings = TASKS[name], recorded.read_for(name, seed, curves)
     return Replay(task, trainings, METHODS[method], seed, budget(task, trainings), folder).run(workers)
 
 

@@ -49,6 +49,12 @@ def read(task: str, folder: Path = HERE) -> list[Training]:
     return [Training(**json.loads(line)) for line in lines if line.endswith("\n")]
 
 
+def read_for(task: str, seed: int, folder: Path = HERE) -> list[Training]:
+    """Returns the trainings for a study of this seed: if it is odd, the halves of the rows are exchanged."""
+    trainings = read(task, folder)
+    return [one.exchanged for one in trainings] if seed % 2 else trainings
+
+
 def append(task: str, training: Training, folder: Path = HERE) -> None:
     with file_of(task, folder).open("a") as file:
         file.write(json.dumps(asdict(training), separators=(",", ":")) + "\n")

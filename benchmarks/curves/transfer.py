@@ -38,7 +38,7 @@ class Three:
 
 def searched(job: tuple[str, int], folder: Path, tasks: Sequence[str], workers: int) -> Three:
     name, seed = job
-    trainings = {task: recorded.read(task) for task in tasks}
+    trainings = {task: recorded.read_for(task, seed) for task in tasks}
     steps = budget(TASKS[name], trainings[name])
 
     def study(task: str, curves: Sequence[Training], seed: int, names: Sequence[str] = ()) -> Replay:
