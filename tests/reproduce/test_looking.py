@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from another_user import another_user
 
 from finesweep.config.run import TrackingConfig
 from finesweep.errors import ConfigError, OutputError, StoreError
@@ -87,7 +88,6 @@ def test_readers_leave_every_file_as_it_is(place: Path, tmp_path: Path, live: bo
     assert live or not list(place.glob("mlflow.db?*"))
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("live", [True, False])
 def test_another_user_looks_at_runs_that_it_cannot_write(
     place: Path, tmp_path: Path, live: bool, monkeypatch: pytest.MonkeyPatch
@@ -100,13 +100,10 @@ def test_another_user_looks_at_runs_that_it_cannot_write(
     os.chmod(place.parent / "own", 0o777)
     monkeypatch.chdir(place.parent)
     before = listing(place)
-    os.seteuid(65534)
-    try:
+    with another_user():
         look(run_id, tracking, place.parent / "own" / "exported")
         with pytest.raises(OutputError, match="exported: cannot be written"):
             export(load_recorded_run(run_id, tracking), place / "exported", tracking)
-    finally:
-        os.seteuid(0)
     assert listing(place) == before
 
 
