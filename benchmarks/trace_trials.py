@@ -27,8 +27,8 @@ WARM_UP = 2
 PARTS = {
     "beside all parts": ["finesweep.worker.worker:Worker.run_trial"],
     "taking a trial": ["finesweep.worker.worker:Worker._next"],
-    "composing": ["finesweep.worker.worker:Worker.compose"],
-    "hydra's job": ["finesweep.worker.worker:run_job"],
+    "composing": ["finesweep.worker.jobs:TrialJobs._compose"],
+    "hydra's job": ["finesweep.worker.jobs:run_job"],
     "redacting files": ["finesweep.io.job_secrets:protect"],
     "parsing": ["finesweep.config.parse:parse_config"],
     "checking": ["finesweep.training.preflight:check"],

@@ -19,7 +19,7 @@ from finesweep.study.lock import study_lock
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import TrialRecord
 from finesweep.worker import worker
-from finesweep.worker.launch import refuse_unconcluded
+from finesweep.worker.concluding import refuse_unconcluded
 from finesweep.worker.worker import Worker
 
 OTHER = str(replace(this_process(), host="node-b", boot="of node-b"))

@@ -27,7 +27,9 @@ from finesweep.study.signals import stop
 from finesweep.tracking import TrackedRun
 from finesweep.training.preflight import check_folders
 from finesweep.worker.allotment import Allotment
-from finesweep.worker.launch import PreparedStudy, check_ground, shared_overrides
+from finesweep.worker.ground import check_ground
+from finesweep.worker.launch import shared_overrides
+from finesweep.worker.prepared import PreparedStudy
 
 POLL_S = 0.5  # how soon a stop of this command reaches its workers
 

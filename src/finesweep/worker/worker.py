@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import open_dict, read_write
 from optuna.trial import Trial as OptunaTrial
 
 from finesweep import tracking
@@ -30,21 +29,21 @@ from finesweep.errors import DataChanged
 from finesweep.hooks import RunNotClosed, RunState, TrialLost
 from finesweep.io.job_secrets import by_reference, dereferenced, protect
 from finesweep.io.patience import store_error
-from finesweep.io.redaction import redact_urls
 from finesweep.machine.imports import import_all
 from finesweep.machine.placement import Placement
 from finesweep.study.queue import TrialQueue
-from finesweep.study.records import Outcome, StudyRecord, TrialRecord
+from finesweep.study.records import Outcome, StudyRecord
 from finesweep.study.remaining import has_work, is_over, more_may_come
 from finesweep.study.selection import is_running
 from finesweep.study.signals import stop
-from finesweep.study.space import Space, overrides_of
+from finesweep.study.space import Space
 from finesweep.tags import Tag
 from finesweep.worker.allotment import Allotment
 from finesweep.worker.describing import Describer
 from finesweep.worker.isolation import ending_if_orphaned, in_fresh_process
+from finesweep.worker.jobs import TrialJobs
 from finesweep.worker.paused import give_up_surplus
-from finesweep.worker.recovery import adopt_checkpoints, recover
+from finesweep.worker.recovery import recover
 from finesweep.worker.retention import drop_losers
 from finesweep.worker.trial import RunningTrial
 from finesweep.worker.untrained import record_failure, reuse
@@ -52,7 +51,6 @@ from finesweep.worker.untrained import record_failure, reuse
 log = logging.getLogger(__name__)
 POLL_S = 1.0
 STORAGE = "hydra.sweeper.study.storage"
-BATCH, ACCUMULATION = "trainer.per_device_train_batch_size", "trainer.gradient_accumulation_steps"
 
 
 @dataclass
@@ -142,13 +140,24 @@ class Worker:
             self.tracking,
             self.parent_run_id,
             self.sweep.keep_checkpoints,
-            lambda trial: self.compose(trial.number, [*self.overrides, *self.own_overrides(trial)]),
+            self.jobs.config,
         )
 
     @property
     def project(self) -> Path:
         """The folder that the command was started in; Hydra may have changed this worker's working folder."""
         return Path(self.master_config.hydra.runtime.cwd)
+
+    @property
+    def jobs(self) -> TrialJobs:
+        return TrialJobs(
+            self.task_function,
+            self.hydra_context,
+            self.master_config,
+            self.overrides,
+            self.space,
+            self.project,
+        )
 
     def queue(self) -> TrialQueue:
         return TrialQueue(self.sweep.study, self.space, self.run_seed, self.project)
@@ -234,7 +243,7 @@ class Worker:
         try:
             if running.record.reused_of is not None:
                 return reuse(queue, running, self.tracking, self.experiment)
-            job = self.run_job(queue, running)
+            job = self.jobs.run(queue, running)
             error = job._return_value if job.status is JobStatus.FAILED else None
         except Exception as problem:  # values that do not compose together, Hydra's own files
             error = problem
@@ -258,50 +267,6 @@ class Worker:
             if running.outcome is not None or not _is_trouble(problem):
                 raise
             running.hand_back(problem)
-
-    def run_job(self, queue: TrialQueue, running: RunningTrial) -> JobReturn:
-        trial = running.trial
-        own = [*self.overrides, *self.own_overrides(trial)]
-        config = self.compose(trial.number, own)
-        folder = Path(str(config.hydra.sweep.dir)) / f"trial-{trial.number:04d}"
-        running.folder = folder
-        shown = [redact_urls(text) for text in own if not text.startswith("hydra.")]
-        running.record.write_all(folder=queue.places.write(folder), overrides=shown)
-        batch, accumulation = (
-            config.trainer.per_device_train_batch_size,
-            config.trainer.gradient_accumulation_steps,
-        )
-        if batch > 1:
-            running.smaller_batch = [f"{BATCH}={batch // 2}", f"{ACCUMULATION}={accumulation * 2}"]
-        adopt_checkpoints(queue, trial, folder)
-        return run_job(
-            hydra_context=self.hydra_context,
-            task_function=self.task_function,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-
-    def own_overrides(self, trial: Any) -> list[str]:
-        """Returns the overrides of one trial alone: its point, a smaller batch, another seed."""
-        record = TrialRecord(trial)
-        seed = [] if record.seed is None else [f"seed={record.seed}"]
-        return [*overrides_of(trial, self.space), *(record.retry_overrides or []), *seed]
-
-    def compose(self, number: int, overrides: list[str]) -> Any:
-        """Composes a trial's Hydra config.
-
-        Its log goes to its own file: several workers share one terminal.
-        """
-        config = self.hydra_context.config_loader.load_sweep_config(
-            self.master_config,
-            [*overrides, f"hydra.sweep.subdir=trial-{number:04d}", "hydra.job_logging.root.handlers=[file]"],
-        )
-        with open_dict(config), read_write(config):
-            config.hydra.job.id = config.hydra.job.num = number
-            config.hydra.runtime.cwd = str(self.project)
-            config.hydra.sweep.dir = str(self.project / str(config.hydra.sweep.dir))
-        return config
 
     def _clean_up(self, running: RunningTrial, error: BaseException) -> None:
         """Logs a failed trial's log as an artifact; removes checkpoints that nobody will resume."""

@@ -20,7 +20,7 @@ from finesweep.io.job_secrets import by_reference
 from finesweep.study.request import SweepRequest
 from finesweep.study.signals import stop, this_command
 from finesweep.worker.allotment import Allotment
-from finesweep.worker.launch import PreparedStudy
+from finesweep.worker.prepared import PreparedStudy
 from finesweep.worker.worker import STORAGE, Worker
 from hydra_plugins.finesweep._engine import EngineLauncher
 from hydra_plugins.finesweep._references import without_secrets

@@ -73,7 +73,8 @@ class FinesweepSweeper(Sweeper):
         """Makes the study or goes on with it, and runs its workers."""
         from finesweep.machine.capacity import plan_elsewhere, plan_workers
         from finesweep.monitor.progress import watching
-        from finesweep.worker.launch import conclude, prepare, refuse_unconcluded
+        from finesweep.worker.concluding import conclude, refuse_unconcluded
+        from finesweep.worker.launch import prepare
         from hydra_plugins.finesweep._workers import Workers
 
         is_parallel = "basic_launcher" not in str(self.master.hydra.launcher._target_)

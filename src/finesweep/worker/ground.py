@@ -1,0 +1,51 @@
+"""Checks what a study stands on, before anything is written: rows, models, both stores, and the machine."""
+
+from collections.abc import Callable
+
+from finesweep import tracking
+from finesweep.config.study import Ensemble
+from finesweep.data import Splits
+from finesweep.data.source import LABEL
+from finesweep.errors import ConfigError
+from finesweep.machine.gpus import needs_torch
+from finesweep.machine.placement import Placement
+from finesweep.study.request import SweepRequest
+from finesweep.study.storage import check_place, open_storage
+from finesweep.study.tables import check_tables
+from finesweep.tracking import open_store
+from finesweep.training.preflight import check_data
+from finesweep.worker.isolation import where_torch_is
+from finesweep.worker.models import check_models
+
+Plan = Callable[[], tuple[int, Placement]]  # says how many workers, and where
+
+
+def check_ground(sweep: SweepRequest, plan: Plan) -> tuple[Splits, int, Placement]:
+    """Reads the data, tries out the models, opens both stores, and plans the workers.
+
+    Raises: ConfigError, DataError, ModelError.
+    """
+    splits = check_data(sweep.run)
+    check_ensemble(sweep, splits)
+    sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL][:])
+    check_models(sweep.models, splits)
+    tracking.import_store(sweep.run.tracking)  # while the server imports torch
+    workers, placement = where_torch_is(plan) if needs_torch(sweep.run.trainer) else plan()
+    storage = sweep.config.study.storage
+    check_place(storage)
+    open_store(sweep.run.tracking)  # first: what cannot be opened then leaves no database of the other store
+    check_tables(open_storage(storage), storage)
+    return splits, workers, placement
+
+
+def check_ensemble(sweep: SweepRequest, splits: Splits) -> None:
+    """Raises: ConfigError for an ensemble of adapters, or without rows that could say if it is better."""
+    kind = sweep.config.study.ensemble
+    if kind is Ensemble.none:
+        return
+    key = "hydra.sweeper.study.ensemble"
+    if splits.final_eval is None:
+        legal = "none, or with rows that choose nothing: data.holdout or data.final_eval_split"
+        raise ConfigError.at(key, kind.value, legal)
+    if sweep.run.peft is not None:
+        raise ConfigError.at(key, kind.value, "none with peft: checkpoints of adapters are not put together")
