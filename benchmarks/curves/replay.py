@@ -21,6 +21,7 @@ from finesweep.config.run import Direction
 from finesweep.config.study import Pruner, StopWhen, StudyConfig
 from finesweep.hooks import Noise, RunState, TrialPaused, TrialPruned
 from finesweep.study import clock, studies
+from finesweep.study.points import note_first_points
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.sources import queue_starts, read_starts
@@ -140,8 +141,10 @@ class Replay:
         # As many points of earlier studies as in a study of the grid's size, which the budget is that of.
         starts = read_starts(replace(self.config, n_trials=len(task.grid)), task.space)
         queue_starts(queue.study, starts, self.config, task.space)
+        note_first_points(queue.study)
         clock.start(queue.study)
         StudyRecord(queue.study).spread_start = queue.spreads = method.spreads
+        queue.first_points = StudyRecord(queue.study).first_points or 0
         self.queue = queue
         self.steps = self.trials = self.ended = 0
         self.top = max(max(one.select) for one in trainings)

@@ -148,6 +148,24 @@ def test_a_single_confirmed_candidate_has_a_runner_up() -> None:
     assert [(one.trial, one.role) for one in concluded(study).comparisons][0] == (1, "runner-up")
 
 
+def test_values_of_partly_trained_trials_are_said_beside_the_best_of_n() -> None:
+    study = study_of(0.5, 0.6, 0.7, 0.8)
+    concluded(study)
+    assert best(study).partly == 0 and "partly trained" not in "\n".join(lines(best(study)))
+    add(study, TrialState.PRUNED, 0.1, ordinal=4)
+    assert "trials (1 of the values are those of partly trained ones)" in "\n".join(lines(best(study)))
+
+
+def test_comparisons_are_those_of_the_trials_that_the_finish_step_knew() -> None:
+    study = study_of(0.5, 0.8, 0.9)
+    assert len(concluded(study).comparisons) == 2
+    assert best(study).certainty == concluded(study)
+    add(study, TrialState.COMPLETE, 0.89, ordinal=3)
+    found = best(study).certainty
+    assert found is not None and found.interval is not None and found.comparisons == []
+    assert "trials were added since the finish step, which compares anew" in found.missing[-1]
+
+
 def test_a_paused_trial_that_another_went_on_from_counts_once() -> None:
     study = study_of(0.5, 0.6, 0.7, 0.8)
     add(study, TrialState.PRUNED, 0.1, ordinal=4)

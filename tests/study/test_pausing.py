@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from test_study import complete, queue, recover
 
 from finesweep.errors import ConfigError
-from finesweep.hooks import RunState
+from finesweep.hooks import Noise, RunState
 from finesweep.monitor import eta
 from finesweep.monitor.listing import study_rows
 from finesweep.monitor.report import describe
@@ -29,6 +29,7 @@ from finesweep.study.samplers import try_out
 from finesweep.study.selection import count_finished
 from finesweep.study.steering import open_for_steering, stop_trial
 from finesweep.worker.paused import give_up_all, give_up_surplus
+from finesweep.worker.trial import RunningTrial
 
 FORK = multiprocessing.get_context("fork")
 STEPS = 8  # evaluations of each trial, so that one of them is at each rung
@@ -47,14 +48,17 @@ def pausing_queue(folder: Path, **settings: object) -> TrialQueue:
     return queue(folder, **fixed | settings)
 
 
-def train(books: TrialQueue, trial: optuna.Trial, level: Level) -> bool:
-    """Trains a trial to its end or to a pause, as a worker does. Returns whether it is complete."""
+def train(books: TrialQueue, trial: optuna.Trial, level: Level, steps: int = STEPS) -> bool:
+    """Trains a trial to its end or to a pause, as a worker does. Returns whether it is complete.
+
+    steps: after which it is handed back, if they are fewer than all.
+    """
     record, pausing = TrialRecord(trial), Pausing.of(books.study, books.config)
     assert record.ordinal is not None and pausing is not None
-    check, curve = RungCheck(pausing, books.study, trial.number), list[tuple[float, float]]()
+    check, curve = RungCheck(pausing, books.study, record, trial.number), list[tuple[float, float]]()
     earlier = record.goes_on_from
     before = 0 if earlier is None else len(TrialRecord(books.trial(earlier)).curve or [])
-    for step in range(1, STEPS + 1):
+    for step in range(1, steps + 1):
         value = level(record.ordinal) * step / STEPS
         curve.append((step / STEPS, value))
         progress = Progress(trained_steps=max(0, step - before))
@@ -64,6 +68,10 @@ def train(books: TrialQueue, trial: optuna.Trial, level: Level) -> bool:
             books.sign_off(trial.number, Outcome(RunState.PAUSED))
             books.tell(trial.number)
             return False
+    if steps < STEPS:
+        books.sign_off(trial.number, Outcome(RunState.INTERRUPTED))
+        books.tell(trial.number)
+        return False
     complete(books, trial.number, value)
     return True
 
@@ -131,6 +139,33 @@ def test_each_point_counts_once(tmp_path: Path) -> None:
     assert not is_over(more)
     trial = more.next_trial()
     assert trial and TrialRecord(trial).ordinal == 8
+
+
+def test_a_winner_whose_weights_are_trained_again_is_never_stopped(tmp_path: Path) -> None:
+    books = queue(tmp_path, n_trials=3)
+    books.study.enqueue_trial({}, TrialRecord.attributes(again=0))
+    for is_spared in (True, False):
+        trial = books.next_trial()
+        assert trial is not None
+        assert RunningTrial(books, trial, {}, lambda: None)._is_spared == is_spared
+
+
+def test_what_went_on_at_a_rung_is_not_judged_there_again_after_a_stop(tmp_path: Path) -> None:
+    """Trial 1 goes on at 12.5%, and is handed back before the next rung; others do better there meanwhile."""
+    books = pausing_queue(tmp_path, n_trials=6)
+    first, second, third, fourth = (books.next_trial() for _ in range(4))
+    assert first and second and third and fourth
+    train(books, first, lambda ordinal: 0.1)  # pauses
+    train(books, second, lambda ordinal: 0.5, steps=1)
+    assert TrialRecord(books.trial(1)).passed_rung == 0
+    for trial in (third, fourth):
+        train(books, trial, lambda ordinal: 0.8, steps=1)
+    retry = books.next_trial()
+    assert retry is not None and TrialRecord(retry).retry_of == 1
+    check = RungCheck(Pausing.of(books.study, books.config) or pytest.fail(), books.study,
+                      TrialRecord(retry), retry.number)  # fmt: skip
+    assert not check.pauses([(1 / STEPS, 0.0625)])
+    assert check.pauses([(1 / STEPS, 0.0625), (2 / STEPS, 0.1)])  # the next rung is judged
 
 
 def test_the_best_point_is_found_with_less(tmp_path: Path) -> None:
@@ -277,6 +312,22 @@ def test_as_many_trials_are_complete_as_are_to_be_confirmed(tmp_path: Path) -> N
     assert len([number for number in confirmed if number is not None]) == 3
 
 
+def test_so_they_are_if_stop_when_ends_the_search(tmp_path: Path) -> None:
+    from finesweep.config.study import ConfirmConfig, StopWhen
+
+    settings = {"stop_when": StopWhen.noise, "pruner_options": {"min_resource": 50}}
+    books = pausing_queue(tmp_path, n_trials=60, confirm=ConfirmConfig(top_k=9, seeds=1), **settings)
+    while trial := books.next_trial():
+        TrialRecord(trial).noise = Noise(0.5, rows=100)
+        if TrialRecord(trial).confirms is None:
+            train(books, trial, lambda ordinal: 0.8 + ordinal / 1000 * (-1) ** ordinal)
+        else:
+            complete(books, trial.number, 0.5)
+    assert str(spent(books.trials(), books.config)).startswith("stop_when=noise")
+    confirmed = [TrialRecord(trial).confirms for trial in books.trials()]
+    assert len([number for number in confirmed if number is not None]) == 9
+
+
 def test_beyond_the_bound_the_worst_are_given_up(tmp_path: Path) -> None:
     books = pausing_queue(tmp_path, n_trials=6, pruner_options={"max_paused": 1, "min_resource": 50})
     folders = [training_of(books, tmp_path) for _ in range(2)]
@@ -380,9 +431,10 @@ def test_the_time_left_goes_by_whole_trials(tmp_path: Path) -> None:
     assert eta._durations(replace(take_snapshot(books.study), trials=trials)) == [10, 40]
 
 
-def test_cmaes_refuses_to_pause(tmp_path: Path) -> None:
-    books = pausing_queue(tmp_path, sampler="cmaes")
-    with pytest.raises(ConfigError, match="got 'cmaes'; legal: tpe, random, grid, gp, qmc with.*pause"):
+@pytest.mark.parametrize("sampler", ["cmaes", "gp"])
+def test_samplers_that_learn_from_complete_trials_alone_refuse_to_pause(tmp_path: Path, sampler: str) -> None:
+    books = pausing_queue(tmp_path, sampler=sampler)
+    with pytest.raises(ConfigError, match=f"got '{sampler}'; legal: tpe, random, grid, qmc with.*pause"):
         try_out(books.config, books.space)
 
 

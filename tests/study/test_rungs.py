@@ -44,6 +44,12 @@ def test_an_evaluation_just_before_a_rung_is_at_it() -> None:
     assert UP.judged([(6 / 25, 0.5), (12 / 25, 0.6)]) == {1: -0.5, 2: -0.6}
 
 
+def test_the_first_rungs_may_lie_at_the_very_beginning() -> None:
+    early = Rungs(maximize=True, min_resource=1, reduction_factor=3)
+    curve = [(share / 100, share / 100) for share in range(1, 8)]
+    assert early.judged(curve) == pytest.approx({0: -0.01, 1: -0.03, 2: -0.07})
+
+
 def test_the_first_one_at_a_rung_pauses_and_a_better_second_one_goes_on() -> None:
     first = at(0, 0.5)
     assert not UP.goes_on(first, [first])
@@ -96,6 +102,11 @@ def test_anyway_the_best_of_the_last_rung_goes_on() -> None:
     assert UP.to_promote([points[2]], anyway=True) is None
 
 
+@pytest.mark.parametrize("whole", [1, 1.0])
+def test_the_bound_of_those_that_wait_may_be_written_as_a_float(whole: int) -> None:
+    assert numbers(Rungs(maximize=True, max_paused=whole).surplus([at(0, 0.5), at(1, 0.6)])) == [1]
+
+
 def test_the_worst_of_the_first_rungs_are_too_many() -> None:
     few = Rungs(maximize=True, max_paused=2)
     points = [at(0, 0.9), at(1, 0.1), at(2, 0.9, 0.9), at(3, 0.5), at(4, 0.0, waits=False), at(5, 0.9)]
@@ -107,6 +118,7 @@ def test_the_worst_of_the_first_rungs_are_too_many() -> None:
     ("options", "said"),
     [
         ({"min_resource": 0}, "min_resource is 0"),
+        ({"min_resource": 0.25}, "min_resource is 0.25, not 1 to below 100 per cent"),
         ({"min_resource": 100}, "min_resource is 100"),
         ({"reduction_factor": 1}, "reduction_factor is 1"),
         ({"max_paused": 0}, "max_paused is 0"),

@@ -24,8 +24,8 @@ SPACE = (
 
 def first_points(seed: int, count: int, space: Space = SPACE) -> list[dict[str, object]]:
     points = []
-    for ordinal in range(count):
-        sampler = make_sampler(StudyConfig(seed=seed), ordinal, space, spreads=True)
+    for index in range(count):
+        sampler = make_sampler(StudyConfig(seed=seed), index, space, spread=index)
         trial = optuna.create_study(sampler=sampler).ask()
         suggest(trial, space)
         points.append(params_of(trial))
@@ -58,8 +58,8 @@ def test_a_dimension_with_a_condition_spreads_too() -> None:
 def test_tpe_takes_over_once_it_knows_enough() -> None:
     ask = {one.name: one.distribution for one in SPACE}
     points = []
-    for spreads in (True, False):
-        sampler = make_sampler(StudyConfig(), 10, SPACE, spreads=spreads)
+    for spread in (10, None):
+        sampler = make_sampler(StudyConfig(), 10, SPACE, spread=spread)
         study = optuna.create_study(sampler=sampler)
         for point in first_points(0, 10):
             study.add_trial(
@@ -97,3 +97,18 @@ def test_a_sweep_begins_so_and_a_study_from_before_goes_on_as_it_began() -> None
     StudyRecord(study).spread_start = False  # as in a study from before
     fifth = rates(5)[4]
     assert fifth not in [point[RATE] for point in first_points(0, 5)]
+
+
+@pytest.mark.usefixtures("no_finish")
+@pytest.mark.parametrize("queued", [1, 2])
+def test_behind_the_points_of_a_person_the_next_four_spread_as_well(queued: int) -> None:
+    known = ", ".join(f"{{optimizer.learning_rate: 3e-{power}}}" for power in range(2, 2 + queued))
+    study = sweep(
+        lambda _, trial: evaluate(trial, [0.5]),
+        "optimizer.learning_rate=tag(log,interval(1e-5,1e-1))", "trainer.num_train_epochs=1",
+        "trainer.per_device_train_batch_size=8", f"hydra.sweeper.enqueue=[{known}]",
+        f"hydra.sweeper.study.n_trials={queued + 4}",
+    )  # fmt: skip
+    rates = [trial.params["optimizer.learning_rate"] for trial in study.trials]
+    assert rates[:queued] == [0.03, 0.003][:queued]
+    assert {int(-math.log10(rate)) for rate in rates[queued:]} == {1, 2, 3, 4}

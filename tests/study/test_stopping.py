@@ -99,6 +99,17 @@ def test_it_goes_on_while_too_little_is_known(known: list[FrozenTrial]) -> None:
     assert enough(known, 30, UPWARD) is None
 
 
+@pytest.mark.parametrize("values", [[1.0], [1.0] * 4 + [0.5] * 6, [0.3, 1.0]])
+@pytest.mark.parametrize("noise", [0.02, None])
+def test_it_ends_when_no_better_score_exists(values: list[float], noise: float | None) -> None:
+    found = enough(trials(*values, noise=noise), 30, Goal(True, 1.0))
+    assert found == "no greater score than 1 exists"
+    mirrored = trials(*[1 - value for value in values], noise=noise)
+    assert enough(mirrored, 30, Goal(False, 0.0)) == "no smaller score than 0 exists"
+    assert enough(trials(*values, noise=noise), 30, Goal(True, None)) is None
+    assert enough(trials(*values, noise=noise), 0, Goal(True, 1.0)) is None
+
+
 def test_a_metric_of_a_persons_own_has_no_known_end() -> None:
     study = optuna.create_study(direction="maximize")
     study.set_user_attr("metric", metric_key("scoring:profit"))

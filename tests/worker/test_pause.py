@@ -23,6 +23,7 @@ from finesweep.monitor.table import totals
 from finesweep.report.facts import gather
 from finesweep.report.tables import lost, trials_table
 from finesweep.study import studies
+from finesweep.study.baseline import baseline_of
 from finesweep.study.places import places_of
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.steering import stop_trial
@@ -118,6 +119,28 @@ def test_a_trial_that_is_stopped_between_its_evaluation_and_its_checkpoint_is_pr
     study = sweep(training, *GRID, options(min_resource=25))
     assert runs()["trial-0000"].data.tags["finesweep.state"] == "PRUNED"
     assert 0 not in {TrialRecord(trial).continues for trial in study.trials}
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_the_point_that_a_search_is_measured_against_is_trained_to_its_end() -> None:
+    """All others are better than it, and a first one at a rung always pauses."""
+    study = sweep(
+        falling, "optimizer.learning_rate=tag(log,interval(1e-4,1e-3))", *GRID[1:3], PAUSE,
+        "hydra.sweeper.enqueue=[{optimizer.learning_rate: 1e-4}]", "trainer.evals_per_epoch=4",
+        "hydra.sweeper.study.n_trials=6",
+    )  # fmt: skip
+    assert study.trials[0].state.name == "COMPLETE"
+    assert getattr(baseline_of(study), "number", None) == 0
+    assert "PRUNED" in {trial.state.name for trial in study.trials}
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_trainings_that_nothing_could_stop_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    sweep(falling, *GRID)
+    said = "pruner=pause: trainings with num_train_epochs=1 and evals_per_epoch=1 have no evaluation at which"
+    assert said in capsys.readouterr().err
+    sweep(falling, *GRID, "trainer.evals_per_epoch=4", "hydra.sweeper.study.name=more")
+    assert "have no evaluation" not in capsys.readouterr().err
 
 
 @pytest.mark.long

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from optuna.study import Study, StudyDirection
@@ -25,7 +25,7 @@ from finesweep.study.ensemble import Ensembled
 from finesweep.study.pausing import waiting
 from finesweep.study.places import places_of
 from finesweep.study.ranking import best_first, pareto_front, scored_once
-from finesweep.study.records import Command, StudyRecord, TrialRecord
+from finesweep.study.records import Command, Conclusion, StudyRecord, TrialRecord
 from finesweep.study.selection import count_finished, current, failures, searching
 from finesweep.study.space import params_of
 from finesweep.study.steering import steered
@@ -69,6 +69,7 @@ class Best:
     certainty: Certainty | None = None  # intervals and comparisons, from the finish step on
     ensemble: Ensembled | None = None  # the kept checkpoints together, with `study.ensemble`
     best_of_n: dict[int, float] = field(default_factory=dict)  # trials -> expected best value
+    partly: int = 0  # how many of the values in it are those of trials that were not trained to their end
     pareto: list[dict[str, Any]] = field(
         default_factory=list
     )  # with several objectives, by the first of them
@@ -183,13 +184,23 @@ def best(study: Study) -> Best:
         seed_noise=seed_noise(confirmed),
         row_noise=noise.std if noise else None,
         rows=noise.rows if noise else None,
-        certainty=concluded.certainty if concluded else None,
+        certainty=_certainty(concluded, study) if concluded else None,
         ensemble=concluded.ensemble if concluded else None,
         best_of_n=_best_of_n(study),
+        partly=sum(trial.state is not TrialState.COMPLETE for trial in scored_once(study)),
         pareto=pareto(study) if len(study.directions) > 1 else [],
         storage=storage_of(study),
         tracking_uri=tracking_of(study),
     )
+
+
+def _certainty(concluded: Conclusion, study: Study) -> Certainty | None:
+    """Returns what the finish step noted; of a study that has gone on since, without its comparisons."""
+    trials, found = study.get_trials(deepcopy=False), concluded.certainty
+    if found is None or concluded.counts(count_finished(trials), StudyRecord(study).outside):
+        return found
+    news = "how it compares with the others: trials were added since the finish step, which compares anew"
+    return replace(found, comparisons=[], missing=[*found.missing, news])
 
 
 def _winner(study: Study, config: ConfirmConfig) -> FrozenTrial:

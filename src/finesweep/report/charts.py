@@ -61,7 +61,7 @@ def scored(facts: Facts, index: int) -> tuple[list[FrozenTrial], list[float]]:
 
 def search_charts(facts: Facts) -> Iterator[str]:
     """Yields history, best of n and importances."""
-    shown = tips(facts)
+    shown, partly = tips(facts), len(facts.pruned)
     for index, name in enumerate(facts.objectives if facts.complete else []):
         of = f" of {name}" if len(facts.objectives) > 1 else ""
         yield chart(
@@ -74,7 +74,7 @@ def search_charts(facts: Facts) -> Iterator[str]:
             f"{facts.prefix}bestof{index}", f"Best of n trials{of}",
             f"What a search of n trials would have given on average, with its {INTERVAL}% bootstrap "
             "interval (Dodge et al., 2019). It takes trials for independent draws, which those of a sampler "
-            "that learns are not.",
+            "that learns are not" + (f", and {partly} partly trained ones for whole." if partly else "."),
             partial(_best_of_n, facts, index),
         )  # fmt: skip
     if facts.importances:

@@ -1,5 +1,7 @@
 """Finds the trial that a search is measured against: the first point that a person had it try."""
 
+from collections.abc import Sequence
+
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -17,11 +19,21 @@ def baseline_of(study: Study) -> FrozenTrial | None:
     A point of an earlier study, or one that was queued while the study ran, is no baseline.
     """
     trials = skim(study)
-    first_command = next(iter(StudyRecord(study).history or []), {})
-    if not trials or "fixed_params" not in trials[0].system_attrs or first_command.get("sampler") == GRID:
-        return None
-    first = TrialRecord(trials[0])
-    if first.retry_of is not None or first.origin is not None or first.tried is not None:
+    if not _has_baseline(study, trials):
         return None
     tries = (trial for trial in searching(trials) if ordinal_of(trial, trials) == 0)
     return next((trial for trial in tries if trial.state is TrialState.COMPLETE), None)
+
+
+def is_baseline(study: Study, number: int) -> bool:
+    """Tells whether a trial trains the point that the search is measured against."""
+    trials = skim(study)
+    return ordinal_of(trials[number], trials) == 0 and _has_baseline(study, trials)
+
+
+def _has_baseline(study: Study, trials: Sequence[FrozenTrial]) -> bool:
+    first_command = next(iter(StudyRecord(study).history or []), {})
+    if not trials or "fixed_params" not in trials[0].system_attrs or first_command.get("sampler") == GRID:
+        return False
+    first = TrialRecord(trials[0])
+    return first.retry_of is None and first.origin is None and first.tried is None

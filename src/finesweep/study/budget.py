@@ -32,7 +32,7 @@ def spent(
     waiting = [trial for trial in search if trial.state is TrialState.WAITING]
     if any(TrialRecord(trial).again is not None for trial in waiting):
         return None  # the winner of an edited study, whose weights are gone
-    goes_on = to_promote(trials, config, pausing) is not None
+    goes_on = to_promote(trials, config, pausing, goal) is not None
     if not goes_on and (all_points := _all_points(search, config, spoken_for)):
         limit = _limit(search, config) if pausing else None  # else paused ones would have gone on
         return limit or all_points
@@ -84,6 +84,11 @@ def _stopped(search: Sequence[FrozenTrial], config: StudyConfig, goal: Goal) -> 
     return f"stop_when=noise after {tried} of {tried + left} trials: {why} ({saved})"
 
 
+def _is_stopped(search: Sequence[FrozenTrial], config: StudyConfig, goal: Goal) -> bool:
+    is_waiting = any(trial.state is TrialState.WAITING for trial in search)
+    return not is_waiting and _stopped(search, config, goal) is not None
+
+
 def _trials_left(search: Sequence[FrozenTrial], config: StudyConfig) -> int:
     """Estimates how many more trials the budgets allow, each as costly as those so far."""
     tried = max(1, count_finished(search))
@@ -92,13 +97,15 @@ def _trials_left(search: Sequence[FrozenTrial], config: StudyConfig) -> int:
     return max(0, min([config.n_trials - count_finished(search), *rest]))
 
 
-def to_promote(trials: Sequence[FrozenTrial], config: StudyConfig, pausing: Pausing | None) -> int | None:
+def to_promote(
+    trials: Sequence[FrozenTrial], config: StudyConfig, pausing: Pausing | None, goal: Goal = UPWARD
+) -> int | None:
     """Returns the number of the paused trial that goes on next; None if none does, or none pauses.
 
-    Once all points are started, the best paused one goes on even if it does not belong to the best of its
-    rung: while steps or seconds are left, if the study bounds them; and at last, when nobody works any more,
-    until there is a result, and as many complete trials as are to be confirmed. That last one may exceed the
-    budget, as a running trial does.
+    Once no further point is started, the best paused one goes on even if it does not belong to the best of
+    its rung: while steps or seconds are left, if the study bounds them; and at last, when nobody works any
+    more, until there is a result, and as many complete trials as are to be confirmed. That last one may
+    exceed the budget, as a running trial does.
     """
     if pausing is None:
         return None
@@ -108,7 +115,9 @@ def to_promote(trials: Sequence[FrozenTrial], config: StudyConfig, pausing: Paus
         chosen = pausing.rungs.furthest(points) if lacks_results else None
     else:
         is_bounded = config.timeout_s is not None or config.max_train_steps is not None
-        anyway = (is_bounded or lacks_results) and _all_points(search, config, spoken_for=True) is not None
+        is_full = _all_points(search, config, spoken_for=True) is not None
+        is_stopped = lacks_results and not is_full and _is_stopped(search, config, goal)
+        anyway = is_stopped or (is_full and (is_bounded or lacks_results))
         chosen = pausing.rungs.to_promote(points, anyway)
     return None if chosen is None else last_of(chosen, trials)
 

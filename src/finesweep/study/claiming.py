@@ -45,7 +45,7 @@ def claim_next(opened: OpenedStudy) -> Claim | None:
         return None
     if spent(opened, trials, spoken_for=True):
         return _claim_confirmation(opened, trials)
-    paused = budget.to_promote(trials, config, pausing)
+    paused = budget.to_promote(trials, config, pausing, opened.goal)
     if paused is None or _comes_first(opened, trials):
         return _claim_suggestion(opened, trials)
     trial = add_continuation(opened.study, trials, paused)
@@ -76,7 +76,8 @@ def _claim_confirmation(opened: OpenedStudy, trials: Sequence[FrozenTrial]) -> C
 def _claim_suggestion(opened: OpenedStudy, trials: Sequence[FrozenTrial]) -> Claim:
     study, cache, following = opened.study, opened.cache, _first_waiting(trials)
     ordinal = ordinal_of(following, trials) if following else next_ordinal(trials)
-    sampler = make_sampler(opened.config, ordinal, opened.space, opened.hashed_seeds, opened.spreads)
+    spread = opened.spread_index(ordinal)
+    sampler = make_sampler(opened.config, ordinal, opened.space, opened.hashed_seeds, spread)
     trial_id = _take(opened, following) if following else cache.create_new_trial(study._study_id)
     attrs = TrialRecord.attributes(ordinal=ordinal, heartbeat=clock.now(study), owner=this_owner())
     write_trial(study, trial_id, attrs)

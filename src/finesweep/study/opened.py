@@ -51,7 +51,17 @@ class OpenedStudy:
         self.is_edited = False
         record = StudyRecord(self.study)
         self.hashed_seeds, self.spreads = record.hashed_seeds is True, record.spread_start is True
+        self.first_points = record.first_points or 0
         self.goal = goal_of(record, self.study.directions)
+
+    def spread_index(self, ordinal: int) -> int | None:
+        """Returns the place of a suggestion in the sequence that TPE begins with; None in an older study.
+
+        What the sampler adds to a queued point that lacks a value has the place of its ordinal.
+        """
+        if not self.spreads:
+            return None
+        return ordinal if ordinal < self.first_points else ordinal - self.first_points
 
     def renew(self) -> None:
         """Takes over the budgets that the study has now, which a person may have changed.

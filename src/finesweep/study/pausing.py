@@ -69,8 +69,9 @@ def last_of(point: Point, trials: Sequence[FrozenTrial]) -> int:
 class RungCheck:
     """Tells a running trial whether to pause, once at each rung."""
 
-    def __init__(self, pausing: Pausing, study: Study, number: int) -> None:
-        self.pausing, self.study, self.number = pausing, study, number
+    def __init__(self, pausing: Pausing, study: Study, record: TrialRecord, number: int) -> None:
+        """record: of the trial, which notes where it went on."""
+        self.pausing, self.study, self.record, self.number = pausing, study, record, number
         self._judged: int | None = None  # the last rung for which it was told
 
     def pauses(self, curve: Curve) -> bool:
@@ -81,21 +82,27 @@ class RungCheck:
             return False
         self._judged = rung
         trials = self.study.get_trials(deepcopy=False)
-        promoted_from = self._promoted_from(trials)
-        if promoted_from is not None and rung <= promoted_from:
+        if rung <= self._settled(trials):
             return False
         mine = Point(ordinal_of(trials[self.number], trials), losses)
         others = [point for point in self.pausing.points(trials) if point.number != mine.number]
-        return not self.pausing.rungs.goes_on(mine, [*others, mine])
+        if not self.pausing.rungs.goes_on(mine, [*others, mine]):
+            return True
+        self.record.passed_rung = rung
+        return False
 
-    def _promoted_from(self, trials: Sequence[FrozenTrial]) -> int | None:
-        """Returns the rung at which the trial that this one goes on from was paused last."""
-        record = TrialRecord(trials[self.number])
+    def _settled(self, trials: Sequence[FrozenTrial]) -> int:
+        """Returns the last rung that is decided; -1 if none is.
+
+        An earlier try went on there, or paused and was promoted.
+        """
+        settled, record = -1, TrialRecord(trials[self.number])
         while record.goes_on_from is not None:
             record = TrialRecord(trials[record.goes_on_from])
-            if record.is_paused:
-                return max(self.pausing.rungs.judged(record.curve or []), default=None)
-        return None
+            passed = [] if record.passed_rung is None else [record.passed_rung]
+            paused = self.pausing.rungs.judged(record.curve or []) if record.is_paused else []
+            settled = max([settled, *passed, *paused])
+        return settled
 
 
 def add_continuation(study: Study, trials: Sequence[FrozenTrial], number: int) -> optuna.Trial:

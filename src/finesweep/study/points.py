@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import sampler_entry
 from finesweep.study.space import check_point, grid, named, stored_point
@@ -28,6 +32,13 @@ def first_points(sweep: SweepRequest) -> list[dict[str, Any]]:
         first, *others = points[: config.n_trials]
         points = [first, *_longest_first(others), *points[config.n_trials :]]
     return [named(point, sweep.space) for point in points]
+
+
+def note_first_points(study: Study) -> None:
+    """Notes how many points are queued before the first suggestion, unless a trial has begun."""
+    trials, record = study.get_trials(deepcopy=False), StudyRecord(study)
+    if record.first_points is None and all(trial.state is TrialState.WAITING for trial in trials):
+        record.first_points = len(trials)
 
 
 def _longest_first(points: list[dict[str, Any]]) -> list[dict[str, Any]]:

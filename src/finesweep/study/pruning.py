@@ -7,13 +7,18 @@ between them instead, at those steps, through `_OnGrid`, a view of the study.
 
 from collections.abc import Container, Sequence
 from copy import copy
+from itertools import chain
+from typing import Any
 
 from optuna.pruners import BasePruner, NopPruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from finesweep.config.study import Pruner
 from finesweep.study.editing import hidden
 from finesweep.study.records import TrialRecord
+from finesweep.study.request import SweepRequest
+from finesweep.study.rungs import Rungs
 
 GRID = 5  # per cent of a training between two steps of the grid
 Curve = Sequence[tuple[float, float]]  # the share of the training, up to 1.0, and the value measured there
@@ -57,6 +62,32 @@ def _comparable(trial: FrozenTrial) -> FrozenTrial:
     seen = copy(trial)
     seen.intermediate_values = on_grid(curve)
     return seen
+
+
+def never_stopped(sweep: SweepRequest) -> str | None:
+    """Says, for a person, if the shortest trainings have no evaluation at which they could be stopped."""
+    config = sweep.config.study
+    if config.pruner is Pruner.none:
+        return None
+    epochs, per_epoch = (_least(sweep, key) for key in ("num_train_epochs", "evals_per_epoch"))
+    evaluations = max(1, int(epochs * per_epoch))
+    if config.pruner is Pruner.pause:
+        shares = [(index / evaluations, 0.0) for index in range(1, evaluations + 1)]
+        is_judged = bool(Rungs(maximize=True, **config.pruner_options).judged(shares))
+    else:
+        is_judged = evaluations > 1
+    return None if is_judged else (
+        f"pruner={config.pruner.value}: trainings with num_train_epochs={epochs:g} and evals_per_epoch="
+        f"{per_epoch:g} have no evaluation at which they could be stopped; trainer.evals_per_epoch=4 gives "
+        "them some"
+    )  # fmt: skip
+
+
+def _least(sweep: SweepRequest, name: str) -> float:
+    """Returns the least value of a key of the trainer in any trial."""
+    found: list[Any] = [one.distribution for one in sweep.space if one.key == f"trainer.{name}"]
+    values = [getattr(one, "choices", None) or [one.low] for one in found]
+    return min(map(float, chain(*values)), default=float(getattr(sweep.run.trainer, name)))
 
 
 class _OnGrid(Study):

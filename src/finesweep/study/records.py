@@ -166,6 +166,7 @@ class TrialRecord(Record):
     progress = Attribute[Progress]("live", Progress.load, Progress.dump)
     # What pruning compares: share of the training, and the value measured there; None in older studies.
     curve = Attribute[list[tuple[float, float]]]("curve", lambda stored: [tuple(point) for point in stored])
+    passed_rung = Attribute[int]("passed")  # the last rung at which it went on, of a study that pauses trials
     noise = Attribute[Noise]("noise", lambda stored: Noise(*stored), list)  # of its value over evaluated rows
     stopped = Attribute[Steered]("stopped", Steered.load, Steered.dump)  # by a person: it shall end now
     origin = Attribute[str]("origin")  # the trial of an earlier study that found its point: STUDY#7
@@ -262,6 +263,7 @@ class StudyRecord(Record):
     stopped_commands = Attribute[list[str]]("stop")  # whose workers shall save and end
     hashed_seeds = Attribute[bool]("hashed_seeds")  # of the sampler; None in studies from before it
     spread_start = Attribute[bool]("spread_start")  # of TPE; None in studies from before it
+    first_points = Attribute[int]("first_points")  # queued before it; None in studies from before
     started_from = Attribute[list[str]]("started_from")  # earlier studies, whose points were queued
     outside = Attribute[list[int]](OUTSIDE)  # trials outside of the space; None: it was never edited
     space = Attribute[Space]("space", stored_space.load, stored_space.dump)  # None in studies from before it

@@ -20,6 +20,7 @@ from functools import cached_property
 
 Curve = Sequence[tuple[float, float]]  # the share of the training, up to 1.0, and the value measured there
 EXACT = 1e-9  # shares are quotients of steps
+LEAST = 1  # per cent of a training: what is less was probably meant as a share of it
 NEAR = 0.02  # an evaluation comes after a whole step: one that is meant for a rung may lie so far before it
 
 
@@ -51,8 +52,8 @@ class Rungs:
 
     def __post_init__(self) -> None:
         """Raises: ValueError."""
-        if not 0 < self.min_resource < 100:
-            raise ValueError(f"min_resource is {self.min_resource}, not between 0 and 100 per cent")
+        if not LEAST <= self.min_resource < 100:
+            raise ValueError(f"min_resource is {self.min_resource}, not {LEAST} to below 100 per cent")
         if not self.reduction_factor > 1:
             raise ValueError(f"reduction_factor is {self.reduction_factor}, not above 1")
         if self.max_paused < 1 or self.max_paused != int(self.max_paused):
@@ -67,6 +68,11 @@ class Rungs:
             share *= self.reduction_factor
         return shares
 
+    @property
+    def _reached(self) -> list[float]:
+        """The shares from which on an evaluation stands for each rung."""
+        return [rung - min(NEAR, rung / 4) - EXACT for rung in self.shares]
+
     def judged(self, curve: Curve) -> dict[int, float]:
         """Returns the loss, of which less is better, at each rung where a training was judged, by its index.
 
@@ -79,9 +85,7 @@ class Rungs:
         earlier: float | None = None
         for share, value in curve:
             loss = -value if self.maximize else value
-            passed = [
-                index for index, rung in enumerate(self.shares) if before < rung - NEAR - EXACT <= share
-            ]
+            passed = [index for index, reached in enumerate(self._reached) if before < reached <= share]
             if passed and (earlier is not None or share < 1.0):  # else it is not known what it was there
                 part = min(1.0, (self.shares[passed[-1]] - before) / (share - before))
                 there = loss if earlier is None else earlier + (loss - earlier) * part
@@ -114,7 +118,7 @@ class Rungs:
     def surplus(self, points: Sequence[Point]) -> list[Point]:
         """Returns the paused points that are too many: the worst ones of the first rungs."""
         waiting = _worst_first(points)
-        return waiting[: max(0, len(waiting) - self.max_paused)]
+        return waiting[: max(0, len(waiting) - int(self.max_paused))]
 
     def _best_of(self, rung: int, points: Sequence[Point]) -> list[Point]:
         """Returns the points at a rung that go on, best first: its best share, and all that equal its last.

@@ -33,7 +33,8 @@ class SamplerEntry:
     # Others draw under the study's lock.
     draws_alone: bool = False
     # Whether it learns where trials pause. CMA-ES does not: it wants whole generations of complete trials,
-    # and keeps its distribution in the newest: one that goes on from an earlier one would put it back.
+    # and keeps its distribution in the newest: one that goes on from an earlier one would put it back. Nor
+    # does GP: it reads complete trials alone, and draws at random while they are few.
     may_pause: bool = True
     seed_per_suggestion: bool = True  # False: it counts its position in the storage, and workers share a seed
     conditional_options: dict[str, Any] = field(default_factory=dict)  # for spaces with conditions
@@ -48,7 +49,7 @@ SAMPLERS = {
     ),
     "random": SamplerEntry(lambda: optuna.samplers.RandomSampler, draws_alone=True),
     "grid": SamplerEntry(lambda: optuna.samplers.RandomSampler, enqueues_all_points=True, draws_alone=True),
-    "gp": SamplerEntry(lambda: optuna.samplers.GPSampler),
+    "gp": SamplerEntry(lambda: optuna.samplers.GPSampler, may_pause=False),
     "cmaes": SamplerEntry(lambda: optuna.samplers.CmaEsSampler, several_objectives=False, may_pause=False),
     "qmc": SamplerEntry(lambda: optuna.samplers.QMCSampler, seed_per_suggestion=False),
 }
@@ -117,12 +118,12 @@ def draws_alone(config: StudyConfig) -> bool:
 
 
 def make_sampler(
-    config: StudyConfig, ordinal: int, space: Space = (), hashed_seeds: bool = True, spreads: bool = False
+    config: StudyConfig, ordinal: int, space: Space = (), hashed_seeds: bool = True, spread: int | None = None
 ) -> BaseSampler:
     """Makes the sampler of the study's `ordinal`-th suggestion, counted from 0.
 
-    hashed_seeds: False for a study from before they were hashed, which goes on as it began. spreads: whether
-    TPE begins with the points of `study/spread.py`; not in a study from before them.
+    hashed_seeds: False for a study from before they were hashed, which goes on as it began. spread: which
+    of the points of `study/spread.py` it is while TPE knows too little; None in a study from before them.
 
     Raises: ConfigError for options that Optuna's class does not take.
     """
@@ -134,8 +135,8 @@ def make_sampler(
     if any(dimension.when for dimension in space):
         options |= entry.conditional_options
     make: Callable[..., BaseSampler] = entry.make()
-    if make is optuna.samplers.TPESampler and spreads:
-        make = partial(SpreadTPE, space, config.seed, ordinal)
+    if make is optuna.samplers.TPESampler and spread is not None:
+        make = partial(SpreadTPE, space, config.seed, spread)
     made: BaseSampler = _made("sampler", config.sampler, make, options, config.sampler_options)
     return made
 

@@ -1,7 +1,8 @@
 """A start that spreads: TPE's first points, which Optuna draws at random, are those of a Sobol sequence.
 
 Four random points can lie close together; four of a scrambled Sobol sequence lie in four different parts of
-each dimension. Each point depends on the study's seed and its ordinal alone.
+each dimension. Each point depends on the study's seed and on its place in the sequence alone: the first
+suggestion behind those that are queued has place 0, for only aligned fours lie in four parts.
 Source: A. Owen, Scrambling Sobol' and Niederreiter-Xing points, Journal of Complexity 14, 1998.
 """
 
@@ -21,17 +22,17 @@ from finesweep.study.space import Space
 class SpreadTPE(TPESampler):
     """Optuna's TPE, with another start."""
 
-    def __init__(self, space: Space, study_seed: int, ordinal: int, **options: Any) -> None:
+    def __init__(self, space: Space, study_seed: int, index: int, **options: Any) -> None:
         super().__init__(**options)
-        self._random_sampler = _Spread(space, study_seed, ordinal)  # which TPE asks while it knows too little
+        self._random_sampler = _Spread(space, study_seed, index)  # which TPE asks while it knows too little
 
 
 class _Spread(RandomSampler):
-    """Draws the point of one ordinal. Each dimension, also a conditional one, has its own coordinate."""
+    """Draws one point of the sequence. Each dimension, also a conditional one, has its own coordinate."""
 
-    def __init__(self, space: Space, study_seed: int, ordinal: int) -> None:
+    def __init__(self, space: Space, study_seed: int, index: int) -> None:
         super().__init__(study_seed)
-        self._space, self._study_seed, self._ordinal = space, study_seed, ordinal
+        self._space, self._study_seed, self._index = space, study_seed, index
 
     @cached_property
     def _places(self) -> dict[str, float]:
@@ -40,8 +41,8 @@ class _Spread(RandomSampler):
 
         generator = np.random.default_rng(self._study_seed)
         sequence = qmc.Sobol(len(self._space), scramble=True, rng=generator)
-        if self._ordinal:  # it cannot skip nothing
-            sequence.fast_forward(self._ordinal)
+        if self._index:  # it cannot skip nothing
+            sequence.fast_forward(self._index)
         return dict(zip([one.name for one in self._space], sequence.random()[0].tolist(), strict=True))
 
     def sample_independent(

@@ -65,11 +65,14 @@ def enough(search: Sequence[FrozenTrial], left: int, goal: Goal) -> str | None:
     """Says why `left` more trials cannot matter; None if they can, or if that is not known.
 
     search: the trials without those that confirm others. The noise is that of the best trial, over rows.
-    Best values that are all equal, those of models at chance for example, say nothing about better ones.
+    Best values that are all equal, those of models at chance for example, say nothing about better ones,
+    unless no value is better.
     """
     tried, sign = count_finished(search), 1.0 if goal.maximizes else -1.0
     complete = [trial for trial in search if _is_trained(trial)]
     values = [trial.values[0] for trial in complete]
+    if left and goal.limit in values:
+        return f"no {'greater' if goal.maximizes else 'smaller'} score than {goal.limit:g} exists"
     if tried < MIN_TRIALS or len(set(values)) < DISTINCT or left < 1:
         return None
     if _apart(sorted((sign * value for value in values), reverse=True), tried) == 0:

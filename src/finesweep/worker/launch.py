@@ -23,7 +23,8 @@ from finesweep.study.budget import keep_extended
 from finesweep.study.from_studies import Start
 from finesweep.study.identity import CONTENT, identity, record, refuse_other_study, without_shortcuts
 from finesweep.study.lock import study_lock
-from finesweep.study.points import first_points
+from finesweep.study.points import first_points, note_first_points
+from finesweep.study.pruning import never_stopped
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, StudyRecord
 from finesweep.study.remaining import is_over
@@ -64,7 +65,7 @@ def prepare(sweep: SweepRequest, plan: Plan) -> PreparedStudy:
     if not is_over(queue):
         show(sweep.run.data, splits)
         step = step_line(sweep.run.trainer, is_searched=True)
-        for line in (step, placement.note(workers), *told(starts)):
+        for line in (step, placement.note(workers), never_stopped(sweep), *told(starts)):
             if line:
                 show_line(line, sys.stderr)
     describe_run(lambda: parent, lambda: of_study(study, works=not is_over(queue)))
@@ -118,6 +119,7 @@ def _edited_or_made(
     study = studies.create(config, sweep.objectives, points, attributes)
     begin_again(study)
     queue_starts(study, starts, config, sweep.space)
+    note_first_points(study)
     if not train_lost_again(study, config.confirm.top_k):
         check_candidates(study, config.confirm.top_k)
     return study

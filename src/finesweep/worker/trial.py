@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from finesweep.io.output import causes, is_output_error
 from finesweep.io.patience import describe, single_attempts, store_error, working_time
 from finesweep.io.redaction import redact
 from finesweep.study import unwritten
+from finesweep.study.baseline import is_baseline
 from finesweep.study.heartbeat import beat
 from finesweep.study.identity import refuse_other_model, refuse_other_rows
 from finesweep.study.liveness import BEAT_EVERY_S
@@ -79,7 +81,7 @@ class RunningTrial:
         self._stopped = False  # by a person, this trial alone
         self._pruner = make_pruner(self.config)
         pausing = Pausing.of(trial.study, self.config)
-        self._rung_check = RungCheck(pausing, trial.study, trial.number) if pausing else None
+        self._rung_check = RungCheck(pausing, trial.study, self.record, trial.number) if pausing else None
         self._lost = False
         self._told = False  # whether the trial says that this worker was told to stop
         self._progress, self._written = Progress(), Progress()  # as it is, and as the storage has it
@@ -159,15 +161,23 @@ class RunningTrial:
         self._curve.append((progress, value))
         curve = TrialRecord.attributes(curve=self._curve)
         self.record.write(curve, {} if step in known else {step: value})
-        confirms, number = self.record.confirms is not None, self.trial.number
-        if progress < 1.0 and not confirms and is_behind(self._pruner, self.trial.study, number):
+        is_judged = progress < 1.0 and not self._is_spared
+        if is_judged and is_behind(self._pruner, self.trial.study, self.trial.number):
             raise TrialPruned
 
     def saved(self) -> None:
         self.check()
-        is_search = self.record.confirms is None
-        if self._rung_check and is_search and self._rung_check.pauses(self._curve):
+        if self._rung_check and not self._is_spared and self._rung_check.pauses(self._curve):
             raise TrialPaused
+
+    @cached_property
+    def _is_spared(self) -> bool:
+        """Whether it is trained to its end however bad it looks.
+
+        A confirmation is, a winner whose weights are trained again, and what the search is measured against.
+        """
+        is_needed = self.record.confirms is not None or self.record.again is not None
+        return is_needed or is_baseline(self.trial.study, self.trial.number)
 
     def trained(
         self, value: float, metrics: dict[str, float], checkpoint: str, noise: Noise | None = None
@@ -179,6 +189,8 @@ class RunningTrial:
             raise ArithmeticError(f"objective is {values}")
         if noise is not None:
             self.record.noise = noise
+        elif self.config.stop_when is StopWhen.noise:
+            log.warning("the noise of this score is not known, so stop_when=noise cannot decide by it")
         self._result = values, self.queue.places.write(Path(checkpoint))
 
     def ending(self, state: RunState, error: BaseException | None) -> RunState:
