@@ -94,6 +94,8 @@ def test_hydras_escapes_are_undone_and_a_secret_inside_of_braces_is_refused(
     monkeypatch.setattr("os.environ", {})
     from os import environ
 
+    with pytest.raises(ConfigError, match="start_from: holds a password or a token, which .* in a list"):
+        hide(["hydra.sweeper.study.start_from=['postgresql://u:p@h/db::s']"])
     hide(["tracking.uri=postgresql://u:p@h/db?sslmode\\=require"])
     assert environ["FINESWEEP_SECRET_TRACKING_URI"] == "postgresql://u:p@h/db?sslmode=require"
     hide(["hydra.job.env_set={}"])

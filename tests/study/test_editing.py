@@ -170,7 +170,7 @@ def test_a_command_that_was_killed_while_it_queued_lost_points_is_made_good_by_t
     books = edited(tmp_path, n_trials=1)
     old = books.trials()[1]
     books.study.enqueue_trial(old.params, TrialRecord.attributes(again=1))  # and no more of it
-    assert train_lost_again(books.study, top_k=0)
+    assert train_lost_again(books.study, 0, print)
     assert StudyRecord(books.study).outside == [0, 1, 2, 3]
     mine = books.next_trial()
     assert mine is not None and mine.number == 4 and TrialRecord(mine).reused_of is None

@@ -119,3 +119,27 @@ def test_a_known_good_point_must_lie_in_the_space(point: dict[str, object], mess
     check_point({"a": 0.5}, space)
     with pytest.raises(ConfigError, match=message):
         check_point(point, space)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "value", "own"),
+    [(Choice((8, 16)), 8.0, 8), (Choice((0.5, 1.0)), 1, 1.0), (Choice((None, "a")), None, None),
+     (Choice((True, False)), False, False), (Int(1, 10, log=True), 2.0, 2), (Float(0, 2), 1, 1.0)],
+)  # fmt: skip
+def test_a_persons_value_becomes_the_spaces_own(dimension: Any, value: Any, own: Any) -> None:
+    """Else a trial would compose `batch_size=8.0`, which its config refuses."""
+    (found,) = check_point({"a": value}, (Dimension("a", "a", dimension),)).values()
+    assert (found, type(found)) == (own, type(own))
+
+
+@pytest.mark.parametrize(
+    ("dimension", "value", "legal"),
+    [
+        (Choice((0, 1)), True, "0, 1"),
+        (Choice((True, None)), 1, "true, null"),
+        (Choice(("1", "2")), 1, "'1', '2'"),
+    ],
+)
+def test_what_is_legal_is_written_as_it_is_typed(dimension: Any, value: Any, legal: str) -> None:
+    with pytest.raises(ConfigError, match=f"legal: {legal}$"):
+        check_point({"a": value}, (Dimension("a", "a", dimension),))

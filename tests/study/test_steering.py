@@ -13,6 +13,10 @@ from finesweep.config.run import Direction
 from finesweep.config.study import StudyConfig
 from finesweep.errors import ConfigError, NotSteered, StudyError
 from finesweep.hooks import RunState
+from finesweep.io.output import user
+from finesweep.monitor.events import ending
+from finesweep.monitor.report import describe
+from finesweep.monitor.snapshot import take_snapshot
 from finesweep.study import studies, unwritten
 from finesweep.study.budget import keep_extended
 from finesweep.study.heartbeat import beat
@@ -109,6 +113,12 @@ def test_a_trial_that_waits_leaves_the_queue_and_counts_for_nothing(tmp_path: Pa
     points = run_out(books)
     assert len(points) == 3 and points[0]["x"] == 0.75
     assert books.trials()[0].state is TrialState.FAIL and failures(books.trials()) == []
+    outcomes = describe(books.study).outcomes
+    assert outcomes["taken off"] == 1 and "handed on" not in outcomes
+    assert (
+        ending(take_snapshot(books.study), books.trials()[0])
+        == f"trial 0 (stopped by {user()}) leaves the queue"
+    )
 
 
 def test_what_was_handed_on_names_the_trial_that_goes_on(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from finesweep.monitor.report import describe
 from finesweep.study import studies
 from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord, TrialRecord
+from finesweep.study.steering import stop_trial
+from finesweep.worker.trial import RunningTrial
 
 pytestmark = pytest.mark.usefixtures("no_finish")
 RATE = "optimizer.learning_rate"
@@ -76,6 +78,54 @@ def test_a_winner_whose_weights_are_gone_is_trained_again(capfd: pytest.CaptureF
     assert Path("weights/trial-0008").exists() and describe(after).finished == inside
 
 
+def test_a_study_notes_as_models_only_the_weights_that_are_there(capfd: pytest.CaptureFixture[str]) -> None:
+    """More are kept from some day on: those that were removed before are among the best, but gone."""
+    sweep(plain, *FIXED, WIDE, n_trials(8), "hydra.sweeper.keep_checkpoints=1")
+    study = sweep(plain, *FIXED, WIDE, n_trials(9), "hydra.sweeper.keep_checkpoints=9")
+    noted = set(StudyRecord(study).artifacts or [])
+    with_weights = [one for one in study.trials if Path("weights", f"trial-{one.number:04d}").exists()]
+    assert noted == {str(TrialRecord(one).run_id) for one in with_weights} and 0 < len(noted) < 9
+    lost = next(one for one in best_first(study) if one not in with_weights and one.params[RATE] <= 5e-3)
+    narrow = f"{RATE}=interval({lost.params[RATE] * 0.999},{lost.params[RATE] * 1.001})"
+    after = sweep(plain, *FIXED, narrow, n_trials(1), EDIT)
+    assert f"trial {lost.number} will be trained again" in capfd.readouterr().err
+    conclusion = StudyRecord(after).conclusion
+    assert conclusion is not None and conclusion.best == 9 and best_first(after)[0].params == lost.params
+
+
+def test_if_a_person_stops_what_is_trained_again_the_next_best_is_trained_again() -> None:
+    """The weights of both are gone, and the search has no other trial left."""
+    study = sweep(plain, *FIXED, WIDE, n_trials(8), "hydra.sweeper.keep_checkpoints=1")
+    inside = [one for one in best_first(study) if one.params[RATE] <= 5e-3]
+
+    def stopped_once(config: RunConfig, trial: RunHooks) -> float:
+        assert isinstance(trial, RunningTrial)
+        if trial.record.again == inside[0].number:
+            stop_trial(trial.queue, trial.trial.number)
+            trial._write_heartbeat()
+            trial.check()
+        return plain(config, trial)
+
+    after = sweep(stopped_once, *FIXED, NARROW, n_trials(len(inside)), EDIT)
+    again = [TrialRecord(one).again for one in after.trials if TrialRecord(one).again is not None]
+    assert again == [inside[0].number, inside[1].number]
+    conclusion, winner = StudyRecord(after).conclusion, best_first(after)[0]
+    assert conclusion is not None and conclusion.best == winner.number
+    assert winner.params == inside[1].params and Path("weights", f"trial-{winner.number:04d}").exists()
+
+
+def test_a_study_that_was_not_edited_may_have_its_winner_trained_again(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    best = best_first(sweep(plain, *FIXED, WIDE, n_trials(2)))[0]
+    shutil.rmtree(f"weights/trial-{best.number:04d}")
+    record = StudyRecord(studies.load("quickstart", STORAGE))
+    record.artifacts = [one for one in record.artifacts or [] if one != TrialRecord(best).run_id]
+    after = sweep(plain, *FIXED, WIDE, n_trials(2), EDIT)
+    assert f"trial {best.number} will be trained again" in capfd.readouterr().err
+    assert (len(after.trials), best_first(after)[0].params) == (3, best.params)
+
+
 def test_an_edit_is_refused_while_trials_run_and_for_other_keys() -> None:
     study = sweep(plain, *FIXED, WIDE, n_trials(1))
     with pytest.raises(StudyError) as refused:
@@ -115,6 +165,9 @@ def test_a_study_that_cannot_be_started_from_is_refused() -> None:
     ):
         with pytest.raises(StudyError, match=told):
             sweep(plain, *FIXED, WIDE, n_trials(4), named, f"hydra.sweeper.study.start_from={given}")
+    with pytest.raises(ConfigError, match="start_from: sqlite:///mlruns/mlflow.db::a: .*not Optuna's"):
+        sweep(plain, *FIXED, WIDE, n_trials(4), named,
+              "hydra.sweeper.study.start_from=['sqlite:///mlruns/mlflow.db::a']")  # fmt: skip
     with pytest.raises(ConfigError, match="start_from: got 'other'; legal: other studies than this one"):
         sweep(plain, *FIXED, WIDE, n_trials(4), named, "hydra.sweeper.study.start_from=[other]")
     grid = ("hydra.sweeper.study.sampler=grid", f"{RATE}=1e-3,1e-4")

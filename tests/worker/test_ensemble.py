@@ -31,6 +31,7 @@ from finesweep.study.ensemble import Ensembled
 from finesweep.study.places import places_of
 from finesweep.study.ranking import best_first
 from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
+from finesweep.study.remaining import _is_tried_together
 from finesweep.study.storage import open_storage
 from finesweep.tasks import Scorer
 from finesweep.tasks.evaluated import Evaluated
@@ -137,6 +138,15 @@ def test_members_that_are_better_together_are_submitted_with_their_recipe(
     assert [call.args for call in parent.log_file.call_args_list] == [
         (Path("out/test.tsv"), "submission"), (Path("out/source.json"), "submission")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rights", "stays"), [(60, False), (97, True)])
+def test_without_an_ensemble_a_study_that_submitted_one_is_concluded_anew(
+    monkeypatch: pytest.MonkeyPatch, rights: int, stays: bool
+) -> None:
+    made, *_ = submitted(monkeypatch, rights)
+    opened: Any = SimpleNamespace(config=StudyConfig(ensemble=Ensemble.none))
+    assert _is_tried_together(opened, Conclusion([1, 0], 0, ensemble=made)) == stays
 
 
 def test_members_that_are_not_surely_better_leave_the_submission_to_the_winner(

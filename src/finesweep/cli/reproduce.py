@@ -93,7 +93,10 @@ def _remake(
 ) -> None:
     """Makes a study's submission by several checkpoints again. Raises: NotReproduced if it is another one."""
     from finesweep.config.study import Ensemble
+    from finesweep.io.redaction import redact_urls
+    from finesweep.io.terminal import argument
     from finesweep.monitor.training import showing_training
+    from finesweep.monitor.wording import store_options
     from finesweep.reproduce.render import remade
     from finesweep.reproduce.together import remake
     from finesweep.reproduce.verdict import EXACT
@@ -103,7 +106,8 @@ def _remake(
     conclusion = StudyRecord(read_study(study, storage)).conclusion
     made = conclusion.ensemble if conclusion else None
     if made is None or not made.is_submitted or not made.files:
-        legal = f"a study whose kept checkpoints predicted together; for this one: --best {study}"
+        this = f"--best {argument(study)}{store_options(storage=redact_urls(storage))}"
+        legal = f"a study whose kept checkpoints predicted together; for this one: {this}"
         raise ConfigError.at("--submission", study, legal)
     with showing_training(evaluations=False):
         again = remake(Ensemble(made.kind), made.run_ids, made.files, tracking, overrides, tolerance)

@@ -19,7 +19,10 @@ def try_(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> No
     The next worker that is free takes it before all other points; the sampler chooses the keys that are left
     out. It counts as one of the study's trials.
     """
+    from finesweep.io.terminal import argument
     from finesweep.monitor.steering import who_goes_on
+    from finesweep.monitor.stores import storage_of
+    from finesweep.monitor.wording import store_options
     from finesweep.study.budget import budgets, full
     from finesweep.study.grammar import parse_point
     from finesweep.study.records import StudyRecord
@@ -33,6 +36,7 @@ def try_(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> No
     if queued.in_place_of is not None:
         lines.append(f"trial {queued.in_place_of}, which waited with this point, leaves the queue")
     if used_up := full(opened.trials(), budgets(StudyRecord(opened.study))):
-        lines.append(f"it waits, for {used_up} is used up; more with: finesweep extend {study} ...")
+        more = f"finesweep extend {argument(study)} ...{store_options(storage=storage_of(opened.study))}"
+        lines.append(f"it waits, for {used_up} is used up; more with: {more}")
     lines.append(who_goes_on(opened.study))
     print_answer(as_json, {"study": study} | asdict(queued), "\n".join(lines))

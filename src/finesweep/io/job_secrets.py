@@ -30,7 +30,7 @@ def hide(arguments: Sequence[str]) -> list[str]:
 
     Processes that are started later inherit the variables. Hydra would fill the values in where it names
     folders after overrides, so its list of keys to leave out gets the keys of the secrets.
-    Raises: ConfigError for a secret inside of ``{...}``.
+    Raises: ConfigError for a secret inside of ``{...}`` or ``[...]``.
     """
     shown = [_without_secret(argument) for argument in arguments]
     if any(map(_is_hidden, shown)):
@@ -69,6 +69,9 @@ def _parse_value(argument: str, value: str) -> str:
     if isinstance(parsed, dict):
         key = argument.partition("=")[0]
         raise ConfigError(f"{key}: holds a password or a token; give it by itself: {key}.NAME=VALUE")
+    if isinstance(parsed, list):
+        key = argument.partition("=")[0]
+        raise ConfigError(f"{key}: holds a password or a token, which cannot be hidden in a list")
     return str(parsed)
 
 

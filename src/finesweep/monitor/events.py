@@ -24,6 +24,8 @@ def ending(snapshot: Snapshot, trial: FrozenTrial) -> str:
     start, end = span(trial) or (0.0, 0.0)
     seconds = f"{end - start:.0f} s"
     if trial.state is TrialState.FAIL and record.error is None:
+        if record.stopped is not None:
+            return _cut(f"{head}{how} leaves the queue")
         why = _why_again(snapshot, trial)
         return _cut(f"{head}{how} handed back after {seconds}: {why}")
     head += f" {_ended(trial)}{how}" + ("" if record.reused_of is not None else f" in {seconds}")
@@ -68,8 +70,6 @@ def _count(snapshot: Snapshot, trial: FrozenTrial) -> str:
 def _why_again(snapshot: Snapshot, trial: FrozenTrial) -> str:
     """Says why a trial will be tried again: its own record does not, but that of its next try does."""
     own = TrialRecord(trial)
-    if own.stopped is not None:
-        return "taken off the queue"
     retries = (t for t in map(TrialRecord, snapshot.trials) if t.retry_of == trial.number)
     retry = next(retries, None)
     if retry and retry.retry_overrides is not None and own.retry_overrides is None:

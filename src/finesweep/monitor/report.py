@@ -94,6 +94,7 @@ class Status:
     paused: int = 0  # trials that wait with a checkpoint, and are not finished; PRUNED in `states`
     continued: int = 0  # paused trials that another went on from; PRUNED in `states`
     given_up: int = 0  # paused trials that never went on; PRUNED in `states`
+    taken_off: int = 0  # trials that a person took off the queue
     reused: int = 0  # trials whose point was known
     confirming: int = 0  # finished trials that confirm another one
     importances: dict[str, float] = field(default_factory=dict)  # of the finish step; shares that sum to 1
@@ -111,7 +112,8 @@ class Status:
         """How many trials are in each state, in a person's words; without those that no trial is in."""
         pausing = {PAUSED: self.paused, CONTINUED: self.continued, GIVEN_UP: self.given_up}
         # Tries that were handed on to another trial are FAIL in Optuna, but nothing failed.
-        failed = {"FAIL": len(self.failures), "handed on": self.states["FAIL"] - len(self.failures)}
+        handed_on = self.states["FAIL"] - len(self.failures) - self.taken_off
+        failed = {"FAIL": len(self.failures), "handed on": handed_on, "taken off": self.taken_off}
         pruned = {"PRUNED": self.states["PRUNED"] - sum(pausing.values())}
         counts = self.states | pruned | failed | pausing
         return {name: count for name, count in counts.items() if count}
@@ -140,6 +142,7 @@ def describe(study: Study) -> Status:
         paused=words[PAUSED],
         continued=words[CONTINUED],
         given_up=words[GIVEN_UP],
+        taken_off=sum(trial.state is TrialState.FAIL and _is_taken_off(trial) for trial in trials),
         reused=sum(TrialRecord(trial).reused_of is not None for trial in trials),
         confirming=count_finished(current(trials)) - count_finished(search),
         importances=record.conclusion.importances if record.conclusion else {},
@@ -152,6 +155,11 @@ def describe(study: Study) -> Status:
         storage=storage_of(study),
         tracking_uri=tracking_of(study),
     )
+
+
+def _is_taken_off(trial: FrozenTrial) -> bool:
+    record = TrialRecord(trial)
+    return record.error is None and record.stopped is not None
 
 
 def best(study: Study) -> Best:

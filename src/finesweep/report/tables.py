@@ -54,8 +54,10 @@ def _row(facts: Facts, trial: FrozenTrial) -> list[Cell]:
 
 
 def _state(facts: Facts, trial: FrozenTrial) -> str:
-    handed_on = trial.state is TrialState.FAIL and TrialRecord(trial).error is None
-    return "handed on" if handed_on else facts.snapshot.states[trial.number].lower()
+    record = TrialRecord(trial)
+    if trial.state is TrialState.FAIL and record.error is None:
+        return "handed on" if record.stopped is None else "taken off"
+    return facts.snapshot.states[trial.number].lower()
 
 
 def confirmed_table(facts: Facts) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from finesweep.study.space import Dimension, Space
+from finesweep.study.space import Dimension, Space, own_value
 
 PART = 4  # one of so many trials tries what is known
 BEST = 4  # of so many trials of an earlier study, one counts as a find
@@ -76,7 +76,7 @@ def _existing(space: Space, point: dict[str, Any]) -> Iterator[Dimension]:
 def _nearest(distribution: BaseDistribution, value: Any) -> list[Any]:
     """Returns the nearest value of a dimension; none for a choice that it lacks, and for no number."""
     if isinstance(distribution, CategoricalDistribution):
-        return [value] if value in distribution.choices else []
+        return own_value(distribution, value)
     assert isinstance(distribution, (IntDistribution, FloatDistribution))
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return []

@@ -19,9 +19,8 @@ def first_points(sweep: SweepRequest) -> list[dict[str, Any]]:
     Side effect: lowers n_trials to their number for a sampler that enqueues all its points.
     Raises: ConfigError for a point outside of the space.
     """
-    config, points = sweep.config.study, list(map(stored_point, sweep.config.enqueue))
-    for point in points:
-        check_point(point, sweep.space)
+    config, given = sweep.config.study, map(stored_point, sweep.config.enqueue)
+    points = [check_point(point, sweep.space) for point in given]
     if sampler_entry(config.sampler).enqueues_all_points:
         planned = list(grid(sweep.space))
         if config.n_trials >= len(points) + len(planned):

@@ -88,9 +88,11 @@ def is_concluded(opened: OpenedStudy, predict: bool) -> bool:
 
 
 def _is_tried_together(opened: OpenedStudy, conclusion: Conclusion) -> bool:
-    """Tells whether the kept checkpoints were tried as `study.ensemble` asks."""
+    """Tells whether the kept checkpoints were tried as `study.ensemble` asks, or none is submitted."""
     wanted, made = opened.config.ensemble, conclusion.ensemble
-    return wanted is Ensemble.none or (made is not None and made.kind == wanted.value)
+    if wanted is Ensemble.none:
+        return made is None or not made.is_submitted
+    return made is not None and made.kind == wanted.value
 
 
 def conclusion_counts(opened: OpenedStudy) -> list[int]:

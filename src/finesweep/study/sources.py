@@ -88,6 +88,8 @@ def _read(source: str, config: StudyConfig) -> list[Known]:
             found = [Known(name, trial.number, params_of(trial)) for trial in best_first(study)]
     except StudyError as error:
         raise StudyError(f"{KEY}: {error}") from None
+    except ConfigError as error:  # it names the study's own storage
+        raise ConfigError(f"{KEY}: {source}: {error}") from None
     if not found:
         raise StudyError(
             f"{KEY}: study {name!r} has no complete trial yet; leave it out, or let it run first"

@@ -129,8 +129,14 @@ def stored_point(point: dict[str, Any]) -> dict[str, Any]:
     return {key: stored(value) for key, value in point.items()}
 
 
-def check_point(point: dict[str, Any], space: Space, where: str = "hydra.sweeper.enqueue: ") -> None:
-    """Raises: ConfigError for an enqueued point outside of the space. where: stands before the key."""
+def check_point(
+    point: dict[str, Any], space: Space, where: str = "hydra.sweeper.enqueue: "
+) -> dict[str, Any]:
+    """Returns a point with the space's own values.
+
+    where: stands before the key. Raises: ConfigError for a point outside of the space.
+    """
+    own: dict[str, Any] = {}
     keys = dict.fromkeys(dimension.key for dimension in space)
     for key, value in point.items():
         if key not in keys:
@@ -139,8 +145,10 @@ def check_point(point: dict[str, Any], space: Space, where: str = "hydra.sweeper
         if not here:
             conditions = "; ".join(range_of(d) for d in space if d.key == key)
             raise ConfigError(f"{where}{key} does not exist at this point; legal: {conditions}")
-        if not contains(here[0].distribution, value):
+        if not (found := own_value(here[0].distribution, value)):
             raise ConfigError.at(f"{where}{key}", value, range_of(here[0]))
+        own[key] = found[0]
+    return own
 
 
 def range_of(dimension: Dimension) -> str:
@@ -151,7 +159,7 @@ def range_of(dimension: Dimension) -> str:
 
 def _values(distribution: BaseDistribution) -> str:
     if isinstance(distribution, CategoricalDistribution):
-        return ", ".join(map(str, distribution.choices))
+        return ", ".join(map(encode_stored, distribution.choices))
     bounds = distribution._asdict()
     step = f", in steps of {bounds['step']}" if bounds["step"] not in (None, 1) else ""
     return f"{bounds['low']} to {bounds['high']}{', on a log scale' if bounds['log'] else ''}{step}"
@@ -159,14 +167,22 @@ def _values(distribution: BaseDistribution) -> str:
 
 def contains(dimension: BaseDistribution, value: Any) -> bool:
     """Tells whether a value lies in a dimension, on its steps."""
+    return bool(own_value(dimension, value))
+
+
+def own_value(dimension: BaseDistribution, value: Any) -> list[Any]:
+    """Returns the dimension's own value that equals a given one, such as 8 for 8.0; else nothing."""
     if isinstance(dimension, CategoricalDistribution):
-        return value in dimension.choices
+        is_truth = isinstance(value, bool)
+        return [own for own in dimension.choices if own == value and isinstance(own, bool) == is_truth][:1]
     assert isinstance(dimension, (IntDistribution, FloatDistribution))
     if (
         not isinstance(value, (int, float))
         or isinstance(value, bool)
         or not dimension.low <= value <= dimension.high
     ):
-        return False
+        return []
     steps = (value - dimension.low) / dimension.step if dimension.step else 0.0
-    return abs(steps - round(steps)) < 1e-8
+    if abs(steps - round(steps)) >= 1e-8:
+        return []
+    return [int(value) if isinstance(dimension, IntDistribution) else float(value)]

@@ -23,7 +23,7 @@ from finesweep.study.pausing import waiting
 from finesweep.study.records import Limits, Steered, StudyRecord, TrialRecord
 from finesweep.study.samplers import sampler_entry
 from finesweep.study.selection import searching
-from finesweep.study.space import check_point, named
+from finesweep.study.space import Space, check_point, named
 from finesweep.study.storage import PATIENCE_S
 
 
@@ -73,15 +73,10 @@ def try_point(opened: OpenedStudy, point: dict[str, Any]) -> Queued:
 
     Raises: ConfigError for a point outside of the study's space.
     """
-    space = StudyRecord(opened.study).space
-    if space is None:
-        raise StudyError(
-            f"study {opened.name!r}: was last started by an earlier version, which did not note its space; "
-            "start its command once more, and points can be tried"
-        )
-    check_point(point, space, where="")
-    fixed = named(point, space)
-    with opened.lock():
+    with opened.lock():  # an edit in between would leave the point outside of the space
+        space = _space(opened)
+        point = check_point(point, space, where="")
+        fixed = named(point, space)
         twin = next((one for one in opened.trials() if _waits_at(one, fixed)), None)
         by_hand = asked(opened.study, f"try {' '.join(f'{key}={value}' for key, value in point.items())}")
         opened.study.enqueue_trial(fixed, TrialRecord.attributes(tried=by_hand))
@@ -90,6 +85,16 @@ def try_point(opened: OpenedStudy, point: dict[str, Any]) -> Queued:
             _take_off(opened, twin)
     drawn = [one.key for one in space if one.exists(point) and one.name not in fixed]
     return Queued(number, point, drawn, twin.number if twin else None)
+
+
+def _space(opened: OpenedStudy) -> Space:
+    space = StudyRecord(opened.study).space
+    if space is None:
+        raise StudyError(
+            f"study {opened.name!r}: was last started by an earlier version, which did not note its space; "
+            "start its command once more, and points can be tried"
+        )
+    return space
 
 
 def extend(opened: OpenedStudy, given: dict[str, Any]) -> tuple[StudyConfig, StudyConfig]:

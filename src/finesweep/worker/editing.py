@@ -1,6 +1,7 @@
 """Lets a command go on with a study whose ranges it changes, if `study.edit` asks for that."""
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -9,6 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.errors import StudyError
 from finesweep.io.terminal import argument, show
+from finesweep.monitor.stores import storage_of
+from finesweep.monitor.wording import store_options
 from finesweep.study import studies
 from finesweep.study.editing import difference, outside
 from finesweep.study.queue import TrialQueue
@@ -43,7 +46,7 @@ def edit(sweep: SweepRequest, attributes: dict[str, Any]) -> None:
     record, trials = StudyRecord(study), study.get_trials(deepcopy=False)
     if record.identity is None or not (changes := difference(record, sweep.space)):
         return
-    _refuse_running(study.study_name, trials)
+    _refuse_running(study, trials)
     numbers = outside(trials, sweep.space)
     show("\n  ".join([f"study {sweep.name}: its space is edited", *changes, _counted(trials, numbers)]),
          sys.stderr)  # fmt: skip
@@ -58,25 +61,27 @@ def _counted(trials: list[FrozenTrial], numbers: list[int]) -> str:
     return f"{count} of its {len(finished)} finished trials lie in it, and count; the others are history"
 
 
-def _refuse_running(name: str, trials: list[FrozenTrial]) -> None:
+def _refuse_running(study: Study, trials: list[FrozenTrial]) -> None:
     running = [str(trial.number) for trial in trials if trial.state is TrialState.RUNNING]
     if running:
+        stopping = f"{argument(study.study_name)}{store_options(storage=storage_of(study))}"
         raise StudyError(
-            f"hydra.sweeper.study.edit: trials {', '.join(running)} of study {name!r} run in its former "
-            f"space; let them end, or stop them first: finesweep stop {argument(name)}"
+            f"hydra.sweeper.study.edit: trials {', '.join(running)} of study {study.study_name!r} run in its "
+            f"former space; let them end, or stop them first: finesweep stop {stopping}"
         )
 
 
-def train_lost_again(study: Study, top_k: int) -> bool:
+def train_lost_again(study: Study, top_k: int, tell: Callable[[str], object], may_edit: bool = False) -> bool:
     """Queues the points of the first trials of an edited study again whose weights are gone.
 
     Others were better before the edit, so their weights were not kept. The old trials become history, also
     those that a command queued which was killed before it noted that.
-    top_k: how many are confirmed; the first one is needed in any case.
+    top_k: how many are confirmed; the first one is needed in any case. tell: gets a line for each. may_edit:
+    whether a study that was not edited may be.
     Returns whether such trials are still to be trained.
     """
     record = StudyRecord(study)
-    if record.outside is None:
+    if record.outside is None and not may_edit:
         return False
     _note_replaced(study)
     trials = study.get_trials(deepcopy=False)
@@ -85,8 +90,7 @@ def train_lost_again(study: Study, top_k: int) -> bool:
     lost = [trial for trial in first if not has_weights(study, trial)]
     for trial in lost:
         study.enqueue_trial(trial.params, TrialRecord.attributes(again=trial.number))
-        show(f"trial {trial.number} will be trained again: it is among the first now, and its weights are "
-             "gone", sys.stderr)  # fmt: skip
+        tell(f"trial {trial.number} will be trained again: it is among the first, and its weights are gone")
     _note_replaced(study)
     return bool(pending or lost)
 

@@ -38,6 +38,7 @@ from finesweep.training.inputs import load_inputs
 from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.served import pipeline_of
 from finesweep.worker.describing import describe_run
+from finesweep.worker.editing import train_lost_again
 from finesweep.worker.ensemble import submit_together
 from finesweep.worker.paused import give_up_all
 from finesweep.worker.retention import checkpoint_of
@@ -50,27 +51,30 @@ Compose = Callable[[FrozenTrial], Any]  # the Hydra config that a trial was, or 
 
 def finish(
     queue: TrialQueue, tracking: TrackingConfig, parent_run_id: str, keep_checkpoints: int, compose: Compose
-) -> None:
+) -> bool:
     """Takes the finish step, unless trials are still running, or it was taken for the same trials before.
 
     keep_checkpoints: how many of the best trials' checkpoints become artifacts.
+    Returns whether trials were queued instead: winners of an edited study whose weights are gone.
     """
-    queue.patience.call(_finish, queue, tracking, parent_run_id, keep_checkpoints, compose)
+    return queue.patience.call(_finish, queue, tracking, parent_run_id, keep_checkpoints, compose)
 
 
 def _finish(
     queue: TrialQueue, tracking: TrackingConfig, parent_run_id: str, keep_checkpoints: int, compose: Compose
-) -> None:
+) -> bool:
     config = queue.config
     with study_lock(config.storage, f"{queue.name}:finish"):
         counts = conclusion_counts(queue)  # first: what trials or an edit change meanwhile is concluded again
         best = winner(queue.study, config.confirm)
         if best is None or not is_over(queue):
-            return
+            return False
+        if _trains_again(queue):
+            return True
         composed = compose(best)
         run_config = reachable(parse_config(composed))
         if is_concluded(queue, run_config.predict):
-            return
+            return False
         restore_deleted(tracking, [parent_run_id])
         parent = TrackedRun(open_store(tracking), parent_run_id)
         deliver_spooled(parent.client)  # what is read here, of the best trials, must be whole
@@ -81,6 +85,16 @@ def _finish(
             ensemble, predicted = submit_together(queue, best, run_config, predicted, folder, parent)
         conclusion = _conclusion(queue, counts, best, run_config.predict, predicted)
         _conclude(queue, replace(conclusion, ensemble=ensemble), folder, parent)
+        return False
+
+
+def _trains_again(queue: TrialQueue) -> bool:
+    """Queues the first trials of an edited study again whose weights are gone, if that was not done before.
+
+    One that a person stopped, or that failed, leaves another one the first.
+    """
+    with queue.lock():
+        return train_lost_again(queue.study, queue.config.confirm.top_k, log.warning)
 
 
 def _conclusion(
@@ -111,7 +125,10 @@ def _conclude(queue: TrialQueue, conclusion: Conclusion, folder: Path, parent: T
 def _keep_models(
     queue: TrialQueue, winner: FrozenTrial, tracking: TrackingConfig, keep: int, compose: Compose
 ) -> None:
-    """Logs the best trials' checkpoints as models; removes those of trials that are no longer best."""
+    """Logs the best trials' checkpoints as models; removes those of trials that are no longer best.
+
+    A trial whose weights were removed before, because it was not among the best then, has none.
+    """
     client, study = open_store(tracking), queue.study
     best = [winner, *best_first(study)[:keep]]
     kept = {str(TrialRecord(trial).run_id): trial for trial in best}
@@ -120,16 +137,18 @@ def _keep_models(
     there = restore_deleted(tracking, sorted(kept))
     for run_id in earlier - kept.keys():
         TrackedRun(client, run_id).delete_checkpoint()
+    models = earlier & there
     for run_id in there - earlier:
         folder = checkpoint_of(kept[run_id], queue.places)
-        if folder and folder.is_dir():
-            if reason := checkpoint.find_damage(folder):
-                log.warning("%s is damaged (%s) and becomes no model", folder, reason)
-                del kept[run_id]
-                continue
-            config = parse_config(compose(kept[run_id]))
-            TrackedRun(client, run_id).log_model(folder, pipeline_of(config))
-    record.artifacts = sorted(kept.keys() & there)
+        if folder is None or not folder.is_dir():
+            continue
+        if reason := checkpoint.find_damage(folder):
+            log.warning("%s is damaged (%s) and becomes no model", folder, reason)
+            continue
+        config = parse_config(compose(kept[run_id]))
+        TrackedRun(client, run_id).log_model(folder, pipeline_of(config))
+        models.add(run_id)
+    record.artifacts = sorted(models)
 
 
 def _submit(
@@ -162,7 +181,15 @@ def _checkpoint(queue: TrialQueue, best: FrozenTrial, folder: Path, tracked: Tra
         if not (reason := checkpoint.find_damage(local)):
             return local
         log.warning("%s is damaged (%s); the artifact of its run is used", local, reason)
-    downloaded = tracked.download("checkpoint", folder)
+    try:
+        downloaded = tracked.download("checkpoint", folder)
+    except ModelError as error:
+        record = StudyRecord(queue.study)
+        record.artifacts = [run_id for run_id in record.artifacts or [] if run_id != tracked.run_id]
+        raise ModelError(
+            f"trial {best.number}: its weights are gone, from {local} and from its run ({error}); start the "
+            "same command with hydra.sweeper.study.edit=true, and it is trained again"
+        ) from error
     if reason := checkpoint.find_damage(downloaded):
         raise ModelError(
             f"trial {best.number}: its checkpoint is damaged, and so is the artifact of its run ({reason}); "

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def _edited_or_made(
     begin_again(study)
     queue_starts(study, starts, config, sweep.space)
     note_first_points(study)
-    if not train_lost_again(study, config.confirm.top_k):
+    if not train_lost_again(study, config.confirm.top_k, partial(show_line, file=sys.stderr), config.edit):
         check_candidates(study, config.confirm.top_k)
     return study
 

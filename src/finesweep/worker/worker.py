@@ -110,8 +110,8 @@ class Worker:
             stop.listening(*self.commands, began=self.began),
         ):
             ended = self._work_in_processes()
-            if not stop.requested:
-                self._finish()
+            while not stop.requested and self._finish():
+                ended += self._work_in_processes()
         gc.freeze()  # or the process ends seconds later, having collected what torch and MLflow made
         return ended
 
@@ -131,11 +131,12 @@ class Worker:
             stop.read_from(StudyRecord(queue.study))
             return not stop.requested and (has_work(queue) or is_running(queue.skim()))
 
-    def _finish(self) -> None:
+    def _finish(self) -> bool:
+        """Takes the finish step. Returns whether trials were queued instead."""
         # Imported here, because it imports torch and transformers; the launching process does without them.
         from finesweep.worker.finish import finish
 
-        finish(
+        return finish(
             self.queue(),
             self.tracking,
             self.parent_run_id,
