@@ -41,7 +41,7 @@ class Method:
     sampler_options: Mapping[str, Any] = field(default_factory=dict)
     pruner_options: Mapping[str, Any] = field(default_factory=dict)
     is_grid: bool = False  # the published grid, in an order of its own for each study seed
-    begins_known: bool = False  # with the point that the sweep's file tries first
+    begins_known: bool = False  # with the points that the sweep's file tries first
     spreads: bool = True  # False: the first points are Optuna's random ones
     stop_when: StopWhen = StopWhen.none
 
@@ -49,7 +49,7 @@ class Method:
         """Returns the points that a study begins with."""
         if self.is_grid:
             return random.Random(seed).sample(task.grid, len(task.grid))
-        return [task.known] if self.begins_known else []
+        return task.first if self.begins_known else []
 
 
 @dataclass(frozen=True)

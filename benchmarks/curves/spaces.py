@@ -28,6 +28,7 @@ RATE, EPOCHS, BATCH = (
     "optimizer.learning_rate", "trainer.num_train_epochs", "trainer.per_device_train_batch_size"
 )  # fmt: skip
 PUBLISHED = "bert-miniatures"
+FIRST_BATCH = 16  # that of the known point for BERT-base, and of the published grid's points to try first
 POINTS = 60  # of a task, the grid's among them
 AGAIN = 3  # every third point is trained with a second seed
 SEEDS = 42, 43
@@ -41,7 +42,7 @@ class Task:
     name: str
     overrides: tuple[str, ...]  # of Hydra; `{glue}` and `{model}` are folders
     sweep: str  # the file in `sweeps/` that has its space
-    known: Point  # the point that the sweep tries first
+    known: Point  # the point that a search is measured against
     rate_factor: float = 1.0  # the grid's learning rates are multiplied by it: weights that begin at random
 
     @property
@@ -65,6 +66,11 @@ class Task:
             for rate, batch in product(searched[RATE].choices, searched[BATCH].choices)
             if batch in legal[BATCH].choices
         ]
+
+    @property
+    def first(self) -> list[Point]:
+        """The points that the recipe tries first: the known one, and all learning rates of the grid once."""
+        return [self.known, *(point for point in self.grid if point[BATCH] == FIRST_BATCH)]
 
     @cached_property
     def points(self) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 from processes import ROOT
 
@@ -81,6 +82,15 @@ def test_the_grid_trains_each_of_its_points_once(
     trained = [str(sorted(trial.params.items())) for trial in one.queue.trials()]
     assert sorted(trained) == sorted(str(sorted(point.items())) for point in task.grid)
     assert result.steps == curves("figures").budget(task, curves("recorded").read("demo"))
+
+
+def test_the_recipe_begins_with_the_points_of_the_sweeps_file(
+    replayed: Callable[..., Any], curves: Callable[[str], ModuleType]
+) -> None:
+    queued = OmegaConf.load(ROOT / "sweeps/qnli.yaml").hydra.sweeper.enqueue
+    assert list(queued) == curves("spaces").TASKS["qnli"].first
+    one, _ = replayed(0, begins_known=True)
+    assert [trial.params for trial in one.queue.trials()[:5]] == curves("spaces").TASKS["demo"].first
 
 
 def test_what_a_pruner_stops_costs_only_the_steps_before(replayed: Callable[..., Any]) -> None:
