@@ -2,8 +2,9 @@
 
     python benchmarks/curves/transfer.py [--seeds 20] [--workers 2] [TASK ...]        make transfer
 
-Each task in turn is searched three times: cold, by the recipe; starting from the recipe's studies of all
-other tasks; and starting from a study that misleads: one of the same task, whose scores are turned round.
+Each task in turn is searched three times, without points that a person knows: cold; starting from the
+recipe's studies of all other tasks; and starting from a study that misleads: one of the same task, whose
+scores are turned round.
 """
 
 import argparse
@@ -20,10 +21,11 @@ from figures import budget, interval
 from methods import METHODS
 from pool import pooled
 from recorded import Training
-from replay import Replay, Replayed
+from replay import Method, Replay, Replayed
 from spaces import TASKS
 
 EARLIER = 1000  # is added to the seed of earlier studies: they began with other points
+COLD = Method()  # a start that spreads, and TPE
 WARM, MISLED = "from the other tasks", "from a study that misleads"
 
 
@@ -41,22 +43,19 @@ def searched(job: tuple[str, int], folder: Path, tasks: Sequence[str], workers: 
     trainings = {task: recorded.read_for(task, seed) for task in tasks}
     steps = budget(TASKS[name], trainings[name])
 
-    def study(task: str, curves: Sequence[Training], seed: int, names: Sequence[str] = ()) -> Replay:
-        limit = budget(TASKS[task], curves)
-        return Replay(TASKS[task], curves, METHODS["recipe"], seed, limit, folder, names)
+    def study(names: Sequence[str] = ()) -> Replayed:
+        return Replay(TASKS[name], trainings[name], COLD, seed, steps, folder, names).run(workers)
 
     def earlier(task: str, curves: Sequence[Training]) -> str:
-        one = study(task, curves, seed + EARLIER)
+        limit = budget(TASKS[task], curves)
+        one = Replay(TASKS[task], curves, METHODS["recipe"], seed + EARLIER, limit, folder)
         one.run(workers)
         return one.queue.name
 
     others = [earlier(task, trainings[task]) for task in tasks if task != name]
     worst_first = earlier(name, [_turned(one) for one in trainings[name]])
     sources = {WARM: others, MISLED: [worst_first]}
-    started = {
-        kind: study(name, trainings[name], seed, names).run(workers) for kind, names in sources.items()
-    }
-    return Three(steps, study(name, trainings[name], seed).run(workers), started)
+    return Three(steps, study(), {kind: study(names) for kind, names in sources.items()})
 
 
 def _turned(training: Training) -> Training:
