@@ -143,11 +143,11 @@ def test_each_point_counts_once(tmp_path: Path) -> None:
 
 def test_a_winner_whose_weights_are_trained_again_is_never_stopped(tmp_path: Path) -> None:
     books = queue(tmp_path, n_trials=3)
-    books.study.enqueue_trial({}, TrialRecord.attributes(again=0))
-    for is_spared in (True, False):
+    for is_spared in (False, True):
         trial = books.next_trial()
         assert trial is not None
         assert RunningTrial(books, trial, {}, lambda: None)._is_spared == is_spared
+        books.study.enqueue_trial({}, TrialRecord.attributes(again=0))
 
 
 def test_what_went_on_at_a_rung_is_not_judged_there_again_after_a_stop(tmp_path: Path) -> None:

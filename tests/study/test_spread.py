@@ -112,3 +112,15 @@ def test_behind_the_points_of_a_person_the_next_four_spread_as_well(queued: int)
     rates = [trial.params["optimizer.learning_rate"] for trial in study.trials]
     assert rates[:queued] == [0.03, 0.003][:queued]
     assert {int(-math.log10(rate)) for rate in rates[queued:]} == {1, 2, 3, 4}
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_what_the_sampler_adds_to_a_queued_point_is_no_place_of_another() -> None:
+    study = sweep(
+        lambda _, trial: evaluate(trial, [0.5]),
+        "optimizer.learning_rate=tag(log,interval(1e-5,1e-1))", "trainer.num_train_epochs=1,2",
+        "trainer.per_device_train_batch_size=8",
+        "hydra.sweeper.enqueue=[{trainer.num_train_epochs: 1}, {trainer.num_train_epochs: 2}]",
+        "hydra.sweeper.study.n_trials=6", "hydra.sweeper.study.sampler=tpe",
+    )  # fmt: skip
+    assert len({trial.params["optimizer.learning_rate"] for trial in study.trials}) == 6

@@ -1,6 +1,7 @@
 """`study.edit` and `study.start_from`: commands that go on with, or begin from, what studies have found."""
 
 import shutil
+import socket
 import time
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from finesweep.errors import ConfigError, StudyError
 from finesweep.hooks import RunHooks
 from finesweep.monitor.report import describe
 from finesweep.study import studies
+from finesweep.study.places import places_of
 from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.steering import stop_trial
+from finesweep.worker.retention import is_lost
 from finesweep.worker.trial import RunningTrial
 
 pytestmark = pytest.mark.usefixtures("no_finish")
@@ -112,6 +115,37 @@ def test_if_a_person_stops_what_is_trained_again_the_next_best_is_trained_again(
     conclusion, winner = StudyRecord(after).conclusion, best_first(after)[0]
     assert conclusion is not None and conclusion.best == winner.number
     assert winner.params == inside[1].params and Path("weights", f"trial-{winner.number:04d}").exists()
+
+
+def test_what_waits_outside_of_a_second_edit_keeps_nobody_waiting(capfd: pytest.CaptureFixture[str]) -> None:
+    """The point that the first edit would train again is not trained: its command was interrupted."""
+    study = sweep(plain, *FIXED, WIDE, n_trials(8), "hydra.sweeper.keep_checkpoints=1")
+    ranked = best_first(study)
+    first, second = (f"{RATE}=interval({one.params[RATE] * 0.999},{one.params[RATE] * 1.001})"
+                     for one in ranked[1:3])  # fmt: skip
+
+    def interrupted(config: RunConfig, trial: RunHooks) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(interrupted, *FIXED, first, n_trials(1), EDIT)
+    after = sweep(plain, *FIXED, second, n_trials(1), EDIT)
+    assert f"trial {ranked[2].number} will be trained again" in capfd.readouterr().err
+    conclusion = StudyRecord(after).conclusion
+    assert conclusion is not None and best_first(after)[0].params == ranked[2].params
+
+
+def test_a_trial_of_another_host_whose_folder_is_not_seen_here_is_not_lost() -> None:
+    study = sweep(plain, *FIXED, WIDE, n_trials(2))
+    best = best_first(study)[0]
+    record = StudyRecord(study)
+    record.artifacts = []
+    shutil.rmtree(f"weights/trial-{best.number:04d}")
+    assert is_lost(study, best)  # its folder, with its log, is here
+    best.user_attrs["owner"] = best.user_attrs["owner"].replace(socket.gethostname(), "elsewhere")
+    assert is_lost(study, best)
+    shutil.rmtree(places_of(study).find(str(TrialRecord(best).folder)))
+    assert not is_lost(study, best)
 
 
 def test_a_study_that_was_not_edited_may_have_its_winner_trained_again(

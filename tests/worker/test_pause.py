@@ -139,8 +139,14 @@ def test_trainings_that_nothing_could_stop_are_said(capsys: pytest.CaptureFixtur
     sweep(falling, *GRID)
     said = "pruner=pause: trainings with num_train_epochs=1 and evals_per_epoch=1 have no evaluation at which"
     assert said in capsys.readouterr().err
-    sweep(falling, *GRID, "trainer.evals_per_epoch=4", "hydra.sweeper.study.name=more")
-    assert "have no evaluation" not in capsys.readouterr().err
+    for name, is_said, given in (
+        ("more", False, ["trainer.evals_per_epoch=4"]),
+        ("uneven", False, ["trainer.num_train_epochs=1.5"]),  # its first evaluation is after two thirds
+        ("late", True, ["trainer.evals_per_epoch=2", options(min_resource=75)]),
+    ):
+        fixed = [one for one in GRID if not any(one.startswith(key.partition("=")[0]) for key in given)]
+        sweep(falling, *fixed, *given, f"hydra.sweeper.study.name={name}")
+        assert ("have no evaluation" in capsys.readouterr().err) == is_said
 
 
 @pytest.mark.long

@@ -31,6 +31,8 @@ from finesweep.study.storage import patience_of
 from finesweep.study.studies import load
 from finesweep.study.transaction import IDLE, LIMITS, UNLIMITED, WAIT
 
+FAR = 2**12  # places of the sequence that TPE begins with; it takes over long before
+
 
 class OpenedStudy:
     """A study with what a process needs to work on it: space, budgets as they are now, cache and storage."""
@@ -57,11 +59,11 @@ class OpenedStudy:
     def spread_index(self, ordinal: int) -> int | None:
         """Returns the place of a suggestion in the sequence that TPE begins with; None in an older study.
 
-        What the sampler adds to a queued point that lacks a value has the place of its ordinal.
+        What the sampler adds to a queued point that lacks a value has a place far behind all others.
         """
         if not self.spreads:
             return None
-        return ordinal if ordinal < self.first_points else ordinal - self.first_points
+        return ordinal - self.first_points + (FAR if ordinal < self.first_points else 0)
 
     def renew(self) -> None:
         """Takes over the budgets that the study has now, which a person may have changed.

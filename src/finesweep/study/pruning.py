@@ -8,6 +8,7 @@ between them instead, at those steps, through `_OnGrid`, a view of the study.
 from collections.abc import Container, Sequence
 from copy import copy
 from itertools import chain
+from math import ceil
 from typing import Any
 
 from optuna.pruners import BasePruner, NopPruner
@@ -70,12 +71,12 @@ def never_stopped(sweep: SweepRequest) -> str | None:
     if config.pruner is Pruner.none:
         return None
     epochs, per_epoch = (_least(sweep, key) for key in ("num_train_epochs", "evals_per_epoch"))
-    evaluations = max(1, int(epochs * per_epoch))
+    evaluations = epochs * per_epoch  # the last one may come sooner after the one before
+    before_the_end = [(index / evaluations, 0.0) for index in range(1, ceil(evaluations))]
     if config.pruner is Pruner.pause:
-        shares = [(index / evaluations, 0.0) for index in range(1, evaluations + 1)]
-        is_judged = bool(Rungs(maximize=True, **config.pruner_options).judged(shares))
+        is_judged = bool(Rungs(maximize=True, **config.pruner_options).judged(before_the_end))
     else:
-        is_judged = evaluations > 1
+        is_judged = bool(before_the_end)
     return None if is_judged else (
         f"pruner={config.pruner.value}: trainings with num_train_epochs={epochs:g} and evals_per_epoch="
         f"{per_epoch:g} have no evaluation at which they could be stopped; trainer.evals_per_epoch=4 gives "

@@ -18,10 +18,10 @@ from finesweep.study.queue import TrialQueue
 from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.request import SweepRequest
-from finesweep.study.selection import FINISHED
+from finesweep.study.selection import FINISHED, current
 from finesweep.study.steering import asked
 from finesweep.worker.recovery import recover
-from finesweep.worker.retention import has_weights
+from finesweep.worker.retention import is_lost
 
 
 def recover_if_edited(sweep: SweepRequest) -> None:
@@ -84,10 +84,10 @@ def train_lost_again(study: Study, top_k: int, tell: Callable[[str], object], ma
     if record.outside is None and not may_edit:
         return False
     _note_replaced(study)
-    trials = study.get_trials(deepcopy=False)
+    trials = current(study.get_trials(deepcopy=False))  # an edit since may have put some outside
     pending = sum(TrialRecord(t).again is not None and not t.state.is_finished() for t in trials)
     first = best_first(study)[: max(0, max(1, top_k) - pending)]
-    lost = [trial for trial in first if not has_weights(study, trial)]
+    lost = [trial for trial in first if is_lost(study, trial)]
     for trial in lost:
         study.enqueue_trial(trial.params, TrialRecord.attributes(again=trial.number))
         tell(f"trial {trial.number} will be trained again: it is among the first, and its weights are gone")

@@ -94,7 +94,8 @@ def _trains_again(queue: TrialQueue) -> bool:
     One that a person stopped, or that failed, leaves another one the first.
     """
     with queue.lock():
-        return train_lost_again(queue.study, queue.config.confirm.top_k, log.warning)
+        waits = train_lost_again(queue.study, queue.config.confirm.top_k, log.warning)
+    return waits and not is_over(queue)
 
 
 def _conclusion(
@@ -184,11 +185,10 @@ def _checkpoint(queue: TrialQueue, best: FrozenTrial, folder: Path, tracked: Tra
     try:
         downloaded = tracked.download("checkpoint", folder)
     except ModelError as error:
-        record = StudyRecord(queue.study)
-        record.artifacts = [run_id for run_id in record.artifacts or [] if run_id != tracked.run_id]
+        _note_lost(queue, local, tracked.run_id)
         raise ModelError(
-            f"trial {best.number}: its weights are gone, from {local} and from its run ({error}); start the "
-            "same command with hydra.sweeper.study.edit=true, and it is trained again"
+            f"trial {best.number}: its weights are gone or damaged, in {local} and at its run ({error}); "
+            "start the same command with hydra.sweeper.study.edit=true, and it is trained again"
         ) from error
     if reason := checkpoint.find_damage(downloaded):
         raise ModelError(
@@ -196,3 +196,11 @@ def _checkpoint(queue: TrialQueue, best: FrozenTrial, folder: Path, tracked: Tra
             f"train it again: finesweep reproduce {tracked.run_id}"
         )
     return downloaded
+
+
+def _note_lost(queue: TrialQueue, folder: Path | None, run_id: str) -> None:
+    """Notes that a trial has no weights any more; sets a damaged folder aside."""
+    record = StudyRecord(queue.study)
+    record.artifacts = [known for known in record.artifacts or [] if known != run_id]
+    if folder and folder.is_dir() and not queue.places.is_foreign(folder):
+        folder.rename(folder.with_name(f"{folder.name}-damaged"))

@@ -13,6 +13,7 @@ from finesweep.hooks import RunState
 from finesweep.io import checkpoint
 from finesweep.io.atomic import write_text
 from finesweep.io.reading import Unreadable, read_object
+from finesweep.machine.process import ProcessIdentity, this_process
 from finesweep.study.baseline import baseline_of
 from finesweep.study.places import Places, places_of
 from finesweep.study.queue import TrialQueue
@@ -112,6 +113,14 @@ def check_candidates(study: Study, top_k: int) -> None:
                 f"{rank} or less in this study: the weights of trial {trial.number} are gone. Another study, "
                 "with a greater hydra.sweeper.keep_checkpoints, keeps more",
             )  # fmt: skip
+
+
+def is_lost(study: Study, trial: FrozenTrial) -> bool:
+    """Tells whether a trial's weights are surely gone: another host may have them on a disk of its own."""
+    record = TrialRecord(trial)
+    folder = places_of(study).find(record.folder) if record.folder else None
+    is_here = record.owner is None or ProcessIdentity.parse(record.owner).host == this_process().host
+    return not has_weights(study, trial) and (is_here or (folder is not None and folder.is_dir()))
 
 
 def has_weights(study: Study, trial: FrozenTrial) -> bool:

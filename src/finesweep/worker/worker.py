@@ -109,20 +109,22 @@ class Worker:
             ending_if_orphaned(self.commands[0]),
             stop.listening(*self.commands, began=self.began),
         ):
-            ended = self._work_in_processes()
+            ended = self._work_in_processes(0)
             while not stop.requested and self._finish():
-                ended += self._work_in_processes()
+                ended = self._work_in_processes(ended)
         gc.freeze()  # or the process ends seconds later, having collected what torch and MLflow made
         return ended
 
-    def _work_in_processes(self) -> int:
-        """Works in this process, and in a new one whenever a GPU's memory ran out. Returns as `__call__`."""
-        ended, out_of_memory = self.work()
+    def _work_in_processes(self, ended: int) -> int:
+        """Works in this process, and in a new one whenever a GPU's memory ran out. Returns as `__call__`.
+
+        ended: trials that this worker ended before.
+        """
+        ended, out_of_memory = self.work(ended)
         # Only a new process surely has the GPU's memory free.
         while out_of_memory and not is_over(self.queue()):
             with suppress(BrokenProcessPool):  # it was killed; the next one recovers its trial
-                more, out_of_memory = in_fresh_process(self.work)
-                ended += more
+                ended, out_of_memory = in_fresh_process(partial(self.work, ended))
         return ended
 
     def _is_needed(self) -> bool:
@@ -163,13 +165,14 @@ class Worker:
     def queue(self) -> TrialQueue:
         return TrialQueue(self.sweep.study, self.space, self.run_seed, self.project)
 
-    def work(self) -> tuple[int, bool]:
+    def work(self, ended: int) -> tuple[int, bool]:
         """Runs trials until none is left.
 
-        Returns how many ended, and whether the last ran out of a GPU's memory.
+        ended: how many ended before. Returns how many ended by now, and whether the last ran out of a GPU's
+        memory.
         """
         queue = self.queue()
-        ended, self._describer = 0, Describer(self.tracking, self.parent_run_id)
+        self._describer = Describer(self.tracking, self.parent_run_id)
         with stop.listening(*self.commands, began=self.began), closing(queue):
             while trial := self._next(queue, is_first=not ended):
                 ended += 1
