@@ -4,20 +4,24 @@ import shutil
 import socket
 import time
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from optuna.trial import TrialState, create_trial
 from sweeping import STORAGE, evaluate, sweep
 
 from finesweep.config.run import RunConfig
-from finesweep.errors import ConfigError, StudyError
+from finesweep.config.study import StudyConfig
+from finesweep.errors import ConfigError, ModelError, StudyError
 from finesweep.hooks import RunHooks
 from finesweep.monitor.report import describe
 from finesweep.study import studies
 from finesweep.study.places import places_of
+from finesweep.study.queue import TrialQueue
 from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.steering import stop_trial
+from finesweep.worker.finish import _checkpoint
 from finesweep.worker.retention import is_lost
 from finesweep.worker.trial import RunningTrial
 
@@ -146,6 +150,22 @@ def test_a_trial_of_another_host_whose_folder_is_not_seen_here_is_not_lost() -> 
     assert is_lost(study, best)
     shutil.rmtree(places_of(study).find(str(TrialRecord(best).folder)))
     assert not is_lost(study, best)
+
+
+def test_a_damaged_winner_is_set_aside_so_that_it_may_be_trained_again() -> None:
+    study = sweep(plain, *FIXED, WIDE, n_trials(1))
+    for path in Path("weights/trial-0000").iterdir():
+        path.write_bytes(b"")
+    queue, tracked = TrialQueue(StudyConfig(name="quickstart", storage=STORAGE), ()), MagicMock()
+    tracked.download.side_effect, tracked.run_id = (
+        ModelError("no artifact"),
+        TrialRecord(study.trials[0]).run_id,
+    )
+    with pytest.raises(
+        ModelError, match="trial 0: its weights are gone or damaged, in .*study.edit=true, and"
+    ):
+        _checkpoint(queue, study.trials[0], Path("out"), tracked)
+    assert Path("weights/trial-0000-damaged").is_dir() and is_lost(queue.study, study.trials[0])
 
 
 def test_a_study_that_was_not_edited_may_have_its_winner_trained_again(
