@@ -151,7 +151,7 @@ def test_a_single_confirmed_candidate_has_a_runner_up() -> None:
 def test_values_of_partly_trained_trials_are_said_beside_the_best_of_n() -> None:
     study = study_of(0.5, 0.6, 0.7, 0.8)
     concluded(study)
-    assert best(study).partly == 0 and "partly trained" not in "\n".join(lines(best(study)))
+    assert best(study).partly_trained == 0 and "partly trained" not in "\n".join(lines(best(study)))
     add(study, TrialState.PRUNED, 0.1, ordinal=4)
     assert "trials (1 of the values are those of partly trained ones)" in "\n".join(lines(best(study)))
 

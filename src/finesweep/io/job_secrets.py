@@ -71,7 +71,9 @@ def _parse_value(argument: str, value: str) -> str:
         raise ConfigError(f"{key}: holds a password or a token; give it by itself: {key}.NAME=VALUE")
     if isinstance(parsed, list):
         key = argument.partition("=")[0]
-        raise ConfigError(f"{key}: holds a password or a token, which cannot be hidden in a list")
+        raise ConfigError(
+            f"{key}: holds a password or a token, which cannot be hidden in a list; leave it out"
+        )
     return str(parsed)
 
 

@@ -54,5 +54,6 @@ def compared(one: Comparison, chosen_of: int) -> str:
 def best_of_n(best: Best) -> str:
     """Writes what fewer trials would have given on average; an empty text for few trials."""
     expected = [f"{number(value)} of {n}" for n, value in best.best_of_n.items()]
-    partly = f" ({best.partly} of the values are those of partly trained ones)" if best.partly else ""
+    count = best.partly_trained
+    partly = f" ({count} of the values are those of partly trained ones)" if count else ""
     return f"expected {', '.join(expected)} trials{partly}" if expected else ""

@@ -7,6 +7,7 @@ from finesweep.monitor.states import PAUSED
 from finesweep.monitor.wording import number, short
 from finesweep.study.budget import span
 from finesweep.study.records import TrialRecord
+from finesweep.study.selection import is_taken_off
 from finesweep.study.space import params_of
 
 COLUMNS = 100  # a line of an event fits into so many; only a cause of failure may be longer
@@ -24,7 +25,7 @@ def ending(snapshot: Snapshot, trial: FrozenTrial) -> str:
     start, end = span(trial) or (0.0, 0.0)
     seconds = f"{end - start:.0f} s"
     if trial.state is TrialState.FAIL and record.error is None:
-        if record.stopped is not None:
+        if is_taken_off(trial):
             return _cut(f"{head}{how} leaves the queue")
         why = _why_again(snapshot, trial)
         return _cut(f"{head}{how} handed back after {seconds}: {why}")

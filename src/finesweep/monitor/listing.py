@@ -16,7 +16,7 @@ from finesweep.study.budget import span
 from finesweep.study.pausing import waiting
 from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.selection import count_finished, failures, searching
+from finesweep.study.selection import count_finished, failures, is_taken_off, searching
 from finesweep.study.space import params_of
 
 HANDED_ON = "HANDED ON"  # to another trial, which goes on: FAIL in Optuna, but nothing failed
@@ -92,7 +92,7 @@ def run_rows(study: Study) -> list[RunRow]:
 def _run_row(trial: FrozenTrial, state: str) -> RunRow:
     record, times = TrialRecord(trial), span(trial)
     nothing_failed = trial.state is TrialState.FAIL and record.error is None
-    instead = HANDED_ON if record.stopped is None else TAKEN_OFF
+    instead = TAKEN_OFF if is_taken_off(trial) else HANDED_ON
     return RunRow(
         trial=trial.number,
         run_id=record.run_id,

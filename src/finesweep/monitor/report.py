@@ -26,7 +26,7 @@ from finesweep.study.pausing import waiting
 from finesweep.study.places import places_of
 from finesweep.study.ranking import best_first, pareto_front, scored_once
 from finesweep.study.records import Command, Conclusion, StudyRecord, TrialRecord
-from finesweep.study.selection import count_finished, current, failures, searching
+from finesweep.study.selection import count_finished, current, failures, is_taken_off, searching
 from finesweep.study.space import params_of
 from finesweep.study.steering import steered
 
@@ -69,7 +69,9 @@ class Best:
     certainty: Certainty | None = None  # intervals and comparisons, from the finish step on
     ensemble: Ensembled | None = None  # the kept checkpoints together, with `study.ensemble`
     best_of_n: dict[int, float] = field(default_factory=dict)  # trials -> expected best value
-    partly: int = 0  # how many of the values in it are those of trials that were not trained to their end
+    partly_trained: int = (
+        0  # how many of the values in it are those of trials that were not trained to their end
+    )
     pareto: list[dict[str, Any]] = field(
         default_factory=list
     )  # with several objectives, by the first of them
@@ -142,7 +144,7 @@ def describe(study: Study) -> Status:
         paused=words[PAUSED],
         continued=words[CONTINUED],
         given_up=words[GIVEN_UP],
-        taken_off=sum(trial.state is TrialState.FAIL and _is_taken_off(trial) for trial in trials),
+        taken_off=sum(map(is_taken_off, trials)),
         reused=sum(TrialRecord(trial).reused_of is not None for trial in trials),
         confirming=count_finished(current(trials)) - count_finished(search),
         importances=record.conclusion.importances if record.conclusion else {},
@@ -155,11 +157,6 @@ def describe(study: Study) -> Status:
         storage=storage_of(study),
         tracking_uri=tracking_of(study),
     )
-
-
-def _is_taken_off(trial: FrozenTrial) -> bool:
-    record = TrialRecord(trial)
-    return record.error is None and record.stopped is not None
 
 
 def best(study: Study) -> Best:
@@ -195,7 +192,7 @@ def best(study: Study) -> Best:
         certainty=_certainty(concluded, study) if concluded else None,
         ensemble=concluded.ensemble if concluded else None,
         best_of_n=_best_of_n(study),
-        partly=sum(trial.state is not TrialState.COMPLETE for trial in scored_once(study)),
+        partly_trained=sum(trial.state is not TrialState.COMPLETE for trial in scored_once(study)),
         pareto=pareto(study) if len(study.directions) > 1 else [],
         storage=storage_of(study),
         tracking_uri=tracking_of(study),

@@ -15,6 +15,7 @@ from finesweep.report.published import SOURCE, published
 from finesweep.study.budget import span
 from finesweep.study.ranking import pareto_front
 from finesweep.study.records import Progress, TrialRecord
+from finesweep.study.selection import is_taken_off
 
 MAX_LISTED = 30  # failures and prunings in words; the table has all
 
@@ -54,10 +55,10 @@ def _row(facts: Facts, trial: FrozenTrial) -> list[Cell]:
 
 
 def _state(facts: Facts, trial: FrozenTrial) -> str:
-    record = TrialRecord(trial)
-    if trial.state is TrialState.FAIL and record.error is None:
-        return "handed on" if record.stopped is None else "taken off"
-    return facts.snapshot.states[trial.number].lower()
+    if is_taken_off(trial):
+        return "taken off"
+    handed_on = trial.state is TrialState.FAIL and TrialRecord(trial).error is None
+    return "handed on" if handed_on else facts.snapshot.states[trial.number].lower()
 
 
 def confirmed_table(facts: Facts) -> str:

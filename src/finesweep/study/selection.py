@@ -30,6 +30,12 @@ def failures(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in failed if TrialRecord(trial).error is not None]
 
 
+def is_taken_off(trial: FrozenTrial) -> bool:
+    """Tells whether a person has taken a trial off the queue: it is FAIL in Optuna, but nothing failed."""
+    record = TrialRecord(trial)
+    return trial.state is TrialState.FAIL and record.error is None and record.stopped is not None
+
+
 def count_finished(trials: Sequence[FrozenTrial]) -> int:
     """Counts the trials that have ended with a value; a paused one that another continues is not one more."""
     numbers = continued(trials)
