@@ -69,9 +69,7 @@ class Best:
     certainty: Certainty | None = None  # intervals and comparisons, from the finish step on
     ensemble: Ensembled | None = None  # the kept checkpoints together, with `study.ensemble`
     best_of_n: dict[int, float] = field(default_factory=dict)  # trials -> expected best value
-    partly_trained: int = (
-        0  # how many of the values in it are those of trials that were not trained to their end
-    )
+    partly_trained: int = 0  # how many of its values are those of trials that did not reach their end
     pareto: list[dict[str, Any]] = field(
         default_factory=list
     )  # with several objectives, by the first of them
