@@ -34,7 +34,7 @@ pytestmark = [
 TABLE = ("data=table", "data.path=t.csv", "data.text_columns=[text]", "data.holdout=0.2", "data.metric=rmse",
          "data.problem_type=regression", "tracking.system_metrics=false", "trainer.threads=1",
          "trainer.precision=fp32")  # fmt: skip
-# In bf16, which `auto` is on a CPU with AMX, digits depend on how many rows a batch has.
+# In bf16, which `auto` is on a CPU with AMX, a step's digits depend on how many rows a batch has.
 SHORT = ("trainer.num_train_epochs=2", "trainer.per_device_train_batch_size=8", "trainer.evals_per_epoch=2",
          "optimizer.learning_rate=1e-3", "model.dropout=0.1")  # fmt: skip
 TWO = "trainer.num_processes=2"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
+from torch.nn import Module
 from torch.utils.data import SequentialSampler
 from transformers import EvalPrediction, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
@@ -69,8 +70,7 @@ class TokenBatchTrainer(Trainer):
 
     def _outputs(self, rows: ReadyRows) -> Iterator["_Outputs"]:
         """Computes this rank's share: of n ranks, each n-th of the batches that one rank alone would have."""
-        assert self.model is not None
-        model = self._wrap_model(self.model, training=False).eval()
+        model = self._prepared()
 
         def compute(batch: Array) -> _Outputs:
             with torch.inference_mode():  # of the thread
@@ -82,6 +82,14 @@ class TokenBatchTrainer(Trainer):
         for made in self._computed(compute, share):
             yield made
             self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+
+    def _prepared(self) -> Module:
+        """Returns the model, which computes in the run's precision: as in a training, where accelerate has seen to it."""
+        assert self.model is not None
+        model: Module = self._wrap_model(self.model, training=False)
+        if not self.accelerator._models:
+            model = self.accelerator.prepare_model(model, evaluation_mode=True)
+        return model.eval()
 
     def _computed(self, compute: Callable[[Array], T], batches: Sequence[Array]) -> Iterator[T]:
         """Yields what each batch gives, in order. The thread count of torch is a thread's own."""
