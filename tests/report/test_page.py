@@ -15,7 +15,8 @@ from finesweep.monitor import description, summary
 from finesweep.monitor.report import best
 from finesweep.report.facts import Curves, gather
 from finesweep.report.page import page
-from finesweep.study.records import Conclusion, TrialRecord
+from finesweep.study.certainty import Certainty, Comparison
+from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
 from finesweep.study.storage import open_storage
 
 EVIL = "</text><script>alert(1)</script>"
@@ -156,6 +157,17 @@ def test_a_conclusion_that_the_study_does_not_hold_yet_counts() -> None:
     markup = page([gather(study, conclusion=concluded)])
     assert "final_accuracy 0.9000" in markup and "<b>finished</b>" in markup
     assert "last step was not taken" not in markup and "finesweep submit a" in markup
+
+
+def test_comparisons_of_a_study_that_went_on_are_not_shown() -> None:
+    study = study_of(3)
+    winner = max(study.trials, key=lambda trial: trial.value)
+    known = Certainty(winner.number, comparisons=[Comparison(0, "runner-up", 0.05, 0.01)], chosen_of=3)
+    StudyRecord(study).conclusion = Conclusion([3, 0], winner.number, certainty=known)
+    assert "0.0500 better than trial 0, the runner-up" in page([gather(study)])
+    add(study, TrialState.COMPLETE, winner.value - 0.01)
+    markup = page([gather(study)])
+    assert "better than trial 0" not in markup and "trials were added since the finish step" in markup
 
 
 def test_commands_name_the_stores_that_are_not_the_usual_ones(tmp_path: Path) -> None:

@@ -89,6 +89,37 @@ def test_a_candidate_whose_seeds_fail_does_not_win_by_the_one_that_did_not() -> 
     assert found.trial == 0
 
 
+def test_a_candidate_with_fewer_seeds_wins_by_its_mean() -> None:
+    """The old best has three, those that come later two, or one of them was stopped by a person."""
+    sweep(training, *GRID[1:], "optimizer.learning_rate=1e-3,2e-3", *CONFIRM)
+    later = {**SCORES, 3e-3: {42: 0.95, 43: 0.85, 44: 0.86}}
+    study = sweep(
+        lambda config, trial: evaluate(trial, [later[config.optimizer.learning_rate][config.seed]]),
+        *GRID, CONFIRM[0], "hydra.sweeper.study.confirm.seeds=2", "hydra.sweeper.study.name=quickstart",
+        "hydra.sweeper.study.edit=true",
+    )  # fmt: skip
+    found = best(study)
+    assert [(one.trial, round(one.mean, 6), one.n) for one in found.confirmed] == [
+        (8, 0.855, 2),
+        (1, 0.71, 3),
+    ]
+    assert found.trial == 8
+
+
+def test_a_lead_says_when_another_mean_is_better_and_when_there_is_no_test() -> None:
+    def fragile(config: RunConfig, trial: RunHooks) -> float:
+        if config.optimizer.learning_rate == 1e-3 and config.seed > 43:
+            raise ArithmeticError("diverged")
+        return training(config, trial)
+
+    study = sweep(fragile, *GRID, *CONFIRM)
+    assert best(study).trial == 1
+    assert any(
+        "mean 0.0900 below that of trial 0, which has failed seeds: not tested" in line
+        for line in lines(best(study))
+    )
+
+
 def standing(*values: float) -> ConfirmedCandidate:
     return ConfirmedCandidate(create_trial(value=values[0]), dict(enumerate(values)))
 
@@ -98,15 +129,20 @@ def standing(*values: float) -> ConfirmedCandidate:
     [
         (standing(0.80, 0.82, 0.78), standing(0.79, 0.83, 0.77), True),
         (standing(0.80, 0.81, 0.79), standing(0.70, 0.72, 0.69), False),
-        (standing(0.8, 0.8), standing(0.7, 0.7), False),  # no spread at all
-        (standing(0.8, 0.8), standing(0.8, 0.8), True),
-        (standing(0.9), standing(0.1), True),  # one seed tells nothing
+        (standing(0.75, 0.75), standing(0.5, 0.5), None),  # no spread, so no test
+        (standing(0.8, 0.8), standing(0.8, 0.8), None),
+        (standing(0.9), standing(0.1), None),  # one seed tells nothing
     ],
 )
 def test_a_lead_is_noise_unless_seeds_agree_on_it(
-    first: ConfirmedCandidate, second: ConfirmedCandidate, noise: bool
+    first: ConfirmedCandidate, second: ConfirmedCandidate, noise: bool | None
 ) -> None:
     assert is_within_noise(first, second) is noise
+
+
+def test_seeds_that_are_searched_cannot_confirm() -> None:
+    with pytest.raises(ConfigError, match="confirm.top_k: got 2; legal: 0 where seed is searched"):
+        sweep(training, *GRID, *CONFIRM, "seed=42,43")
 
 
 def test_several_objectives_have_no_one_mean_to_choose_by() -> None:

@@ -1,6 +1,7 @@
 """A study says how sure its result is: intervals, and the winner beside runner-up and baseline."""
 
 import json
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_best_and_status_say_it_in_words_and_in_json(capsys: pytest.CaptureFixtu
         "how sure:     0.3100 better than trial 0, the baseline: distinguishable (p<0.001, though chosen as "
         "the best of 4 on these rows)",
         "best of n:    expected 0.7250 of 1, ",
-        "final score:  final_accuracy=1.0000  (95%: 0.9630 to 1.0000 over 100 rows)",
+        "final score:  final_accuracy=1.0000 (95%: 0.9630 to 1.0000 over 100 rows)",
     ):
         assert text in told
     print_summary(describe(study))
@@ -134,12 +135,46 @@ def test_the_winners_checkpoint_may_have_been_downloaded() -> None:
 def test_a_metric_that_takes_long_is_not_computed_thousands_of_times(
     monkeypatch: pytest.MonkeyPatch, has_final: bool
 ) -> None:
-    monkeypatch.setattr("finesweep.study.noise.SLOW_S", -1.0)
-    made = scorer()
+    monkeypatch.setattr("finesweep.study.noise.SLOW_S", 0.0)
+    made = Scorer(task(CLASSIFICATION, metric="f1_macro"), NAMES[CLASSIFICATION])
     made.evaluated = Evaluated(np.eye(2)[[0, 1]], np.array([0, 1])) if has_final else None
-    found = concluded(study_of(0.6, 0.8, 0.81), made)
+    study = study_of(0.6, 0.8, 0.81)
+    study.set_user_attr("metric", "f1_macro")
+    found = concluded(study, made)
     assert found.final is None and found.interval is None and found.comparisons == []
-    assert found.missing[0].startswith("the metric takes 0.0 s for these rows")
+    why = r"the metric takes \d\.\d s for its rows, and would be computed 3,000 times"
+    assert [re.fullmatch(f"(the final score: )?{why}", text) is not None for text in found.missing] == [
+        True
+    ] * (1 + has_final)
+    study.set_user_attr("metric", "accuracy")  # a share of right rows takes one computation
+    assert concluded(study).missing == [] and len(concluded(study).comparisons) == 2
+
+
+def test_the_final_scores_interval_stands_behind_the_metric_or_its_reason_is_said() -> None:
+    study, made = study_of(0.6, 0.8, 0.81), scorer()
+    made.evaluated = Evaluated(np.eye(2)[np.arange(100) % 2], np.arange(100) % 2)
+    conclusion = Conclusion([3, 0], 2, certainty=concluded(study, made))
+    conclusion.metrics = {"final_loss": 0.59, "final_f1": 0.9, "final_runtime": 3.0, "final_accuracy": 1.0}
+    StudyRecord(study).conclusion = conclusion
+    told = "final_accuracy=1.0000 (95%: 0.9630 to 1.0000 over 100 rows)  final_loss=0.5900  final_f1=0.9000"
+    assert f"final score:  {told}" in "\n".join(lines(best(study)))
+    assert "Final score, on rows that chose nothing: `final_accuracy` 1.0000 (95%" in of_study(study, False)
+    study.set_user_attr("metric", "f1_macro")
+    Path("trial-2/checkpoint/evaluation.npz").unlink()  # f1 of 200 rows takes a while
+    macro = Scorer(task(CLASSIFICATION, metric="f1_macro"), NAMES[CLASSIFICATION])
+    macro.evaluated = Evaluated(np.eye(2)[np.ones(9, int)], np.ones(9, np.int64))
+    assert "the final score: all resamples of the rows score the same: there is no interval" in (
+        concluded(study, macro).missing
+    )
+
+
+def test_rows_of_the_final_score_that_chose_in_an_earlier_study_are_named() -> None:
+    study = study_of(0.6, 0.8, 0.81)
+    StudyRecord(study).final_chose = ["rte"]
+    assert (
+        "not known: a score on rows that chose nothing: those of the final score chose in rte"
+        in "\n".join(lines(best(study)) if concluded(study) else [])
+    )
 
 
 def test_a_single_confirmed_candidate_has_a_runner_up() -> None:

@@ -1,6 +1,7 @@
 """Intervals hold the true score as often as they say, and equal models are seldom called different."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from finesweep.config.run import ProblemType
 from finesweep.tasks import TYPES
 from finesweep.tasks.classification import Classification
 from finesweep.tasks.metrics import Judged, Labels, Metric
-from finesweep.tasks.resampling import _share_reached, interval, noise, p_value, why_none
+from finesweep.tasks.resampling import _share_reached, interval, noise, p_value, seconds, why_none
 
 ACCURACY = Classification.metrics["accuracy"]
 
@@ -191,3 +193,37 @@ def test_a_metric_that_refuses_some_rows_fails_no_run() -> None:
     judged = two_equal_models(np.random.default_rng(7), 277)[0]
     spread = noise(Metric(picky), judged)
     assert spread is not None and 0.01 < spread.std < 0.1
+
+
+@pytest.mark.parametrize("name", ["span_f1", "span_precision", "span_recall", "accuracy"])
+def test_a_score_of_counts_is_quick_on_draws_and_the_same(name: str) -> None:
+    generator = np.random.default_rng(8)
+    tags = [[list(map(int, generator.integers(0, 3, 7))) for _ in range(60)] for _ in range(3)]
+    first, second = (Judged(tags[0], one, one, ["B-X", "I-X", "O"]) for one in tags[1:])
+    metric = TYPES[ProblemType.token_classification].metrics[name]
+    slow = replace(metric, counted=None)
+    assert metric.counted is not None
+    assert interval(metric, first) == interval(slow, first) and noise(metric, first) == noise(slow, first)
+    assert p_value(metric, first, second) == p_value(slow, first, second)
+
+
+def test_errors_in_a_large_unit_are_told_apart_as_in_a_small_one() -> None:
+    generator = np.random.default_rng(9)
+    truth = generator.normal(size=100)
+    mse = TYPES[ProblemType.regression].metrics["mse"]
+    for unit in (1.0, 1e-7):
+        near, far = (unit * (truth + error * generator.normal(size=100)) for error in (0.1, 1.0))
+        one, other = (Judged(unit * truth, predicted, predicted, ["value"]) for predicted in (near, far))
+        p, found = p_value(mse, one, other), interval(mse, one)
+        assert p is not None and p < 0.01
+        assert found is not None and 0 < found.low < found.high and noise(mse, one) is not None
+        assert p_value(mse, one, one) == 1.0
+
+
+def test_a_metric_is_timed_by_its_quickest_try() -> None:
+    pauses = iter([0.0, 0.03, 0.0, 0.0])
+    metric = Metric(lambda judged: time.sleep(next(pauses)) or 1.0)
+    judged = two_equal_models(np.random.default_rng(0), 9)[0]
+    assert seconds(metric, judged, limit=0.02) < 0.02
+    assert len(list(pauses)) == 1
+    assert seconds(ACCURACY, judged, limit=0.02) == 0.0

@@ -1,7 +1,7 @@
 import pytest
 
 from finesweep.tasks.metrics import Judged
-from finesweep.tasks.spans import entity_scores, is_span_tag, span_score, spans
+from finesweep.tasks.spans import entity_scores, is_span_tag, span_metric, spans
 
 NAMES = ["B-LOC", "B-PER", "I-LOC", "I-PER", "O"]
 ID = {name: index for index, name in enumerate(NAMES)}
@@ -35,16 +35,16 @@ def judged(truth: str, predicted: str) -> Judged:
 
 def test_an_entity_counts_only_whole_and_in_its_own_row() -> None:
     found = judged("B-PER I-PER O / B-LOC O", "B-PER O O / B-LOC B-PER")
-    assert span_score("precision")(found) == pytest.approx(1 / 3)
-    assert span_score("recall")(found) == pytest.approx(1 / 2)
-    assert span_score("f1")(found) == pytest.approx(2 / 5)
+    assert span_metric("precision").compute(found) == pytest.approx(1 / 3)
+    assert span_metric("recall").compute(found) == pytest.approx(1 / 2)
+    assert span_metric("f1").compute(found) == pytest.approx(2 / 5)
     each = entity_scores(found.reference, found.predicted, NAMES)
     assert each == {"span_f1_LOC": 1.0, "span_f1_PER": 0.0}
 
 
 def test_nothing_to_find_and_nothing_found_scores_0_without_an_error() -> None:
     found = judged("O O", "O O")
-    assert [span_score(name)(found) for name in ("precision", "recall", "f1")] == [0.0, 0.0, 0.0]
+    assert [span_metric(name).compute(found) for name in ("precision", "recall", "f1")] == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(("tag", "marks"), [("O", True), ("B-PER", True), ("NOUN", False), ("B", False)])

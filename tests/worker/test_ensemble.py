@@ -94,6 +94,15 @@ class Group(Together):
         return [output_dir / "test.tsv"]
 
 
+class Worse(Group):
+    """Whose members together are right on fewer rows than each alone."""
+
+    def outputs(self, members: Any, rows: Any) -> Any:
+        labels = np.arange(100) % 2
+        right = np.arange(100) < (60 if rows == range(100) or len(members) == 1 else 100)
+        return np.eye(2)[np.where(right, labels, 1 - labels)] * 10, labels
+
+
 class Diverged(Group):
     """Whose members together give no numbers."""
 
@@ -154,8 +163,16 @@ def test_members_that_are_not_surely_better_leave_the_submission_to_the_winner(
 ) -> None:
     made, found, parent = submitted(monkeypatch, rights=97)
     assert not made.is_submitted and made.p == pytest.approx(0.25)
-    assert made.reason == "not better on the 100 rows that chose nothing"
+    assert made.reason == "not surely better on the 100 rows that chose nothing"
     assert found.submissions == [Path("single.tsv")] and not parent.method_calls and not Path("out").exists()
+
+
+def test_members_that_are_surely_worse_together_leave_the_submission_to_the_winner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, found, _ = submitted(monkeypatch, rights=95, group=Worse)
+    assert made.p is not None and made.p < 0.05 and (made.value, made.single) == (0.6, 0.95)
+    assert not made.is_submitted and found.submissions == [Path("single.tsv")]
 
 
 def test_without_a_test_split_nothing_counts_as_submitted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from finesweep.config.run import metric_key
 from finesweep.monitor.report import Best
 from finesweep.monitor.wording import number
+from finesweep.provenance.record import is_result
 from finesweep.study.certainty import Comparison, Interval
 from finesweep.study.ensemble import Ensembled
 
@@ -23,6 +25,22 @@ def how_sure(best: Best) -> Iterator[str]:
         yield f"not known: {'; '.join(found.missing)}"
 
 
+def lead(best: Best) -> str:
+    """Writes how the means over new seeds of the first two candidates differ; an empty text for fewer."""
+    if len(best.confirmed) < 2:
+        return ""
+    first, second = best.confirmed[:2]
+    difference = (first.mean - second.mean) * (1 if best.direction == "maximize" else -1)
+    what = f"lead of {number(difference)} over trial {second.trial} is"
+    if difference < 0:
+        side = "below" if best.direction == "maximize" else "above"
+        what = f"mean {number(-difference)} {side} that of trial {second.trial}, which has failed seeds:"
+    if best.within_noise is None:
+        return f"{what} not tested: the test needs two seeds that both have, and that differ"
+    verdict = "within noise: take either" if best.within_noise else "beyond noise"
+    return f"{what} {verdict} (paired t-test, 5%)"
+
+
 def ensembled(made: Ensembled | None) -> str:
     """Writes how the kept checkpoints did together; an empty text if that was not asked for."""
     if made is None:
@@ -34,6 +52,15 @@ def ensembled(made: Ensembled | None) -> str:
     what = chosen if made.is_submitted else "the winner is submitted alone"
     scores = f"{number(made.value)}, the winner alone {number(made.single)} (p={made.p:.2g})"
     return f"{trials}: {scores}: {made.reason}; {what}"
+
+
+def finally_scored(best: Best) -> Iterator[tuple[str, str]]:
+    """Yields name and value of each final score; the metric's is the first, and has its interval."""
+    of_metric = f"final_{metric_key(best.metric)}"
+    names = [name for name in best.final_metrics if name.startswith("final_") and is_result(name)]
+    for name in sorted(names, key=lambda name: name != of_metric):
+        sure = best.certainty.final if best.certainty and name == of_metric else None
+        yield name, number(best.final_metrics[name]) + (f" ({over_rows(sure)})" if sure else "")
 
 
 def over_rows(interval: Interval) -> str:

@@ -6,12 +6,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.io.terminal import argument
-from finesweep.monitor.certainty import ensembled, how_sure, over_rows
+from finesweep.monitor.certainty import ensembled, finally_scored, how_sure, lead
 from finesweep.monitor.markdown import code, link, of_trial, plain, table, took
 from finesweep.monitor.report import Best, Confirmed, Status, best, describe
 from finesweep.monitor.states import GIVEN_UP, PAUSED, state_names
 from finesweep.monitor.wording import duration, number, scalar, store_options
-from finesweep.provenance.record import is_result
 from finesweep.study.budget import span
 from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord
@@ -82,12 +81,10 @@ def _head(status: Status, first: Best | None, works: bool) -> str:
 def _spread(status: Status, first: Best) -> str:
     """Says how far the best value can be trusted."""
     lines = [*_over_seeds(status, first), *(f"\n{text}." for text in how_sure(first))]
-    scores = [f"{code(key)} {number(value)}" for key, value in first.final_metrics.items() if _is_score(key)]
+    scores = [f"{code(name)} {value}" for name, value in finally_scored(first)]
     if scores:
-        final = first.certainty and first.certainty.final
-        sure = f" ({over_rows(final)})" if final else ""
         whose = ", of the winner alone" if _is_together(first) else ""
-        lines.append(f"\nFinal score{whose}, on rows that chose nothing: {', '.join(scores)}{sure}")
+        lines.append(f"\nFinal score{whose}, on rows that chose nothing: {', '.join(scores)}")
     if first.ensemble:
         lines.append(f"\nThe kept checkpoints together: {ensembled(first.ensemble)}.")
     return "\n".join(lines)
@@ -105,9 +102,8 @@ def _over_seeds(status: Status, first: Best) -> Iterator[str]:
     yield "Trained again with new seeds; mean ± standard deviation:\n"
     for one in first.confirmed:
         yield f"- trial {one.trial}: **{_mean(one)}** over {one.n} new seeds"
-    if first.within_noise is not None:
-        verdict = "**within noise**: take either" if first.within_noise else "beyond noise"
-        yield f"\nThe lead over trial {first.confirmed[1].trial} is {verdict} (paired t-test, 5%)."
+    if difference := lead(first):
+        yield f"\nBeside the next one: {difference}."
 
 
 def _is_together(first: Best) -> bool:
@@ -116,10 +112,6 @@ def _is_together(first: Best) -> bool:
 
 def _mean(one: Confirmed) -> str:
     return number(one.mean) + ("" if one.std is None else f" ± {number(one.std)}")
-
-
-def _is_score(key: str) -> bool:
-    return key.startswith("final_") and is_result(key)
 
 
 def _leaderboard(study: Study, rows: int) -> str:

@@ -5,10 +5,9 @@ from typing import Any
 from finesweep.io.job_secrets import VARIABLE_PREFIX
 from finesweep.io.terminal import argument, show
 from finesweep.monitor import hosts
-from finesweep.monitor.certainty import best_of_n, ensembled, how_sure, over_rows
+from finesweep.monitor.certainty import best_of_n, ensembled, finally_scored, how_sure, lead
 from finesweep.monitor.report import Best, Confirmed, Status
-from finesweep.monitor.wording import command_lines, row_lines, scalar, store_options
-from finesweep.provenance.record import is_result
+from finesweep.monitor.wording import command_lines, number, row_lines, scalar, store_options
 from finesweep.study.certainty import Certainty
 from finesweep.study.ensemble import Ensembled
 
@@ -17,21 +16,15 @@ STEERED = 5  # requests that a summary shows, the last ones; --json has all
 
 def lines(best: Best) -> list[str]:
     """Writes the lines that `finesweep best` prints for a person."""
-    final = "  ".join(
-        f"{key}={value:.4f}" for key, value in best.final_metrics.items()
-        if key.startswith("final_") and is_result(key)
-    )  # fmt: skip
-    if best.certainty and best.certainty.final:
-        final += f"  ({over_rows(best.certainty.final)})"
     rows = [
-        ("best", f"{best.score or best.metric} {best.value:.4f} (trial {best.trial})"),
+        ("best", f"{best.score or best.metric} {number(best.value)} (trial {best.trial})"),
         *(("confirmed", text) for text in _confirmed(best)),
         *(("pareto front", _point(point)) for point in best.pareto),
         ("parameters", _pairs(best.params)),
         *(("how sure", text) for text in how_sure(best)),
         ("best of n", best_of_n(best)),
         ("ensemble", ensembled(best.ensemble)),
-        ("final score", final),
+        ("final score", "  ".join(map("=".join, finally_scored(best)))),
         ("run", best.run_id),
         ("checkpoint", best.checkpoint or ""),
         ("submission", ", ".join(best.submissions)),
@@ -55,17 +48,11 @@ def _commands(best: Best) -> list[str]:
 
 def _confirmed(best: Best) -> list[str]:
     rows = [
-        f"trial {one.trial}: mean {one.mean:.4f}, "
-        f"std {'-' if one.std is None else f'{one.std:.4f}'}, n={one.n} new seeds"
+        f"trial {one.trial}: mean {number(one.mean)}, "
+        f"std {'-' if one.std is None else number(one.std)}, n={one.n} new seeds"
         for one in best.confirmed
     ]
-    if best.within_noise is not None:
-        lead = abs(best.confirmed[0].mean - best.confirmed[1].mean)
-        verdict = "WITHIN NOISE: take either" if best.within_noise else "beyond noise"
-        rows.append(
-            f"lead of {lead:.4f} over trial {best.confirmed[1].trial} is {verdict} (paired t-test, 5%)"
-        )
-    return rows
+    return [*rows, *filter(None, [lead(best)])]
 
 
 def _point(point: dict[str, Any]) -> str:

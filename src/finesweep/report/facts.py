@@ -16,6 +16,7 @@ from finesweep.monitor.wording import axis_labels
 from finesweep.report.markup import clean
 from finesweep.study.budget import span
 from finesweep.study.confirm import ConfirmedCandidate, confirmed_candidates
+from finesweep.study.editing import as_seen
 from finesweep.study.importance import importances
 from finesweep.study.places import places_of
 from finesweep.study.ranking import best_first
@@ -68,7 +69,10 @@ class Facts:
     @cached_property
     def trained(self) -> list[FrozenTrial]:
         """Trials of the search, without those whose value was known before, or that another went on from."""
-        known = (trial for trial in self.snapshot.search if TrialRecord(trial).reused_of is None)
+        search, space = self.snapshot.search, self.snapshot.record.space
+        is_edited = self.snapshot.record.outside is not None
+        seen = as_seen(search, space) if is_edited and space is not None else search
+        known = (trial for trial in seen if TrialRecord(trial).reused_of is None)
         return [trial for trial in known if self.snapshot.states[trial.number] != CONTINUED]
 
     @cached_property
@@ -117,12 +121,11 @@ def gather(
     Raises: StudyError for a study that finesweep did not make.
     """
     record = StudyRecord(study)
-    conclusion = conclusion or record.conclusion
     return Facts(
         study, prefix, take_snapshot(study), describe(study),
         _best(study, conclusion) if best_first(study) else None,
         confirmed_candidates(study, record.confirm or ConfirmConfig()),
-        curves or {}, curves_missing, _disk(study), conclusion,
+        curves or {}, curves_missing, _disk(study), conclusion or record.conclusion,
     )  # fmt: skip
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from finesweep.monitor.certainty import ensembled, how_sure, over_rows
+from finesweep.monitor.certainty import ensembled, finally_scored, how_sure, lead
 from finesweep.monitor.wording import duration, scalar
-from finesweep.provenance.record import is_result
 from finesweep.report.facts import Facts
 from finesweep.report.markup import number, text
 from finesweep.study.budget import busy_seconds
@@ -60,15 +59,9 @@ def _about_best(facts: Facts) -> list[str]:
             "by one seed and the best of many, so new seeds would give less: hydra.sweeper.study.confirm "
             "trains the best few again"
         )
-    final = [f"{key} {number(value)}" for key, value in best.final_metrics.items() if _is_score(key, value)]
-    if best.certainty and best.certainty.final:
-        final.append(f"the final score's {over_rows(best.certainty.final)}")
+    final = map(" ".join, finally_scored(best))
     together = [f"the kept checkpoints together: {ensembled(best.ensemble)}"] if best.ensemble else []
     return [*lines, *how_sure(best), *final, *together]
-
-
-def _is_score(key: str, value: object) -> bool:
-    return key.startswith("final_") and is_result(key) and isinstance(value, float)
 
 
 def _confirmed(facts: Facts) -> Iterator[Fact]:
@@ -76,11 +69,7 @@ def _confirmed(facts: Facts) -> Iterator[Fact]:
         return
     first = facts.confirmed[0]
     lines = [f"trial {first.trial.number} with {len(first.values)} new seeds: mean, standard deviation"]
-    if facts.best and facts.best.within_noise is not None:
-        second = facts.confirmed[1]
-        verdict = "within noise: take either" if facts.best.within_noise else "beyond noise"
-        lead = number(abs(first.mean - second.mean))
-        lines.append(f"lead of {lead} over trial {second.trial.number}: {verdict} (paired t-test, 5%)")
+    lines += filter(None, [lead(facts.best)] if facts.best else [])
     yield "confirmed", spread(first.mean, first.std), lines
 
 

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.study import ConfirmConfig
 from finesweep.study import clock
+from finesweep.study.backend import add_trial
 from finesweep.study.liveness import this_owner
 from finesweep.study.ranking import best_first
 from finesweep.study.records import TrialRecord
@@ -25,6 +26,7 @@ class ConfirmedCandidate:
 
     trial: FrozenTrial
     values: dict[int, float]  # by seed
+    failed: int = 0  # seeds whose training failed
 
     @property
     def mean(self) -> float:
@@ -74,16 +76,13 @@ def add_confirmation(
         worker_deaths=last.worker_deaths if last else None,
         retry_overrides=(last.retry_overrides if last else None) or TrialRecord(candidate).retry_overrides,
     )
-    study.add_trial(
-        optuna.trial.create_trial(
-            state=TrialState.RUNNING,
-            params=candidate.params,
-            distributions=distributions(space, candidate.params),
-            user_attrs=attrs,
-        )
+    template = optuna.trial.create_trial(
+        state=TrialState.RUNNING,
+        params=candidate.params,
+        distributions=distributions(space, candidate.params),
+        user_attrs=attrs,
     )
-    added = study.get_trials(deepcopy=False)[len(trials)]
-    return optuna.Trial(study, added._trial_id)
+    return optuna.Trial(study, add_trial(study, template)._trial_id)
 
 
 def _tries(trials: Sequence[FrozenTrial]) -> dict[tuple[int, int], list[FrozenTrial]]:
@@ -97,24 +96,34 @@ def _tries(trials: Sequence[FrozenTrial]) -> dict[tuple[int, int], list[FrozenTr
 
 def _is_settled(trial: FrozenTrial) -> bool:
     record = TrialRecord(trial)
-    is_given_up = record.error is not None or record.stopped is not None
+    is_given_up = _has_failed(trial) or record.stopped is not None
     return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or is_given_up
 
 
+def _has_failed(trial: FrozenTrial) -> bool:
+    return TrialRecord(trial).error is not None
+
+
 def confirmed_candidates(study: Study, config: ConfirmConfig) -> list[ConfirmedCandidate]:
-    """Lists confirmed candidates, best mean first; candidates with failed seeds come after the others."""
+    """Lists confirmed candidates, best mean first; candidates with failed seeds come after the others.
+
+    Candidates may have other numbers of seeds, where more were asked for or a person stopped one: means stay
+    means.
+    """
     confirmed = []
     tries = _tries(study.get_trials(deepcopy=False))
     for trial in best_first(study)[: config.top_k]:
+        seeds = {seed: others for (candidate, seed), others in tries.items() if candidate == trial.number}
         complete = {
             seed: other.values[0]
-            for (candidate, seed), others in tries.items() if candidate == trial.number
+            for seed, others in seeds.items()
             for other in others if other.state is TrialState.COMPLETE
         }  # fmt: skip
         if complete:
-            confirmed.append(ConfirmedCandidate(trial, complete))
+            failed = sum(seed not in complete and any(map(_has_failed, seeds[seed])) for seed in seeds)
+            confirmed.append(ConfirmedCandidate(trial, complete, failed))
     sign = -1 if study.directions[0] is StudyDirection.MAXIMIZE else 1
-    return sorted(confirmed, key=lambda candidate: (-len(candidate.values), sign * candidate.mean))
+    return sorted(confirmed, key=lambda candidate: (candidate.failed, sign * candidate.mean))
 
 
 def seed_noise(confirmed: Sequence[ConfirmedCandidate]) -> float | None:
@@ -125,14 +134,15 @@ def seed_noise(confirmed: Sequence[ConfirmedCandidate]) -> float | None:
     return math.sqrt(sum(free * std**2 for free, std in spreads) / sum(free for free, _ in spreads))
 
 
-def is_within_noise(first: ConfirmedCandidate, second: ConfirmedCandidate) -> bool:
-    """Tells whether a paired t-test over shared seeds finds no difference (two-sided, p > 0.05)."""
+def is_within_noise(first: ConfirmedCandidate, second: ConfirmedCandidate) -> bool | None:
+    """Tells whether a paired t-test over shared seeds finds no difference (two-sided, p > 0.05).
+
+    None where there is no test: with fewer than two such seeds, and where all differ by the same.
+    """
     seeds = sorted(first.values.keys() & second.values.keys())
     differences = [first.values[seed] - second.values[seed] for seed in seeds]
-    if len(differences) < 2:
-        return True
-    if len(set(differences)) == 1:  # no spread at all, which the test cannot divide by
-        return differences[0] == 0
+    if len(set(differences)) < 2:  # no spread, which the test divides by
+        return None
     from scipy import stats  # half a second, and `status` seldom needs it
 
     return bool(stats.ttest_1samp(differences, 0.0).pvalue > NOISE)

@@ -1,6 +1,5 @@
 """Computes how sure a study's result is, of the predictions that are kept beside its checkpoints."""
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,31 +35,29 @@ def certainty_of(
         return None
     made, name = Certainty(winner.number), metric_key(StudyRecord(study).metric)
     made.chosen_of = max(1, len(scored_once(study)))
+    if names := StudyRecord(study).final_chose:
+        made.missing.append(
+            f"a score on rows that chose nothing: those of the final score chose in {', '.join(names)}"
+        )
     if name not in scorer.metrics:
         made.missing.append(f"{name} is no score of rows")
         return made
     moved = {} if folder is None else {winner.number: folder}
     judge = Judge(study, places, scorer, scorer.metrics[name], moved)
     rows = judge.kept(winner)
-    known = scorer.evaluated or (None if isinstance(rows, str) else rows)
-    if known and (taken := judge.seconds(known)) > SLOW_S:
-        made.missing.append(
-            f"the metric takes {taken:.1f} s for these rows, and would be computed 3,000 times"
-        )
-        return made
-    made.final = judge.interval(scorer.evaluated) if scorer.evaluated else None
+    if scorer.evaluated:
+        made.final = judge.interval(scorer.evaluated, made.missing, "the final score: ")
     if isinstance(rows, str):
         made.missing.append(rows)
-    else:
-        made.interval = judge.interval(rows)
-        _compare(made, judge, rows, winner)
+        return made
+    made.interval = judge.interval(rows, made.missing)
+    if not judge.is_slow(rows):
+        _compare(made, judge, winner)
     return made
 
 
-def _compare(made: Certainty, judge: "Judge", rows: Evaluated, winner: FrozenTrial) -> None:
-    """Notes how the winner compares with its rivals, and what cannot be said. rows: the winner's."""
-    if made.interval is None:
-        made.missing.append(judge.why_none(rows))
+def _compare(made: Certainty, judge: "Judge", winner: FrozenTrial) -> None:
+    """Notes how the winner compares with its rivals, and what cannot be said."""
     for other, role in _rivals(judge.study, winner):
         found = judge.compared(winner, other, role)
         if isinstance(found, str):
@@ -100,20 +97,21 @@ class Judge:
         why = "its checkpoint is of an earlier version, or damaged"
         return evaluated.load(folder) or f"{lost}: {why} (it has no whole {evaluated.FILE})"
 
-    def interval(self, rows: Evaluated) -> Interval | None:
-        found = resampling.interval(self.metric, self._judged(rows))
+    def interval(self, rows: Evaluated, missing: list[str], of: str = "") -> Interval | None:
+        """Computes the interval of these rows' score. `missing` gets the reason, behind `of`, for none."""
+        judged = self._judged(rows)
+        if (taken := resampling.seconds(self.metric, judged, SLOW_S)) > SLOW_S:
+            missing.append(
+                f"{of}the metric takes {taken:.1f} s for its rows, and would be computed 3,000 times"
+            )
+            return None
+        found = resampling.interval(self.metric, judged)
+        if found is None:
+            missing.append(of + resampling.why_none(self.metric, judged))
         return found and Interval(found.low, found.high, len(rows.references))
 
-    def seconds(self, rows: Evaluated) -> float:
-        """Measures one computation of the metric, behind a first one, which may import its library."""
-        judged = self._judged(rows)
-        self.metric.compute(judged)
-        began = time.perf_counter()
-        self.metric.compute(judged)
-        return time.perf_counter() - began
-
-    def why_none(self, rows: Evaluated) -> str:
-        return resampling.why_none(self.metric, self._judged(rows))
+    def is_slow(self, rows: Evaluated) -> bool:
+        return resampling.seconds(self.metric, self._judged(rows), SLOW_S) > SLOW_S
 
     def compared(self, winner: FrozenTrial, other: FrozenTrial, role: str) -> Comparison | str:
         """Compares the winner with another trial, row by row. Returns why not, if that cannot be."""

@@ -54,6 +54,17 @@ class Metric:
     labels: int = 1  # the least number of labels that the data must have
     needs_every_label: bool = False  # whether it is NaN if a label is on none of the rows, or on all of them
     right: Callable[[Judged], NDArray[np.bool_]] | None = None  # of a share of right rows: which ones are
+    counted: Counted | None = None  # of a score of counts: those of each row, by which draws are quick
+
+
+class Counted(NamedTuple):
+    """A score of counts that are summed over the rows, as those of entities."""
+
+    counts: Callable[[Judged], Array]  # int64 [rows, counts]
+    score: Callable[[Array], float]  # of the sums, [counts]
+
+    def metric(self) -> Metric:
+        return Metric(lambda judged: self.score(self.counts(judged).sum(axis=0)), counted=self)
 
 
 def of_predictions(function: str, **options: Any) -> Callable[[Judged], float]:

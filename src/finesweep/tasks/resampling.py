@@ -5,7 +5,8 @@ too, only trainings with other seeds tell.
 """
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,7 +25,8 @@ PERMUTATIONS = 500
 ENOUGH = 50  # permutations with a difference as great; then p is known well enough
 ROWS = ("reference", "predicted", "scores")  # the fields of `Judged` with an item for each row
 MOST = 0.9  # the least share of draws that must have a score; else only rows of some kinds would count
-SAME = 1e-12  # differences of a metric below it are those of rounding
+SAME = 1e-12  # of a metric's values; differences below it are those of rounding
+TRIES = 3  # at most, to time a metric: one that a busy machine held up is no slow one
 Floats = NDArray[np.float64]
 
 
@@ -44,7 +46,7 @@ def interval(metric: Metric, judged: Judged) -> Interval | None:
     if metric.right is not None:
         return _wilson(metric.right(judged))
     values = _resampled(metric, judged, RESAMPLES)
-    if values is None or np.ptp(values) < SAME:
+    if values is None or _is_same(values):
         return None
     low, high = np.percentile(values, [TAIL, 100 - TAIL])
     return Interval(float(low), float(high))
@@ -64,8 +66,25 @@ def noise(metric: Metric, judged: Judged) -> Noise | None:
         low, high = _wilson(metric.right(judged))
         return Noise((high - low) / (2 * Z), rows)
     values = _resampled(metric, judged, FEW_RESAMPLES)
-    std = 0.0 if values is None else float(np.std(values))
-    return Noise(std, rows) if std > SAME else None
+    return None if values is None or _is_same(values) else Noise(float(np.std(values)), rows)
+
+
+def seconds(metric: Metric, judged: Judged, limit: float) -> float:
+    """Measures how long one draw's computation takes, behind a first one, which may import a library.
+
+    limit: in seconds; what takes less is not measured again. 0 for a share of right rows, which needs none.
+    """
+    if metric.right is not None:
+        return 0.0
+    compute, rows, taken = _of_draws(metric, judged), np.arange(len(judged.reference)), math.inf
+    compute(rows)
+    for _ in range(TRIES):
+        began = time.perf_counter()
+        compute(rows)
+        taken = min(taken, time.perf_counter() - began)
+        if not limit < taken < 10 * limit:
+            break
+    return taken
 
 
 def p_value(metric: Metric, first: Judged, second: Judged) -> float | None:
@@ -81,9 +100,10 @@ def p_value(metric: Metric, first: Judged, second: Judged) -> float | None:
         one, other = metric.right(first), metric.right(second)
         wins, losses = int((one & ~other).sum()), int((other & ~one).sum())
         return float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
-    observed = abs(metric.compute(first) - metric.compute(second)) - SAME
-    if observed <= 0:
+    values = metric.compute(first), metric.compute(second)
+    if _is_same(np.array(values)):
         return 1.0
+    observed = abs(values[0] - values[1]) - SAME * max(map(abs, values))
     return _share_reached(observed, _exchanged(metric, first, second)) if math.isfinite(observed) else None
 
 
@@ -115,8 +135,8 @@ def _resampled(metric: Metric, judged: Judged, count: int) -> Floats | None:
     """
     rows, generator = len(judged.reference), np.random.default_rng(0)
     judged = replace(judged, labels=_labels(judged))
-    draws = (generator.integers(0, rows, rows) for _ in range(count))
-    values = np.array([_value(metric, _chosen(judged, draw)) for draw in draws], np.float64)
+    draws, compute = (generator.integers(0, rows, rows) for _ in range(count)), _of_draws(metric, judged)
+    values = np.fromiter(map(compute, draws), np.float64)
     finite = values[np.isfinite(values)]
     return finite if len(finite) >= MOST * count else None
 
@@ -135,6 +155,19 @@ def _labels(judged: Judged) -> Labels | None:
     return Labels(true, np.union1d(true, said))
 
 
+def _is_same(values: Floats) -> bool:
+    """Whether values differ by rounding alone, in whatever unit they are."""
+    return bool(np.ptp(values) <= SAME * np.abs(values).max())
+
+
+def _of_draws(metric: Metric, judged: Judged) -> Callable[[NDArray[np.int64]], float]:
+    """Returns a function that computes the metric of the rows that are drawn."""
+    if metric.counted is None:
+        return lambda rows: _value(metric, _chosen(judged, rows))
+    counts, score = metric.counted.counts(judged), metric.counted.score
+    return lambda rows: score(counts[rows].sum(axis=0))
+
+
 def _value(metric: Metric, judged: Judged) -> float:
     """Computes the metric; NaN where a person's own function refuses such rows."""
     try:
@@ -150,11 +183,11 @@ def _chosen(judged: Judged, rows: NDArray[np.int64]) -> Judged:
 def _exchanged(metric: Metric, first: Judged, second: Judged) -> Iterator[float]:
     """Yields the difference of two models that exchange their predictions on about half of the rows."""
     rows, generator = len(first.reference), np.random.default_rng(0)
-    both = _stacked(first, second)
+    compute = _of_draws(metric, _stacked(first, second))
     for _ in range(PERMUTATIONS):
         one = np.arange(rows) + rows * generator.integers(0, 2, rows)
         other = (one + rows) % (2 * rows)
-        yield abs(_value(metric, _chosen(both, one)) - _value(metric, _chosen(both, other)))
+        yield abs(compute(one) - compute(other))
 
 
 def _stacked(first: Judged, second: Judged) -> Judged:

@@ -9,9 +9,12 @@ Source: https://www.clips.uantwerpen.be/conll2000/chunking/conlleval.txt
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from finesweep.tasks.metrics import Judged
+import numpy as np
+from numpy.typing import NDArray
+
+from finesweep.tasks.metrics import Counted, Judged, Metric
 
 TAG = re.compile(r"O|([BIESLUM])-(.+)")
 BEGINS, ENDS = "BSU", "ELSU"
@@ -38,17 +41,20 @@ def spans(rows: Sequence[Sequence[str]]) -> Iterator[Span]:
             closed = prefix in ENDS
 
 
-def _counts(judged: Judged) -> tuple[Counter[str], Counter[str], Counter[str]]:
-    """Counts entities by type: the true ones, the predicted ones, and those that are both."""
+def _found(judged: Judged) -> tuple[set[Span], set[Span], set[Span]]:
+    """Finds entities: the true ones, the predicted ones, and those that are both."""
     named = (
         [[judged.names[tag] for tag in row] for row in rows] for rows in (judged.reference, judged.predicted)
     )
     true, predicted = (set(spans(rows)) for rows in named)
-    return (
-        Counter(span[1] for span in true),
-        Counter(span[1] for span in predicted),
-        Counter(span[1] for span in true & predicted),
-    )
+    return true, predicted, true & predicted
+
+
+def _of_rows(judged: Judged) -> NDArray[np.int64]:
+    """Counts the same in each row: [rows, 3]."""
+    rows = len(judged.reference)
+    counts = [np.bincount([span[0] for span in part], minlength=rows) for part in _found(judged)]
+    return np.stack(counts, axis=1).astype(np.int64)
 
 
 def _scores(true: int, predicted: int, both: int) -> dict[str, float]:
@@ -60,15 +66,16 @@ def _scores(true: int, predicted: int, both: int) -> dict[str, float]:
     }
 
 
-def span_score(name: str) -> Callable[[Judged], float]:
+def span_metric(name: str) -> Metric:
     """Makes a metric: `precision`, `recall` or `f1` of the entities of all types together."""
-    return lambda judged: _scores(*(counts.total() for counts in _counts(judged)))[name]
+    return Counted(_of_rows, lambda sums: _scores(*map(int, sums))[name]).metric()
 
 
 def entity_scores(
     reference: Sequence[Sequence[int]], predicted: Sequence[Sequence[int]], names: Sequence[str]
 ) -> dict[str, float]:
     """Computes the F1 of each entity type, named like `span_f1_PER`."""
-    true, guessed, both = _counts(Judged(reference, predicted, None, names))
+    found = _found(Judged(reference, predicted, None, names))
+    true, guessed, both = (Counter(span[1] for span in part) for part in found)
     kinds = sorted({name.partition("-")[2] for name in names if "-" in name})
     return {f"span_f1_{kind}": _scores(true[kind], guessed[kind], both[kind])["f1"] for kind in kinds}

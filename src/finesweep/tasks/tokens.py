@@ -7,6 +7,7 @@ prediction file has O for them.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import eq
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from finesweep.config.run import Empty, ProblemType
 from finesweep.errors import ConfigError
 from finesweep.tasks.base import Array, Task, softmax
 from finesweep.tasks.cells import CellError, EmptyCell, as_list
-from finesweep.tasks.metrics import Judged, Metric, averaged, of_predictions
-from finesweep.tasks.spans import entity_scores, is_span_tag, span_score
+from finesweep.tasks.metrics import Counted, Judged, Metric, averaged
+from finesweep.tasks.spans import entity_scores, is_span_tag, span_metric
 
 if TYPE_CHECKING:
     import torch
@@ -27,9 +28,15 @@ IGNORED = -100  # the label of tokens that do not count; torch's cross entropy s
 OUTSIDE = "O"  # the tag of words outside of entities
 
 
-def _of_tokens(function: str, **options: Any) -> Metric:
+def _right_words(judged: Judged) -> Array:
+    """Counts the words of each row whose tag is right, and all of them: [rows, 2]."""
+    rows = zip(judged.reference, judged.predicted, strict=True)
+    return np.array([(sum(map(eq, true, said)), len(true)) for true, said in rows], np.int64)
+
+
+def _of_tokens(function: str, average: str) -> Metric:
     """Makes a metric of `sklearn.metrics` over the words of all rows together."""
-    of_words = averaged(function, **options) if options else of_predictions(function)
+    of_words = averaged(function, average)
 
     def compute(judged: Judged) -> float:
         words = replace(judged, reference=_flat(judged.reference), predicted=_flat(judged.predicted))
@@ -46,8 +53,8 @@ class Tokens(Task):
     text_feature = label_feature = List(Value("string"))
     id_feature = List(Value("int64"))
     metrics = {
-        **{f"span_{name}": Metric(span_score(name)) for name in ("f1", "precision", "recall")},
-        "accuracy": _of_tokens("accuracy_score"),
+        **{f"span_{name}": span_metric(name) for name in ("f1", "precision", "recall")},
+        "accuracy": Counted(_right_words, lambda sums: float(sums[0] / sums[1])).metric(),
         **{
             f"{name}_{average}": _of_tokens(f"{name}_score", average=average)
             for name in ("f1", "precision", "recall")

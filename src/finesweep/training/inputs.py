@@ -1,6 +1,8 @@
 """Loads what a run reads: data, tokenizer, encoded splits; once per process, not once per trial."""
 
+import hashlib
 import inspect
+import json
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,6 +60,12 @@ class Inputs:
     @cached_property
     def _ready(self) -> dict[tuple[str, ...], tuple[ReadyRows, ReadyRows]]:
         return {}
+
+    @property
+    def scored_words(self) -> tuple[int, str]:
+        """How many words of the evaluation rows have a token, and the SHA-256 of which ones those are."""
+        numbers = [sorted({word for word in words if word >= 0}) for words in self.eval["words"][:]]
+        return sum(map(len, numbers)), hashlib.sha256(json.dumps(numbers).encode()).hexdigest()
 
     @cached_property
     def content(self) -> dict[str, Split]:

@@ -113,7 +113,7 @@ def _compared(
     p = resampling.p_value(scorer.metrics[metric], *judged)
     value, other = scores[metric], single.metrics[f"final_{metric}"]
     helps = sign * (value - other) > 0 and p is not None and p < DIFFERENT
-    reason = "better" if helps else "not better"
+    reason = "better" if helps else "not surely better"
     made = replace(
         made, is_submitted=helps, value=value, single=other, p=p,
         reason=f"{reason} on the {len(rows)} rows that chose nothing",

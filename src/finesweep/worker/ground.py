@@ -16,6 +16,7 @@ from finesweep.tracking import open_store
 from finesweep.training.preflight import check_data
 from finesweep.worker.isolation import where_torch_is
 from finesweep.worker.models import check_models
+from finesweep.worker.words import check_words
 
 Plan = Callable[[], tuple[int, Placement]]  # says how many workers, and where
 
@@ -27,8 +28,10 @@ def check_ground(sweep: SweepRequest, plan: Plan) -> tuple[Splits, int, Placemen
     """
     splits = check_data(sweep.run)
     check_ensemble(sweep, splits)
+    check_confirmation(sweep)
     sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL][:])
     check_models(sweep.models, splits)
+    check_words(sweep.models, sweep.space)
     tracking.import_store(sweep.run.tracking)  # while the server imports torch
     workers, placement = where_torch_is(plan) if needs_torch(sweep.run.trainer) else plan()
     storage = sweep.config.study.storage
@@ -38,6 +41,14 @@ def check_ground(sweep: SweepRequest, plan: Plan) -> tuple[Splits, int, Placemen
     return splits, workers, placement
 
 
+def check_confirmation(sweep: SweepRequest) -> None:
+    """Raises: ConfigError if trials that are confirmed with new seeds could have been chosen by these."""
+    top_k = sweep.config.study.confirm.top_k
+    if top_k and any(dimension.key == "seed" for dimension in sweep.space):
+        legal = "0 where seed is searched, for the new seeds may be among those; or seed=NUMBER, one for all"
+        raise ConfigError.at("hydra.sweeper.study.confirm.top_k", top_k, legal)
+
+
 def check_ensemble(sweep: SweepRequest, splits: Splits) -> None:
     """Raises: ConfigError for an ensemble of adapters, or without rows that could say if it is better."""
     kind = sweep.config.study.ensemble
@@ -45,7 +56,10 @@ def check_ensemble(sweep: SweepRequest, splits: Splits) -> None:
         return
     key = "hydra.sweeper.study.ensemble"
     if splits.final_eval is None:
-        legal = "none, or with rows that choose nothing: data.holdout or data.final_eval_split"
+        legal = "none, or with rows that choose nothing: data.holdout=0.1, or data.final_eval_split"
         raise ConfigError.at(key, kind.value, legal)
+    if max(sweep.config.keep_checkpoints, sweep.config.study.confirm.top_k) < 2:
+        legal = f"2 or more with {key}={kind.value}, which needs another checkpoint beside the winner's"
+        raise ConfigError.at("hydra.sweeper.keep_checkpoints", sweep.config.keep_checkpoints, legal)
     if sweep.run.peft is not None:
         raise ConfigError.at(key, kind.value, "none with peft: checkpoints of adapters are not put together")
