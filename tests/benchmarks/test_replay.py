@@ -171,6 +171,29 @@ def test_methods_win_tie_and_lose_by_the_interval_of_what_they_gain(
     assert worse == "| worse | -0.100 (-0.100 to -0.100) | 0 / 0 / 1 |"
 
 
+def test_for_odd_seeds_the_halves_of_the_rows_change_places(curves: Callable[[str], ModuleType]) -> None:
+    recorded = curves("recorded")
+    as_recorded, even, odd = recorded.read("rte"), recorded.read_for("rte", 2), recorded.read_for("rte", 3)
+    assert even == as_recorded
+    assert [(one.select, one.untouched) for one in odd] == [(one.untouched, one.select) for one in even]
+
+
+def test_regret_worst_seed_and_the_share_of_the_grids_steps_are_as_the_page_says(
+    curves: Callable[[str], ModuleType],
+) -> None:
+    figures, replay, recorded = curves("figures"), curves("replay"), curves("recorded")
+    task, trainings = curves("spaces").TASKS["demo"], recorded.read("demo")
+    steps = figures.budget(task, trainings)
+    grid = [replay.Replayed([replay.Found(steps, 1, 0.8, 0.7)], steps, 1, 0.9) for _ in range(3)]
+    other = [
+        replay.Replayed([replay.Found(steps // 4, 1, 0.7, 0.7), replay.Found(at, 2, best, 0.7)], at, 2, 0.9)
+        for at, best in ((steps // 2, 0.8), (steps, 0.9), (steps, 0.6))
+    ]
+    row = figures.rows_of(task, trainings, {"grid": grid, "other": other}, "grid")[1]
+    assert (row.regret, row.worst) == (pytest.approx(0.1), pytest.approx(0.2))
+    assert row.as_grid == 1.0  # the middle of a half, all, and never
+
+
 def test_a_recorded_curve_is_that_of_an_ordinary_run(
     curves: Callable[[str], ModuleType], config: Callable[..., RunConfig], tmp_path: Path
 ) -> None:

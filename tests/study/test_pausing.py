@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from test_study import complete, queue, recover
 
+from finesweep.config.run import Direction
 from finesweep.errors import ConfigError
 from finesweep.hooks import Noise, RunState
 from finesweep.monitor import eta
@@ -20,14 +21,18 @@ from finesweep.monitor.listing import study_rows
 from finesweep.monitor.report import describe
 from finesweep.monitor.snapshot import take_snapshot
 from finesweep.study import studies
+from finesweep.study.baseline import is_baseline
 from finesweep.study.budget import spent
-from finesweep.study.pausing import Pausing, RungCheck, each_once, waiting
+from finesweep.study.claiming import Claim
+from finesweep.study.drawing import _as_sampler_sees
+from finesweep.study.ending import end_trial
+from finesweep.study.pausing import Pausing, RungCheck, add_continuation, each_once, waiting
 from finesweep.study.queue import TrialQueue
 from finesweep.study.records import Limits, Outcome, Progress, StudyRecord, TrialRecord
 from finesweep.study.remaining import is_over, more_may_come
 from finesweep.study.samplers import try_out
 from finesweep.study.selection import count_finished
-from finesweep.study.steering import open_for_steering, stop_trial
+from finesweep.study.steering import open_for_steering, stop_trial, try_point
 from finesweep.worker.paused import give_up_all, give_up_surplus
 from finesweep.worker.trial import RunningTrial
 
@@ -89,9 +94,13 @@ def lineage(books: TrialQueue) -> list[tuple[int, str, int | None]]:
     ]
 
 
-def test_a_paused_trial_goes_on_as_another_once_it_belongs_to_the_best(tmp_path: Path) -> None:
-    books = pausing_queue(tmp_path, n_trials=2)
-    run_out(books)
+@pytest.mark.parametrize("direction", list(Direction))
+def test_a_paused_trial_goes_on_as_another_once_it_belongs_to_the_best(
+    tmp_path: Path, direction: Direction
+) -> None:
+    books = pausing_queue(tmp_path, n_trials=2, direction=direction)
+    sign = 1 if direction is Direction.maximize else -1
+    run_out(books, lambda ordinal: sign * falling(ordinal))
     assert lineage(books) == [
         (0, "PRUNED", None),  # the first at its rung
         (1, "PRUNED", None),  # worse, so the first one is promoted
@@ -431,6 +440,86 @@ def test_the_time_left_goes_by_whole_trials(tmp_path: Path) -> None:
     assert eta._durations(replace(take_snapshot(books.study), trials=trials)) == [10, 40]
 
 
+def test_a_trial_that_leads_is_trained_to_its_end_beside_the_baseline(tmp_path: Path) -> None:
+    """The baseline never pauses, so the best of the others is the only one at the last rung."""
+    options = {"min_resource": 12.5, "reduction_factor": 4}
+    books = pausing_queue(tmp_path, n_trials=3, pruner_options=options, first=[{"x": 0.5, "y": 0.5}])
+    StudyRecord(books.study).write_all(history=[{"sampler": "random", "pruner": "pause"}])
+    while trial := books.next_trial():
+        if is_baseline(books.study, trial.number):
+            complete(books, trial.number, 0.1)
+        else:
+            train(books, trial, lambda ordinal: 0.9 - ordinal / 10)
+    results = [trial for trial in books.trials() if trial.state is TrialState.COMPLETE]
+    assert [TrialRecord(trial).ordinal for trial in results] == [0, 1] and results[1].value == 0.8
+    assert is_over(books)
+
+
+def test_a_promotion_is_its_own_trial_though_another_is_queued_at_that_moment(tmp_path: Path) -> None:
+    """A worker that hands a trial back holds that trial alone, not the study."""
+    books = pausing_queue(tmp_path, n_trials=2)
+    for _ in range(2):
+        trial = books.next_trial()
+        assert trial is not None
+        train(books, trial, falling)
+    before = books.trials()
+    books.study.enqueue_trial({}, TrialRecord.attributes(retry_of=1))
+    made = add_continuation(books.study, before, 0)
+    assert (made.number, TrialRecord(made).continues) == (3, 0)
+
+
+def test_a_retry_goes_on_though_a_twin_of_it_has_paused(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=4)
+    first = books.next_trial()
+    assert first is not None
+    train(books, first, falling)
+    person = open_for_steering("s", books.config.storage)
+    StudyRecord(books.study).space = books.space
+    try_point(person, dict(first.params))
+    tried = books.next_trial()
+    assert tried is not None and TrialRecord(tried).reused_of is None
+    train(books, tried, falling, steps=0)
+    retry = books.next_trial()
+    assert retry is not None and (TrialRecord(retry).retry_of, TrialRecord(retry).reused_of) == (1, None)
+
+
+def test_trials_that_paused_before_the_first_rung_of_today_go_on(tmp_path: Path) -> None:
+    early = pausing_queue(tmp_path, n_trials=2)
+    for _ in range(2):
+        trial = early.next_trial()
+        assert trial is not None
+        train(early, trial, falling)
+    later = pausing_queue(tmp_path, n_trials=2, pruner_options={"min_resource": 50})
+    run_out(later)
+    assert [t.state.name for t in later.trials()].count("COMPLETE") == 1 and is_over(later)
+
+
+def test_an_outcome_that_could_not_be_written_is_a_pause_all_the_same(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=1)
+    trial = books.next_trial()
+    assert trial is not None
+    end_trial(books.study, books.trial(trial.number), Outcome(RunState.PAUSED), max_retries=1)
+    assert TrialRecord(books.trial(trial.number)).is_paused
+
+
+def test_trials_outside_of_an_edited_space_decide_no_pause(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=3)
+    for _ in range(2):
+        training_of(books, tmp_path)
+    StudyRecord(books.study).outside = [0]
+    pausing = Pausing.of(books.study, books.config)
+    assert pausing is not None and [one.number for one in pausing.points(books.trials())] == [1]
+
+
+def test_a_sampler_sees_a_point_that_went_on_once(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=2)
+    run_out(books)
+    trials = books.trials()
+    claim = Claim(trials[1], seen=trials)
+    seen = _as_sampler_sees(books, claim)
+    assert [trial.state.name for trial in seen] == ["FAIL", "PRUNED", "FAIL", "FAIL", "COMPLETE"]
+
+
 @pytest.mark.parametrize("sampler", ["cmaes", "gp"])
 def test_samplers_that_learn_from_complete_trials_alone_refuse_to_pause(tmp_path: Path, sampler: str) -> None:
     books = pausing_queue(tmp_path, sampler=sampler)
@@ -451,7 +540,17 @@ def test_trials_of_a_study_that_no_longer_pauses_stay_paused(tmp_path: Path) -> 
 
 
 def test_options_that_pausing_does_not_take_are_named(tmp_path: Path) -> None:
-    for options, said in (({"eta": 2}, "eta"), ({"max_paused": 0}, "max_paused is 0")):
+    cases: list[tuple[dict[str, object], str]] = [
+        ({"eta": 2}, "no option 'eta'; there: min_resource, reduction_factor, max_paused"),
+        ({"maximize": True}, "no option 'maximize'"),
+        ({"max_paused": 0}, "max_paused is 0"),
+        ({"max_paused": float("inf")}, "max_paused is inf"),
+        ({"min_resource": "abc"}, "min_resource is 'abc', not a number"),
+        ({"min_resource": True}, "min_resource is True, not a number"),
+        ({"reduction_factor": 1.001}, "reduction_factor is 1.001, not 1.1 to 100"),
+        ({"reduction_factor": float("inf")}, "reduction_factor is inf"),
+    ]
+    for options, said in cases:
         books = pausing_queue(tmp_path)
         books.config.pruner_options = options
         with pytest.raises(ConfigError, match=f"pruner_options.*{said}.*legal: the keyword arguments.*pause"):

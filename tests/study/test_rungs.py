@@ -19,6 +19,7 @@ def numbers(points: list[Point]) -> list[int]:
 
 
 def test_rungs_are_shares_below_the_end() -> None:
+    assert Rungs(maximize=True).shares == [0.25, 0.5] and Rungs(maximize=True).max_paused == 16
     assert UP.shares == [0.125, 0.25, 0.5]
     assert Rungs(maximize=True, min_resource=10, reduction_factor=3).shares == pytest.approx([0.1, 0.3, 0.9])
     assert Rungs(maximize=True, min_resource=25, reduction_factor=4).shares == [0.25]

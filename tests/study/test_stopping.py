@@ -1,6 +1,7 @@
 """A search ends when the rest of its budget promises less than the noise of its best score."""
 
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,16 @@ def test_it_ends_when_trials_lie_closer_than_the_noise() -> None:
     )
     assert enough(trials(*APART), 30, UPWARD) is None
     assert enough(trials(*CLOSE, noise=0.001), 30, UPWARD) is None
+
+
+@pytest.mark.parametrize("goal", [Goal(True), Goal(False)])
+def test_the_noise_that_counts_is_that_of_the_best_score(goal: Goal) -> None:
+    known = trials(*(CLOSE if goal.maximizes else [1 - value for value in CLOSE]))
+    for noisy, ends in ((known[-1], False), (known[0], True)):
+        exact = TrialRecord.attributes(noise=Noise(0.001, 277))
+        changed = [copy(one) for one in known]
+        changed[noisy.number].user_attrs = {**noisy.user_attrs, **exact}
+        assert (enough(changed, 30, goal) is not None) is ends
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
@@ -29,10 +30,14 @@ from finesweep.study.storage import open_storage
 SPACE = tuple(Dimension(name, name, FloatDistribution(0, 1)) for name in "xy")
 
 
-def queue(tmp_path: Path, **settings: object) -> TrialQueue:
+def queue(
+    tmp_path: Path, direction: Direction = Direction.maximize, first: Sequence[dict[str, float]] = (),
+    **settings: object,
+) -> TrialQueue:  # fmt: skip
+    """first: points that a person enqueued."""
     store = {"name": "s", "storage": f"sqlite:///{tmp_path}/optuna.db"}
     config = StudyConfig(**store | settings)  # type: ignore[arg-type]
-    studies.create(config, {"m": Direction.maximize}, [], {"n_trials": config.n_trials, "metric": "m"})
+    studies.create(config, {"m": direction}, list(first), {"n_trials": config.n_trials, "metric": "m"})
     return TrialQueue(config, SPACE)
 
 

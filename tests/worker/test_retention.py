@@ -37,6 +37,14 @@ def test_candidates_stay_until_they_are_confirmed_and_what_confirms_them_goes() 
     assert kept() == {"trial-0002", "trial-0003", "trial-0004"}
 
 
+def test_the_baseline_stays() -> None:
+    known = "hydra.sweeper.enqueue=[{optimizer.learning_rate: 1e-4}]"
+    sweep(rising, "optimizer.learning_rate=interval(1e-4,1e-2)", *GRID[1:], known,
+          "hydra.sweeper.study.sampler=random", "hydra.sweeper.study.n_trials=4",
+          "hydra.sweeper.keep_checkpoints=1")  # fmt: skip
+    assert "trial-0000" in kept() and len(kept()) == 2
+
+
 def test_nothing_goes_while_what_should_stay_is_damaged() -> None:
     def damaging(config: RunConfig, trial: RunHooks) -> float:
         if trial.run_name == "trial-0004":

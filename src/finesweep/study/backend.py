@@ -29,6 +29,12 @@ def backend_of(study: Study) -> BaseStorage:
     return storage._backend if isinstance(storage, _CachedStorage) else storage
 
 
+def add_trial(study: Study, template: FrozenTrial) -> FrozenTrial:
+    """Adds a trial. Returns it as stored; it need not be the last one, for others add theirs."""
+    trial_id = study._storage.create_new_trial(study._study_id, template_trial=template)
+    return study._storage.get_trial(trial_id)
+
+
 def address_of(study: Study) -> str:
     """Returns the storage's address; an empty text for a study in memory."""
     backend = backend_of(study)

@@ -104,13 +104,13 @@ def to_promote(
 
     Once no further point is started, the best paused one goes on even if it does not belong to the best of
     its rung: while steps or seconds are left, if the study bounds them; and at last, when nobody works any
-    more, until there is a result, and as many complete trials as are to be confirmed. That last one may
-    exceed the budget, as a running trial does.
+    more, until there is a result besides the baseline, which never pauses, and as many complete trials as are
+    to be confirmed. That last one may exceed the budget, as a running trial does.
     """
     if pausing is None:
         return None
     search, points = searching(trials), pausing.points(trials)
-    lacks_results = not is_running(search) and _count_results(search) < max(1, config.confirm.top_k)
+    lacks_results = not is_running(search) and _count_results(search, pausing) < max(1, config.confirm.top_k)
     if _limit(search, config) is not None:
         chosen = pausing.rungs.furthest(points) if lacks_results else None
     else:
@@ -122,8 +122,9 @@ def to_promote(
     return None if chosen is None else last_of(chosen, trials)
 
 
-def _count_results(search: Sequence[FrozenTrial]) -> int:
-    return sum(t.state is TrialState.COMPLETE and TrialRecord(t).reused_of is None for t in search)
+def _count_results(search: Sequence[FrozenTrial], pausing: Pausing) -> int:
+    complete = [t for t in search if t.state is TrialState.COMPLETE and TrialRecord(t).reused_of is None]
+    return sum(trial.number != pausing.baseline for trial in complete)
 
 
 def budgets(record: StudyRecord) -> StudyConfig:

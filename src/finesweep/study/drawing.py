@@ -42,7 +42,8 @@ def _evaluated_before(
     """Finds a finished trial of the same point, unless the study repeats trials.
 
     One with a smaller batch does not count: it is another training. Nor does one whose point an edit has
-    trained again, or that paused at a point which a person tries.
+    trained again, or that paused at a point which a person tries; nor, for a try that goes on from a
+    checkpoint, one that was not trained to its end.
     """
     mine = TrialRecord(trial)
     if repeats or mine.retry_overrides is not None or mine.again is not None:
@@ -50,7 +51,9 @@ def _evaluated_before(
     trained = (
         other
         for other in each_once(searching(trials))
-        if _is_known(other) and not (mine.tried is not None and TrialRecord(other).is_paused)
+        if _is_known(other)
+        and not (mine.tried is not None and TrialRecord(other).is_paused)
+        and not (mine.retry_of is not None and other.state is not TrialState.COMPLETE)
     )
     return next((other for other in trained if other.params == trial.params), None)
 

@@ -28,6 +28,8 @@ def end_trial(
     elif outcome.state in (RunState.PRUNED, RunState.PAUSED) or (  # which of them, the outcome says
         record.stopped is not None and _is_tried_again(outcome)
     ):
+        if record.outcome is None:  # it could not be written when it ended; it alone says PAUSED
+            record.outcome = outcome
         study.tell(trial.number, state=TrialState.PRUNED)
     elif outcome.state is RunState.INTERRUPTED:
         _requeue(study, trial, max_retries, reason)

@@ -16,6 +16,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from finesweep.config.study import Pruner, StudyConfig
 from finesweep.study import clock
+from finesweep.study.backend import add_trial
+from finesweep.study.baseline import baseline_of
 from finesweep.study.liveness import this_owner
 from finesweep.study.ordinal import ordinal_of
 from finesweep.study.records import StudyRecord, TrialRecord
@@ -29,6 +31,7 @@ class Pausing:
 
     rungs: Rungs
     given_up: Collection[int]  # numbers of the paused trials that cannot go on
+    baseline: int | None = None  # the number of its complete trial, which no rung has judged
 
     @classmethod
     def of(cls, study: Study, config: StudyConfig) -> "Pausing | None":
@@ -36,7 +39,12 @@ class Pausing:
         if config.pruner is not Pruner.pause:
             return None
         maximize = study.directions[0] is StudyDirection.MAXIMIZE
-        return cls(Rungs(maximize, **config.pruner_options), StudyRecord(study).given_up or ())
+        baseline = baseline_of(study)
+        return cls(
+            Rungs(maximize, **config.pruner_options),
+            StudyRecord(study).given_up or (),
+            baseline.number if baseline else None,
+        )
 
     def points(self, trials: Sequence[FrozenTrial]) -> list[Point]:
         """Returns what the rungs compare; its numbers are ordinals. trials: all of the study."""
@@ -48,7 +56,10 @@ class Pausing:
         longest = max(curves, key=lambda curve: curve[-1][0] if curve else 0.0)
         last = TrialRecord(tries[-1])
         waits = last.is_paused and tries[-1].number not in self.given_up
-        return Point(ordinal, self.rungs.judged(longest), waits)
+        losses = self.rungs.judged(longest)
+        if waits and not losses:  # the first rung was an earlier one when it paused
+            losses = {0: self.rungs.loss(longest)}
+        return Point(ordinal, losses, waits)
 
 
 def _tries(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
@@ -122,16 +133,13 @@ def add_continuation(study: Study, trials: Sequence[FrozenTrial], number: int) -
         worker_deaths=record.worker_deaths,
         retry_overrides=record.retry_overrides,
     )
-    study.add_trial(
-        create_trial(
-            state=TrialState.RUNNING,
-            params=paused.params,
-            distributions=paused.distributions,
-            user_attrs=attrs,
-        )
+    template = create_trial(
+        state=TrialState.RUNNING,
+        params=paused.params,
+        distributions=paused.distributions,
+        user_attrs=attrs,
     )
-    added = study.get_trials(deepcopy=False)[len(trials)]
-    return optuna.Trial(study, added._trial_id)
+    return optuna.Trial(study, add_trial(study, template)._trial_id)
 
 
 def each_once(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

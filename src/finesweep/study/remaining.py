@@ -71,7 +71,8 @@ def is_over(opened: OpenedStudy) -> bool:
     """Tells whether a budget is used up, all is confirmed, there is a result, and nobody works."""
     opened.renew()
     trials = opened.skim()
-    if is_running(trials) or not any(trial.state is TrialState.COMPLETE for trial in trials):
+    has_result = any(trial.state is TrialState.COMPLETE for trial in searching(trials))
+    if is_running(trials) or not has_result:
         return False
     return spent(opened, trials) is not None and not to_confirm(opened)
 

@@ -21,6 +21,7 @@ from functools import cached_property
 Curve = Sequence[tuple[float, float]]  # the share of the training, up to 1.0, and the value measured there
 EXACT = 1e-9  # shares are quotients of steps
 LEAST = 1  # per cent of a training: what is less was probably meant as a share of it
+OPTIONS = "min_resource", "reduction_factor", "max_paused"  # what a person may set
 NEAR = 0.02  # an evaluation comes after a whole step: one that is meant for a rung may lie so far before it
 
 
@@ -52,11 +53,14 @@ class Rungs:
 
     def __post_init__(self) -> None:
         """Raises: ValueError."""
+        for name in OPTIONS:
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"{name} is {value!r}, not a number")
         if not LEAST <= self.min_resource < 100:
             raise ValueError(f"min_resource is {self.min_resource}, not {LEAST} to below 100 per cent")
-        if not self.reduction_factor > 1:
-            raise ValueError(f"reduction_factor is {self.reduction_factor}, not above 1")
-        if self.max_paused < 1 or self.max_paused != int(self.max_paused):
+        if not 1.1 <= self.reduction_factor <= 100:
+            raise ValueError(f"reduction_factor is {self.reduction_factor}, not 1.1 to 100")
+        if not 1 <= self.max_paused < float("inf") or self.max_paused != int(self.max_paused):
             raise ValueError(f"max_paused is {self.max_paused}, not a whole number, 1 or more")
 
     @cached_property
@@ -92,6 +96,11 @@ class Rungs:
                 losses[passed[-1]] = min(best, there)
             best, before, earlier = min(best, loss), share, loss
         return losses
+
+    def loss(self, curve: Curve) -> float:
+        """Returns the loss of a training's best evaluation so far; infinity if there is none."""
+        losses = (-value if self.maximize else value for _, value in curve)
+        return min(losses, default=float("inf"))
 
     def goes_on(self, point: Point, points: Sequence[Point]) -> bool:
         """Tells whether a training at its last rung is among the best of that rung.

@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler
 from finesweep.config.own import import_own
 from finesweep.config.study import Pruner, StudyConfig
 from finesweep.errors import ConfigError, FinesweepError
-from finesweep.study.rungs import Rungs
+from finesweep.study.rungs import OPTIONS, Rungs
 from finesweep.study.space import Space, suggest
 from finesweep.study.spread import SpreadTPE
 
@@ -90,7 +90,12 @@ def _patient(
 
 
 def _pause(**options: Any) -> BasePruner:
-    """Returns a pruner that stops nothing: `rungs` decides who pauses, and checks the options here."""
+    """Returns a pruner that stops nothing: `rungs` decides who pauses, and checks the options here.
+
+    Raises: ValueError.
+    """
+    if unknown := sorted(options.keys() - set(OPTIONS)):
+        raise ValueError(f"no option {unknown[0]!r}; there: {', '.join(OPTIONS)}")
     Rungs(maximize=True, **options)
     return optuna.pruners.NopPruner()
 

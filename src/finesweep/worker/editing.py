@@ -89,7 +89,8 @@ def train_lost_again(study: Study, top_k: int, tell: Callable[[str], object], ma
     first = best_first(study)[: max(0, max(1, top_k) - pending)]
     lost = [trial for trial in first if is_lost(study, trial)]
     for trial in lost:
-        study.enqueue_trial(trial.params, TrialRecord.attributes(again=trial.number))
+        attrs = TrialRecord.attributes(again=trial.number, retry_overrides=TrialRecord(trial).retry_overrides)
+        study.enqueue_trial(trial.params, attrs)
         tell(f"trial {trial.number} will be trained again: it is among the first, and its weights are gone")
     _note_replaced(study)
     return bool(pending or lost)

@@ -105,9 +105,12 @@ def _forget(result: Path, killed: bool = False) -> None:
 
 
 def check_candidates(study: Study, top_k: int) -> None:
-    """Raises: ConfigError if the weights of a candidate for confirmation are gone: it could win."""
+    """Raises: ConfigError if the weights of a candidate for confirmation are gone: it could win.
+
+    Those that another host may have on a disk of its own are not.
+    """
     for rank, trial in enumerate(best_first(study)[:top_k]):
-        if not has_weights(study, trial):
+        if is_lost(study, trial):
             raise ConfigError.at(
                 "hydra.sweeper.study.confirm.top_k", top_k,
                 f"{rank} or less in this study: the weights of trial {trial.number} are gone. Another study, "
