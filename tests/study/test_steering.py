@@ -54,7 +54,7 @@ def test_workers_that_run_go_by_the_budget_that_a_person_sets(tmp_path: Path) ->
     extend(person(tmp_path), {"n_trials": 1, "max_train_steps": None})
     assert run_out(books) == [] and is_over(books)
     asked = [one.what for one in steered(books.study)]
-    assert asked == ["extend n_trials=4 max_train_steps=9", "extend n_trials=1 max_train_steps=None"]
+    assert asked == ["extend n_trials=4 max_train_steps=9", "extend n_trials=1 max_train_steps=null"]
     assert StudyRecord(books.study).limits == Limits()
 
 

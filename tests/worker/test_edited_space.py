@@ -54,7 +54,8 @@ def test_a_narrowed_study_keeps_what_lies_in_it_and_says_the_difference(
     capfd.readouterr()
     after = sweep(plain, *KEPT, NARROW, n_trials(8), EDIT)
     said = capfd.readouterr()
-    assert "study quickstart: its space is edited\n  optimizer.learning_rate: was Float" in said.err
+    told = "study quickstart: its space is edited\n  optimizer.learning_rate: was 0.0001 to 0.01, is"
+    assert f"{told} 0.0001 to 0.005\n" in said.err
     assert f"{inside} of its 8 finished trials lie in it, and count; the others are history" in said.err
     status = describe(after)
     assert (status.finished, status.outside, len(after.trials)) == (8, 8 - inside, 16 - inside)
@@ -208,6 +209,20 @@ def test_a_study_starts_from_what_others_found(capfd: pytest.CaptureFixture[str]
     sweep(plain, *FIXED, WIDE, n_trials(9))
     sweep(plain, *FIXED, NARROW, n_trials(6), named, given)  # the others' later finds are not queued
     assert sum(bool(TrialRecord(trial).origin) for trial in studies.load("other", STORAGE).trials) == 1
+
+
+def test_rows_of_the_final_score_that_chose_in_an_earlier_study_are_said(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The earlier one chose by what is here the final score; a hold-out chooses here."""
+    sweep(plain, *FIXED, WIDE, n_trials(2))
+    starts = ("hydra.sweeper.study.name=other", "hydra.sweeper.study.start_from=[quickstart]")
+    sweep(plain, *FIXED, WIDE, n_trials(2), *starts, "data.holdout=0.2")
+    assert (
+        "start_from: the rows of the final score chose the points of study quickstart"
+        in capfd.readouterr().err
+    )
+    assert StudyRecord(studies.load("other", STORAGE)).final_chose == ["quickstart"]
 
 
 def test_a_study_that_cannot_be_started_from_is_refused() -> None:

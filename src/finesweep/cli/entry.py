@@ -37,6 +37,7 @@ from finesweep.io.terminal import show
 from finesweep.machine import determinism
 
 # Errors of the machine, not of the program.
+SWEEPER = "hydra.sweeper."  # the pages leave it out
 ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, *DISK_ERRORS)
 SWEPT_NULL = re.compile(r"(choice|shuffle|sort)\((.*)\)")
 INTERRUPTED = 130  # the shell's code for Ctrl-C
@@ -174,11 +175,26 @@ def explain(error: Exception) -> str:
         return f"{key}: no such key; {_legal(key, [f.name for f in dataclasses.fields(cause.object_type)])}"
     if text.endswith("is not in struct"):
         return f"{key}: not there yet; to add it, write +{key}=..."
-    if text.startswith("Cannot assign str to Dict"):
+    if text.startswith("Cannot assign ") and " to Dict" in text:
         return f"{key}: {text}; {_dictionary(key)}"
+    if "is not a ListConfig" in text:
+        return f"{key}: {text}; legal: a list, {key}=[A, B]"
+    if "is not a subclass of" in text:
+        return f"{key}: {text.partition(':')[0]}; {_dictionary(key)}"
     if expected := re.search(r"value '(.*)', expected one of \[(.*)\]", text):
         text += f"; {did_you_mean(expected[1], expected[2].split(', '))}".rstrip("; ")
     return f"{key}: {text}" if key else text
+
+
+def _of_study(key: str) -> str:
+    """Returns the whole key of one that lacks `hydra.sweeper.study.`, as the pages write it."""
+    from finesweep.config.study import StudyConfig, SweepConfig
+
+    whole = (f"{SWEEPER}{key}", f"{SWEEPER}study.{key}")
+    there = {f"{SWEEPER}{field.name}" for field in dataclasses.fields(SweepConfig)}
+    there |= {f"{SWEEPER}study.{field.name}" for field in dataclasses.fields(StudyConfig)}
+    found = [name for name in whole if name in there]
+    return f"did you mean {found[0]}? " if found else ""
 
 
 def _dictionary(key: str) -> str:
@@ -206,5 +222,7 @@ def _overridden(error: Exception) -> str:
 
 def _legal(key: str, names: list[str]) -> str:
     prefix, _, name = key.rpartition(".")
+    if hint := _of_study(key):
+        return f"{hint}legal: {', '.join(names)}"
     hint = did_you_mean(name, names, f"{prefix}." if prefix else "")
     return f"{hint}legal: {', '.join(names)}"

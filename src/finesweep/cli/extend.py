@@ -24,18 +24,24 @@ def extend(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> 
     """
     from finesweep.monitor.steering import who_goes_on
     from finesweep.study import steering
+    from finesweep.study.budget import full
 
     given = dict(map(_budget, values))
     opened = steering.open_for_steering(study, storage)
     before, after = opened.patience.call(steering.extend, opened, given)
-    changes = [f"{key} was {getattr(before, key)}, is {getattr(after, key)}" for key in given]
-    text = f"study {study}: {'; '.join(changes)}; {who_goes_on(opened.study)}"
+    changes = [
+        f"{key} was {steering.shown(getattr(before, key))}, is {steering.shown(getattr(after, key))}"
+        for key in given
+    ]
+    used_up = full(opened.trials(), after)
+    goes_on = f"{used_up} is used up: no further point is begun" if used_up else who_goes_on(opened.study)
+    text = f"study {study}: {'; '.join(changes)}; {goes_on}"
     print_answer(as_json, {"study": study} | {key: getattr(after, key) for key in KINDS}, text)
 
 
 def _budget(text: str) -> tuple[str, Any]:
     """Reads `n_trials=60`; null takes a budget away that a study need not have."""
-    key, _, value = text.partition("=")
+    key, _, value = text.removeprefix("hydra.sweeper.").removeprefix("study.").partition("=")
     if key not in KINDS:
         raise ConfigError(f"{key}: is no budget; {did_you_mean(key, KINDS)}legal: {', '.join(KINDS)}")
     if value == "null" and key != "n_trials":

@@ -7,7 +7,6 @@ import click
 
 from finesweep.cli import completing, options
 from finesweep.cli.output import print_answer
-from finesweep.errors import NotSteered
 
 if TYPE_CHECKING:
     from finesweep.study.opened import OpenedStudy
@@ -46,13 +45,12 @@ def _stop_trial(opened: "OpenedStudy", number: int) -> tuple[dict[str, Any], str
 
 
 def _stop_all(opened: "OpenedStudy") -> tuple[dict[str, Any], str]:
-    """Raises: NotSteered if nobody is at work."""
     from finesweep.monitor.steering import at_work, worker_command
     from finesweep.study.steering import halt
 
     opened.patience.call(halt, opened)
     working, again = at_work(opened.study), worker_command(opened.study)
-    if not working:
-        raise NotSteered(f"study {opened.name}: no worker runs a trial; one that still waits will take none")
-    text = f"study {opened.name}: its workers save and hand their trials back ({working}); to go on: {again}"
+    does = f"its workers save and hand their trials back ({working})"
+    nobody = "no worker runs a trial; those that were started before and have yet to begin will take none"
+    text = f"study {opened.name}: {does if working else nobody}; to go on: {again}"
     return {"study": opened.name, "working": working}, text

@@ -30,7 +30,10 @@ def try_(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> No
 
     opened, point = open_for_steering(study, storage), parse_point(values)
     queued = opened.patience.call(try_point, opened, point)
-    lines = [f"trial {queued.trial} of {study} is next: {' '.join(values)}"]
+    place = f"comes behind trial {queued.behind[-1]}" if queued.behind else "is next"
+    lines = [f"trial {queued.trial} of {study} {place}: {' '.join(values)}"]
+    if queued.known is not None:
+        lines.append(f"trial {queued.known} trained this point to its end: its value counts again")
     if queued.drawn:
         lines.append(f"the sampler chooses: {', '.join(queued.drawn)}")
     if queued.in_place_of is not None:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.study.cache import OUTSIDE
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.space import Space, contains, distributions
+from finesweep.study.space import Space, contains, distributions, range_of
 
 SPACE = "space"  # the key of a study's identity
 
@@ -30,12 +30,15 @@ def may_be_edited(stored: dict[str, str], requested: dict[str, str]) -> bool:
 def difference(record: StudyRecord, space: Space) -> list[str]:
     """Names the ranges of a study that a new space changes."""
     stored, requested = dict((record.identity or {}).get(SPACE, {})), ranges(space)
-    names = dict.fromkeys([*stored, *requested])
-    return [
-        f"{name}: was {stored.get(name, 'not searched')}, is {requested.get(name, 'not searched')}"
-        for name in names
-        if stored.get(name) != requested.get(name)
-    ]
+    changed = [name for name in {**stored, **requested} if stored.get(name) != requested.get(name)]
+    noted = _written(record.space or ())  # an earlier version noted none
+    before = {name: noted.get(name, range_) for name, range_ in stored.items()}
+    after, none = _written(space), "not searched"
+    return [f"{name}: was {before.get(name, none)}, is {after.get(name, none)}" for name in changed]
+
+
+def _written(space: Space) -> dict[str, str]:
+    return {dimension.name: range_of(dimension) for dimension in space}
 
 
 def outside(trials: Iterable[FrozenTrial], space: Space) -> list[int]:

@@ -151,9 +151,11 @@ def ends(dimension: BaseDistribution) -> list[Any]:
 
 def parse_point(texts: Sequence[str]) -> dict[str, Any]:
     """Reads `key=value` in Hydra's grammar, by key. Raises: ConfigError; Hydra's error for a broken text."""
-    point = {}
+    point: dict[str, Any] = {}
     for override in OverridesParser.create().parse_overrides(list(texts)):
         if override.is_sweep_override() or override.is_delete():
             raise ConfigError(f"{override.input_line}: legal: KEY=VALUE, with one value")
+        if override.key_or_group in point:
+            raise ConfigError(f"{override.key_or_group}: is given twice; legal: each key once")
         point[override.key_or_group] = stored(override.value())
     return point

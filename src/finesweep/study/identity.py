@@ -22,7 +22,7 @@ from finesweep.io.model_files import folder_hash
 from finesweep.io.redaction import redact_urls, redact_values
 from finesweep.io.terminal import trainer
 from finesweep.study import clock, studies
-from finesweep.study.editing import SPACE, may_be_edited, ranges
+from finesweep.study.editing import SPACE, difference, may_be_edited, ranges
 from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
 from finesweep.tasks import task_of
@@ -106,7 +106,9 @@ def refuse_other_study(
         return
     if path != requested["data.path"] and any(key.endswith(" content") for key in changed):
         stored, changed = stored | {"data.path": path}, ["data.path", *changed]
-    lines = [f"  {key}: was {stored.get(key)!r}, is {requested.get(key)!r}" for key in changed]
+    spaces = difference(StudyRecord(study), sweep.space) if SPACE in changed else []
+    others = [f"{key}: was {stored.get(key)!r}, is {requested.get(key)!r}" for key in changed if key != SPACE]
+    lines = [f"  {line}" for line in [*spaces, *others]]
     raise StudyError(_refusal(sweep.name, lines, can_edit))
 
 

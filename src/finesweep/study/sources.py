@@ -1,15 +1,20 @@
 """Reads the earlier studies that a study starts from, and queues what they found, once for each of them."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from datasets import Dataset
 from optuna.study import Study
 
 from finesweep.config.study import StudyConfig
+from finesweep.data import fingerprint
 from finesweep.errors import ConfigError, StudyError
+from finesweep.io.terminal import show
 from finesweep.study.backend import backend_of
 from finesweep.study.from_studies import Known, Start, choose
+from finesweep.study.identity import CONTENT
 from finesweep.study.patient_storage import PatientStorage
 from finesweep.study.ranking import best_first
 from finesweep.study.reading import read_study
@@ -29,7 +34,11 @@ def read_starts(config: StudyConfig, space: Space) -> list[Start]:
     new = [one for one in dict.fromkeys(config.start_from) if one not in known]
     if new and sampler_entry(config.sampler).enqueues_all_points:
         raise ConfigError.at(SAMPLER_KEY, config.sampler, f"another one with {KEY}; it tries every point")
-    return choose([_read(one, config) for one in new], space, config.n_trials)
+    starts = choose([_read(one, config) for one in new], space, config.n_trials)
+    if new and not starts:
+        why = f"{', '.join(new)}: searched nothing that this study searches, so no point is tried first"
+        show(f"start_from: {why}", sys.stderr)
+    return starts
 
 
 def queue_starts(study: Study, starts: list[Start], config: StudyConfig, space: Space) -> None:
@@ -42,6 +51,21 @@ def queue_starts(study: Study, starts: list[Start], config: StudyConfig, space: 
         attrs = TrialRecord.attributes(origin=f"{start.known.study}#{start.known.trial}")
         study.enqueue_trial(named(start.point, space), attrs, skip_if_exists=True)
     record.started_from = [*(record.started_from or []), *new]
+
+
+def choosers(config: StudyConfig, final_rows: Dataset | None) -> list[str]:
+    """Names the earlier studies that chose by the rows of this one's final score, and says so."""
+    if not config.start_from or final_rows is None:
+        return []
+    rows, found = fingerprint(final_rows), []
+    for source in config.start_from:
+        address, _, name = source.rpartition("::")
+        with suppress(StudyError, ConfigError), _opened(name, address or config.storage) as earlier:
+            if (StudyRecord(earlier).identity or {}).get(CONTENT["eval"]) == rows:
+                found.append(name)
+    for name in found:
+        show(f"start_from: the rows of the final score chose the points of study {name}", sys.stderr)
+    return found
 
 
 def told(starts: list[Start]) -> list[str]:
@@ -81,7 +105,7 @@ def _opened(name: str, storage: str) -> Iterator[Study]:
 def _read(source: str, config: StudyConfig) -> list[Known]:
     """Reads what a study found, best first."""
     address, _, name = source.rpartition("::")
-    if name == config.name and not address:
+    if name == config.name and address in ("", config.storage):
         raise ConfigError.at(KEY, source, "other studies than this one")
     try:
         with _opened(name, address or config.storage) as study:

@@ -5,24 +5,26 @@ so after a kill it was made or not; it outlives everybody, and holds for whoever
 """
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from finesweep.config.rules import check_rules
 from finesweep.config.study import StudyConfig
 from finesweep.errors import ConfigError, NotSteered, StudyError
 from finesweep.io.output import user
 from finesweep.study import clock
+from finesweep.study.backend import add_trial
 from finesweep.study.budget import budgets
 from finesweep.study.opened import OpenedStudy
 from finesweep.study.pausing import waiting
 from finesweep.study.records import Limits, Steered, StudyRecord, TrialRecord
 from finesweep.study.samplers import sampler_entry
-from finesweep.study.selection import searching
+from finesweep.study.selection import is_taken_off, searching
 from finesweep.study.space import Space, check_point, named
 from finesweep.study.storage import PATIENCE_S
 
@@ -35,6 +37,8 @@ class Queued:
     point: dict[str, Any]  # by Hydra's keys
     drawn: list[str]  # keys that the sampler chooses
     in_place_of: int | None  # a trial that waited with the same point, and is taken off the queue
+    behind: list[int]  # points that were tried before and still wait, which come first
+    known: int | None  # the trial whose value it takes, for it trained this point to its end
 
 
 def open_for_steering(name: str, storage: str) -> OpenedStudy:
@@ -77,14 +81,29 @@ def try_point(opened: OpenedStudy, point: dict[str, Any]) -> Queued:
         space = _space(opened)
         point = check_point(point, space, where="")
         fixed = named(point, space)
-        twin = next((one for one in opened.trials() if _waits_at(one, fixed)), None)
+        trials = opened.trials()
+        twin = next((one for one in trials if _waits_at(one, fixed)), None)
         by_hand = asked(opened.study, f"try {' '.join(f'{key}={value}' for key, value in point.items())}")
-        opened.study.enqueue_trial(fixed, TrialRecord.attributes(tried=by_hand))
-        number = opened.trials()[-1].number
+        attrs = TrialRecord.attributes(tried=by_hand)
+        template = create_trial(
+            state=TrialState.WAITING, system_attrs={"fixed_params": fixed}, user_attrs=attrs
+        )
+        number = add_trial(opened.study, template).number
         if twin is not None:
             _take_off(opened, twin)
     drawn = [one.key for one in space if one.exists(point) and one.name not in fixed]
-    return Queued(number, point, drawn, twin.number if twin else None)
+    behind = [one.number for one in trials if _waits_by_hand(one) and one is not twin]
+    return Queued(number, point, drawn, twin.number if twin else None, behind, _known(trials, fixed))
+
+
+def _waits_by_hand(trial: FrozenTrial) -> bool:
+    return trial.state is TrialState.WAITING and TrialRecord(trial).tried is not None
+
+
+def _known(trials: Sequence[FrozenTrial], fixed: dict[str, Any]) -> int | None:
+    """Finds a trial that trained a point to its end."""
+    complete = (one for one in searching(trials) if one.state is TrialState.COMPLETE and one.params == fixed)
+    return next((one.number for one in complete if TrialRecord(one).reused_of is None), None)
 
 
 def _space(opened: OpenedStudy) -> Space:
@@ -105,13 +124,18 @@ def extend(opened: OpenedStudy, given: dict[str, Any]) -> tuple[StudyConfig, Stu
         after = replace(before, **given)
         check_rules(after)
         _check_grid(opened, after)
-        what = f"extend {' '.join(f'{key}={value}' for key, value in given.items())}"
+        what = f"extend {' '.join(f'{key}={shown(value)}' for key, value in given.items())}"
         record.write_all(
             n_trials=after.n_trials,
             limits=Limits(after.timeout_s, after.max_train_steps),
             steered=_with(record, asked(opened.study, what)),
         )
     return before, after
+
+
+def shown(budget: float | None) -> str:
+    """Writes a budget as it is typed."""
+    return "null" if budget is None else f"{budget:.15g}"
 
 
 def steered(study: Study) -> list[Steered]:
@@ -177,7 +201,10 @@ def _ended(opened: OpenedStudy, trial: FrozenTrial) -> str:
             return f"trial {trial.number} of {opened.name} was handed on; trial {other.number} tries it again"
         if TrialRecord(other).continues == trial.number:
             return f"trial {trial.number} of {opened.name} was paused; trial {other.number} goes on from it"
-    return f"trial {trial.number} of {opened.name} has ended already: {trial.state.name}"
+    given_up = StudyRecord(opened.study).given_up or []
+    state = "was given up" if trial.number in given_up else f"has ended already: {trial.state.name}"
+    state = "was taken off the queue already" if is_taken_off(trial) else state
+    return f"trial {trial.number} of {opened.name} {state}"
 
 
 def _waits_at(trial: FrozenTrial, fixed: dict[str, Any]) -> bool:

@@ -32,7 +32,7 @@ from finesweep.study.remaining import is_over
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import try_out
 from finesweep.study.signals import begin_again
-from finesweep.study.sources import queue_starts, read_starts, told
+from finesweep.study.sources import choosers, queue_starts, read_starts, told
 from finesweep.study.space import range_of
 from finesweep.study.storage import patience_of
 from finesweep.tasks import score_name, task_of
@@ -93,6 +93,7 @@ def _create(
     Raises: StudyError if the study is another one, OutputError.
     """
     config, requested = sweep.config.study, identity(sweep, splits)
+    chose = choosers(config, splits.final_eval)
     # Two commands at once make one study, with one parent. Workers do not wait for this lock.
     with study_lock(config.storage, f"{sweep.name}:start"):
         refuse_other_study(sweep, requested, splits, may_edit=config.edit)
@@ -101,6 +102,8 @@ def _create(
         with study_lock(config.storage, sweep.name):
             _keep_extended(sweep)
             study = _edited_or_made(sweep, points, starts, _attributes(sweep, requested, splits))
+            if chose:
+                StudyRecord(study).final_chose = sorted({*(StudyRecord(study).final_chose or []), *chose})
         parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
         record(sweep, given, workers, study, parent)
         StudyRecord(study).request = replace(
