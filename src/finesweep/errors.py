@@ -105,7 +105,7 @@ class NotValid(FinesweepError):
 
 
 class NotSteered(FinesweepError):
-    """What a person asked of a study came too late, or nobody is there to do it. Exit code 1."""
+    """What a person asked of a study came too late. Exit code 1."""
 
 
 class NotReproduced(FinesweepError):

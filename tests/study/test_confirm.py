@@ -131,6 +131,7 @@ def standing(*values: float) -> ConfirmedCandidate:
         (standing(0.80, 0.81, 0.79), standing(0.70, 0.72, 0.69), False),
         (standing(0.75, 0.75), standing(0.5, 0.5), None),  # no spread, so no test
         (standing(0.8, 0.8), standing(0.8, 0.8), None),
+        (standing(180 / 277, 181 / 277), standing(179 / 277, 180 / 277), None),  # but for rounding
         (standing(0.9), standing(0.1), None),  # one seed tells nothing
     ],
 )

@@ -171,10 +171,12 @@ def test_the_final_scores_interval_stands_behind_the_metric_or_its_reason_is_sai
 def test_rows_of_the_final_score_that_chose_in_an_earlier_study_are_named() -> None:
     study = study_of(0.6, 0.8, 0.81)
     StudyRecord(study).final_chose = ["rte"]
-    assert (
-        "not known: a score on rows that chose nothing: those of the final score chose in rte"
-        in "\n".join(lines(best(study)) if concluded(study) else [])
-    )
+    made = scorer()
+    made.evaluated = Evaluated(np.eye(2)[np.arange(100) % 2], np.arange(100) % 2)
+    concluded(study, made)
+    assert "Final score: `final_accuracy` 1.0000 (95%" in of_study(study, works=False)
+    said = "\n".join(lines(best(study)))
+    assert "the rows of the final score chose in rte, which this study starts from" in said
 
 
 def test_a_single_confirmed_candidate_has_a_runner_up() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 from test_study import complete, queue, recover
 
@@ -32,6 +33,7 @@ from finesweep.study.records import Limits, Outcome, Progress, StudyRecord, Tria
 from finesweep.study.remaining import is_over, more_may_come
 from finesweep.study.samplers import try_out
 from finesweep.study.selection import count_finished
+from finesweep.study.space import Dimension
 from finesweep.study.steering import open_for_steering, stop_trial, try_point
 from finesweep.worker.paused import give_up_all, give_up_surplus
 from finesweep.worker.trial import RunningTrial
@@ -186,10 +188,6 @@ def test_the_best_point_is_found_with_less(tmp_path: Path) -> None:
 
 
 def test_a_known_point_is_that_of_the_trial_that_went_on(tmp_path: Path) -> None:
-    from optuna.distributions import CategoricalDistribution
-
-    from finesweep.study.space import Dimension
-
     books = pausing_queue(tmp_path, n_trials=3)
     books.space = (Dimension("x", "x", CategoricalDistribution([1.0])),)
     first = books.next_trial()
@@ -481,6 +479,20 @@ def test_a_retry_goes_on_though_a_twin_of_it_has_paused(tmp_path: Path) -> None:
     train(books, tried, falling, steps=0)
     retry = books.next_trial()
     assert retry is not None and (TrialRecord(retry).retry_of, TrialRecord(retry).reused_of) == (1, None)
+
+
+def test_a_retry_of_what_had_not_trained_gets_the_value_that_is_known(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=4)
+    books.space = (Dimension("x", "x", CategoricalDistribution([1.0])),)
+    first = books.next_trial()
+    assert first is not None
+    train(books, first, falling)
+    reused = books.next_trial()
+    assert reused is not None and TrialRecord(reused).reused_of == 0
+    books.sign_off(1, Outcome(RunState.INTERRUPTED))  # its run could not be opened
+    books.tell(1)
+    retry = books.next_trial()
+    assert retry is not None and (TrialRecord(retry).retry_of, TrialRecord(retry).reused_of) == (1, 0)
 
 
 def test_trials_that_paused_before_the_first_rung_of_today_go_on(tmp_path: Path) -> None:

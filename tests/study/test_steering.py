@@ -153,6 +153,17 @@ def test_a_point_that_waits_already_is_tried_once(tmp_path: Path) -> None:
     assert [point["x"] for point in run_out(books)] == [0.75, 0.25]
 
 
+def test_a_tried_point_says_what_comes_before_it_and_whose_value_it_gets(tmp_path: Path) -> None:
+    books = queue(tmp_path, n_trials=1)
+    (point,) = run_out(books)
+    first = try_point(person(tmp_path), {**point, "x": 0.25})
+    second = try_point(person(tmp_path), point)
+    assert (first.behind, first.known) == ([], None)
+    assert (second.behind, second.known) == ([first.trial], 0)
+    StudyRecord(books.study).history = [{"repeat_trials": True}]
+    assert try_point(person(tmp_path), point).known is None
+
+
 def test_a_point_outside_of_the_space_is_refused(tmp_path: Path) -> None:
     books = queue(tmp_path)
     with pytest.raises(ConfigError, match=r"^x: got 2; legal: 0.0 to 1.0"):

@@ -211,6 +211,15 @@ def test_a_study_starts_from_what_others_found(capfd: pytest.CaptureFixture[str]
     assert sum(bool(TrialRecord(trial).origin) for trial in studies.load("other", STORAGE).trials) == 1
 
 
+def test_a_study_that_searched_something_else_gives_no_point_and_that_is_said(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    sweep(plain, *FIXED, WIDE, n_trials(2))
+    other = ("hydra.sweeper.study.name=other", "hydra.sweeper.study.start_from=[quickstart]")
+    sweep(plain, *FIXED, f"{RATE}=1e-3", "optimizer.weight_decay=interval(0,0.1)", n_trials(1), *other)
+    assert "start_from: quickstart: searched nothing that this study searches" in capfd.readouterr().err
+
+
 def test_rows_of_the_final_score_that_chose_in_an_earlier_study_are_said(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -239,6 +248,10 @@ def test_a_study_that_cannot_be_started_from_is_refused() -> None:
               "hydra.sweeper.study.start_from=['sqlite:///mlruns/mlflow.db::a']")  # fmt: skip
     with pytest.raises(ConfigError, match="start_from: got 'other'; legal: other studies than this one"):
         sweep(plain, *FIXED, WIDE, n_trials(4), named, "hydra.sweeper.study.start_from=[other]")
+    sweep(plain, *FIXED, WIDE, n_trials(1), named)
+    itself = "hydra.sweeper.study.start_from=['sqlite:///mlruns/optuna.db::other']"
+    with pytest.raises(ConfigError, match="start_from: got .*::other.*legal: other studies than this one"):
+        sweep(plain, *FIXED, WIDE, n_trials(4), named, itself)
     grid = ("hydra.sweeper.study.sampler=grid", f"{RATE}=1e-3,1e-4")
     with pytest.raises(ConfigError, match="sampler: got 'grid'; legal: another one with"):
         sweep(plain, *FIXED[:2], *grid, named, "hydra.sweeper.study.start_from=[quickstart]")

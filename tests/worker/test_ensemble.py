@@ -77,6 +77,12 @@ def test_without_rows_that_chose_nothing_it_is_refused() -> None:
         sweep(training, "optimizer.learning_rate=1e-3,2e-3", "hydra.sweeper.study.ensemble=soup")
 
 
+def test_with_one_kept_checkpoint_it_is_refused() -> None:
+    given = ("data.holdout=0.1", "hydra.sweeper.study.ensemble=soup", "hydra.sweeper.keep_checkpoints=1")
+    with pytest.raises(ConfigError, match="keep_checkpoints: got 1; legal: 2 or more with hydra.sweeper"):
+        sweep(lambda _, trial: evaluate(trial, [0.5]), "optimizer.learning_rate=1e-3,2e-3", *given)
+
+
 class Group(Together):
     """Whose members are right on every row, though each alone is right on half of them."""
 

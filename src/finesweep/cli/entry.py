@@ -36,8 +36,8 @@ from finesweep.io.redaction import redact
 from finesweep.io.terminal import show
 from finesweep.machine import determinism
 
-# Errors of the machine, not of the program.
 SWEEPER = "hydra.sweeper."  # the pages leave it out
+# Errors of the machine, not of the program.
 ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, *DISK_ERRORS)
 SWEPT_NULL = re.compile(r"(choice|shuffle|sort)\((.*)\)")
 INTERRUPTED = 130  # the shell's code for Ctrl-C

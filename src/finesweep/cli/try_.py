@@ -16,8 +16,8 @@ from finesweep.cli.output import print_answer
 def try_(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> None:
     """Try a point next.
 
-    The next worker that is free takes it before all other points; the sampler chooses the keys that are left
-    out. It counts as one of the study's trials.
+    The next worker that is free takes it, behind those that were tried before; the sampler chooses the keys
+    that are left out. It counts as one of the study's trials.
     """
     from finesweep.io.terminal import argument
     from finesweep.monitor.steering import who_goes_on
@@ -33,7 +33,9 @@ def try_(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> No
     place = f"comes behind trial {queued.behind[-1]}" if queued.behind else "is next"
     lines = [f"trial {queued.trial} of {study} {place}: {' '.join(values)}"]
     if queued.known is not None:
-        lines.append(f"trial {queued.known} trained this point to its end: its value counts again")
+        lines.append(
+            f"trial {queued.known} has trained this point: its value counts again, nothing is trained"
+        )
     if queued.drawn:
         lines.append(f"the sampler chooses: {', '.join(queued.drawn)}")
     if queued.in_place_of is not None:

@@ -21,6 +21,9 @@ def how_sure(best: Best) -> Iterator[str]:
         yield compared(one, found.chosen_of if found else 1)
     if best.seed_noise is not None:
         yield f"standard deviation {number(best.seed_noise)} over new seeds"
+    if found and found.final_chose:
+        names = ", ".join(found.final_chose)
+        yield f"the rows of the final score chose in {names}, which this study starts from"
     if found and found.missing:
         yield f"not known: {'; '.join(found.missing)}"
 

@@ -84,7 +84,9 @@ def _spread(status: Status, first: Best) -> str:
     scores = [f"{code(name)} {value}" for name, value in finally_scored(first)]
     if scores:
         whose = ", of the winner alone" if _is_together(first) else ""
-        lines.append(f"\nFinal score{whose}, on rows that chose nothing: {', '.join(scores)}")
+        chose = bool(first.certainty and first.certainty.final_chose)
+        rows = "" if chose else ", on rows that chose nothing"
+        lines.append(f"\nFinal score{whose}{rows}: {', '.join(scores)}")
     if first.ensemble:
         lines.append(f"\nThe kept checkpoints together: {ensembled(first.ensemble)}.")
     return "\n".join(lines)

@@ -110,7 +110,7 @@ def to_promote(
     if pausing is None:
         return None
     search, points = searching(trials), pausing.points(trials)
-    lacks_results = not is_running(search) and _count_results(search, pausing) < max(1, config.confirm.top_k)
+    lacks_results = not is_running(search) and _lacks_results(search, config, pausing)
     if _limit(search, config) is not None:
         chosen = pausing.rungs.furthest(points) if lacks_results else None
     else:
@@ -122,9 +122,10 @@ def to_promote(
     return None if chosen is None else last_of(chosen, trials)
 
 
-def _count_results(search: Sequence[FrozenTrial], pausing: Pausing) -> int:
+def _lacks_results(search: Sequence[FrozenTrial], config: StudyConfig, pausing: Pausing) -> bool:
+    """Tells whether no trial but the baseline is complete, or fewer than are to be confirmed."""
     complete = [t for t in search if t.state is TrialState.COMPLETE and TrialRecord(t).reused_of is None]
-    return sum(trial.number != pausing.baseline for trial in complete)
+    return len(complete) < config.confirm.top_k or all(t.number == pausing.baseline for t in complete)
 
 
 def budgets(record: StudyRecord) -> StudyConfig:

@@ -12,6 +12,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from finesweep.config.study import Pruner
 from finesweep.errors import StoreAway
 from finesweep.study import budget, clock, confirm
 from finesweep.study.liveness import this_owner
@@ -20,7 +21,7 @@ from finesweep.study.opened import OpenedStudy
 from finesweep.study.ordinal import next_ordinal, ordinal_of
 from finesweep.study.pausing import Pausing, add_continuation
 from finesweep.study.records import TrialRecord, write_trial
-from finesweep.study.remaining import spent, to_confirm, too_many_failed
+from finesweep.study.remaining import to_confirm, too_many_failed
 from finesweep.study.samplers import make_sampler
 from finesweep.study.selection import current, is_running, searching
 
@@ -38,12 +39,13 @@ class Claim:
 def claim_next(opened: OpenedStudy) -> Claim | None:
     """Claims the trial that comes next for this process; None when nothing is left to take."""
     opened.renew()
-    config, pausing = opened.config, Pausing.of(opened.study, opened.config)
-    counts_running = config.timeout_s or config.max_train_steps or pausing
+    config = opened.config
+    counts_running = config.timeout_s or config.max_train_steps or config.pruner is Pruner.pause
     trials = opened.trials() if counts_running else opened.skim()
+    pausing = Pausing.of(opened.study, config)  # what ends meanwhile then runs for all that follows
     if too_many_failed(opened, trials):
         return None
-    if spent(opened, trials, spoken_for=True):
+    if budget.spent(trials, config, spoken_for=True, goal=opened.goal, pausing=pausing):
         return _claim_confirmation(opened, trials)
     paused = budget.to_promote(trials, config, pausing, opened.goal)
     if paused is None or _comes_first(opened, trials):

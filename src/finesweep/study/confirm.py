@@ -17,6 +17,7 @@ from finesweep.study.ranking import best_first
 from finesweep.study.records import TrialRecord
 from finesweep.study.space import Space, distributions
 
+ROUNDING = 1e-12  # of the values; smaller differences are none
 NOISE = 0.05  # a lead with a greater p-value is within noise
 
 
@@ -141,7 +142,9 @@ def is_within_noise(first: ConfirmedCandidate, second: ConfirmedCandidate) -> bo
     """
     seeds = sorted(first.values.keys() & second.values.keys())
     differences = [first.values[seed] - second.values[seed] for seed in seeds]
-    if len(set(differences)) < 2:  # no spread, which the test divides by
+    values = [*first.values.values(), *second.values.values()]
+    spread = max(differences, default=0.0) - min(differences, default=0.0)
+    if len(differences) < 2 or spread <= ROUNDING * max(map(abs, values)):  # the test divides by it
         return None
     from scipy import stats  # half a second, and `status` seldom needs it
 

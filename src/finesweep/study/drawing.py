@@ -1,6 +1,7 @@
 """Draws the point of a claimed trial and begins the trial."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -42,20 +43,40 @@ def _evaluated_before(
     """Finds a finished trial of the same point, unless the study repeats trials.
 
     One with a smaller batch does not count: it is another training. Nor does one whose point an edit has
-    trained again, or that paused at a point which a person tries; nor, for a try that goes on from a
-    checkpoint, one that was not trained to its end.
+    trained again, or that paused at a point which a person tries; nor, for a retry of what has trained, one
+    that was not trained to its end.
     """
     mine = TrialRecord(trial)
     if repeats or mine.retry_overrides is not None or mine.again is not None:
         return None
-    trained = (
+    return known(trial.params, trials, is_tried=mine.tried is not None, goes_on=_has_trained(mine, trials))
+
+
+def known(
+    params: Mapping[str, Any], trials: Sequence[FrozenTrial], is_tried: bool = False, goes_on: bool = False
+) -> FrozenTrial | None:
+    """Finds a finished trial whose value is that of a point.
+
+    is_tried: by a person, for whom a paused trial does not count. goes_on: from a checkpoint of its own.
+    """
+    trained = (other for other in each_once(searching(trials)) if _is_known(other) and other.params == params)
+    ends = (
         other
-        for other in each_once(searching(trials))
-        if _is_known(other)
-        and not (mine.tried is not None and TrialRecord(other).is_paused)
-        and not (mine.retry_of is not None and other.state is not TrialState.COMPLETE)
+        for other in trained
+        if not (is_tried and TrialRecord(other).is_paused)
+        and not (goes_on and other.state is not TrialState.COMPLETE)
     )
-    return next((other for other in trained if other.params == trial.params), None)
+    return next(ends, None)
+
+
+def _has_trained(record: TrialRecord, trials: Sequence[FrozenTrial]) -> bool:
+    """Tells whether an earlier try of a trial has begun to train."""
+    by_number = {trial.number: trial for trial in trials}
+    while record.goes_on_from is not None:
+        record = TrialRecord(by_number[record.goes_on_from])
+        if record.started is not None and record.reused_of is None:
+            return True
+    return False
 
 
 def _is_known(trial: FrozenTrial) -> bool:

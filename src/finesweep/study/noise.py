@@ -35,10 +35,7 @@ def certainty_of(
         return None
     made, name = Certainty(winner.number), metric_key(StudyRecord(study).metric)
     made.chosen_of = max(1, len(scored_once(study)))
-    if names := StudyRecord(study).final_chose:
-        made.missing.append(
-            f"a score on rows that chose nothing: those of the final score chose in {', '.join(names)}"
-        )
+    made.final_chose = StudyRecord(study).final_chose or []
     if name not in scorer.metrics:
         made.missing.append(f"{name} is no score of rows")
         return made

@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from optuna.study import Study
 
+from finesweep.config.places import absolute_url
 from finesweep.config.study import StudyConfig
 from finesweep.data import fingerprint
 from finesweep.errors import ConfigError, StudyError
@@ -105,7 +107,8 @@ def _opened(name: str, storage: str) -> Iterator[Study]:
 def _read(source: str, config: StudyConfig) -> list[Known]:
     """Reads what a study found, best first."""
     address, _, name = source.rpartition("::")
-    if name == config.name and address in ("", config.storage):
+    own = ("", absolute_url(config.storage, Path.cwd()))
+    if name == config.name and absolute_url(address, Path.cwd()) in own:
         raise ConfigError.at(KEY, source, "other studies than this one")
     try:
         with _opened(name, address or config.storage) as study:

@@ -20,11 +20,12 @@ from finesweep.io.output import user
 from finesweep.study import clock
 from finesweep.study.backend import add_trial
 from finesweep.study.budget import budgets
+from finesweep.study.drawing import known
 from finesweep.study.opened import OpenedStudy
 from finesweep.study.pausing import waiting
 from finesweep.study.records import Limits, Steered, StudyRecord, TrialRecord
 from finesweep.study.samplers import sampler_entry
-from finesweep.study.selection import is_taken_off, searching
+from finesweep.study.selection import current, is_taken_off, searching
 from finesweep.study.space import Space, check_point, named
 from finesweep.study.storage import PATIENCE_S
 
@@ -38,7 +39,7 @@ class Queued:
     drawn: list[str]  # keys that the sampler chooses
     in_place_of: int | None  # a trial that waited with the same point, and is taken off the queue
     behind: list[int]  # points that were tried before and still wait, which come first
-    known: int | None  # the trial whose value it takes, for it trained this point to its end
+    known: int | None  # the trial of the same point whose value it gets
 
 
 def open_for_steering(name: str, storage: str) -> OpenedStudy:
@@ -92,18 +93,19 @@ def try_point(opened: OpenedStudy, point: dict[str, Any]) -> Queued:
         if twin is not None:
             _take_off(opened, twin)
     drawn = [one.key for one in space if one.exists(point) and one.name not in fixed]
-    behind = [one.number for one in trials if _waits_by_hand(one) and one is not twin]
-    return Queued(number, point, drawn, twin.number if twin else None, behind, _known(trials, fixed))
+    behind = [one.number for one in current(trials) if _waits_by_hand(one) and one is not twin]
+    return Queued(number, point, drawn, twin.number if twin else None, behind, _known(opened, trials, fixed))
 
 
 def _waits_by_hand(trial: FrozenTrial) -> bool:
     return trial.state is TrialState.WAITING and TrialRecord(trial).tried is not None
 
 
-def _known(trials: Sequence[FrozenTrial], fixed: dict[str, Any]) -> int | None:
-    """Finds a trial that trained a point to its end."""
-    complete = (one for one in searching(trials) if one.state is TrialState.COMPLETE and one.params == fixed)
-    return next((one.number for one in complete if TrialRecord(one).reused_of is None), None)
+def _known(opened: OpenedStudy, trials: Sequence[FrozenTrial], fixed: dict[str, Any]) -> int | None:
+    """Finds the trial whose value a point gets, unless the study's last command repeats trials."""
+    last_command = next(reversed(StudyRecord(opened.study).history or [{}]))
+    twin = None if last_command.get("repeat_trials") else known(fixed, trials, is_tried=True)
+    return twin.number if twin else None
 
 
 def _space(opened: OpenedStudy) -> Space:

@@ -101,10 +101,12 @@ def p_value(metric: Metric, first: Judged, second: Judged) -> float | None:
         wins, losses = int((one & ~other).sum()), int((other & ~one).sum())
         return float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
     values = metric.compute(first), metric.compute(second)
+    if not all(map(math.isfinite, values)):
+        return None
     if _is_same(np.array(values)):
         return 1.0
     observed = abs(values[0] - values[1]) - SAME * max(map(abs, values))
-    return _share_reached(observed, _exchanged(metric, first, second)) if math.isfinite(observed) else None
+    return _share_reached(observed, _exchanged(metric, first, second))
 
 
 def _share_reached(observed: float, differences: Iterator[float]) -> float | None:

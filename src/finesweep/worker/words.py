@@ -43,8 +43,12 @@ def check_words(models: Sequence[RunConfig], space: Space) -> None:
 
 
 def _lengths(config: RunConfig, space: Space) -> list[RunConfig]:
-    """Returns the config, which has the greatest length of the space, and the same with the least one."""
-    least = min((min(ends(one.distribution)) for one in space if one.key == LENGTH), default=None)
+    """Returns the config, which has the greatest length of the space, and the same with the least one.
+
+    Of lengths under a condition the least ones are left out: other models have them.
+    """
+    lengths = (ends(one.distribution) for one in space if one.key == LENGTH and not one.when)
+    least = min(map(min, lengths), default=None)
     if least is None:
         return [config]
     return [config, replace(config, model=replace(config.model, max_length=least))]
