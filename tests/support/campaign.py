@@ -35,7 +35,7 @@ LIMIT_S = 240.0  # a command that takes longer hangs
 WORKER, GROUP, MAKING = "at random: worker", "at random: group", "at random: group, while stores are made"
 AT_RANDOM = (WORKER, GROUP, MAKING)
 PREPARING = "so that there is something to recover"  # besides those that are asked for
-MISSES = 5  # of one kind, after which it is given up: the summary then says that fewer were delivered
+MISSES = 5  # more than deliveries of one kind, after which it is given up: the summary then says so
 EARLY = (MAKING, *CREATION)
 LATE = (*FINISH, *CONFIRMATION, "given up")
 
@@ -282,7 +282,7 @@ class Campaign:
                 command.kill()
         if kill.kind != PREPARING:
             (self.report.delivered if done else self.report.missed)[kill.kind] += 1
-            if not done and self.report.missed[kill.kind] < MISSES:
+            if not done and self.report.missed[kill.kind] < MISSES + self.report.delivered[kill.kind]:
                 self.pending.append(drawn(kill.kind, self.rng))
         seconds, now = time.monotonic() - began, read(folder)
         say(
