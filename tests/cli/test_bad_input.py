@@ -83,6 +83,8 @@ MOODS = ["data=table", "data.path=moods", "data.label_column=mood", "data.text_c
             ["optimizer.learning_rat=1"],
             ["optimizer.learning_rat: no such key", "did you mean optimizer.learning_rate?"],
         ),
+        (["pruner=pause"], ["pruner: no such key; did you mean hydra.sweeper.study.pruner? legal"]),
+        (["keep_checkpoints=3"], ["did you mean hydra.sweeper.keep_checkpoints? legal"]),
         (["optimiser.learning_rate=1"], ["optimiser: no such key; did you mean optimizer? legal: model"]),
         (["+optimizer.learning_rat=1"], ["did you mean optimizer.learning_rate?"]),
         (["data.metric=acuracy"], ["data.metric: got 'acuracy'; did you mean accuracy? known for"]),

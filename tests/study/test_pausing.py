@@ -187,12 +187,17 @@ def test_the_best_point_is_found_with_less(tmp_path: Path) -> None:
     assert sum(trial.last_step for trial in each_once(books.trials()) if trial.last_step) < 0.6 * 16 * 100
 
 
-def test_a_known_point_is_that_of_the_trial_that_went_on(tmp_path: Path) -> None:
-    books = pausing_queue(tmp_path, n_trials=3)
+def train_the_only_point(books: TrialQueue) -> None:
+    """Trains the one point of a space that has no other, until it pauses."""
     books.space = (Dimension("x", "x", CategoricalDistribution([1.0])),)
     first = books.next_trial()
     assert first is not None
     train(books, first, falling)
+
+
+def test_a_known_point_is_that_of_the_trial_that_went_on(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=3)
+    train_the_only_point(books)
     second = books.next_trial()
     assert second is not None and TrialRecord(second).reused_of == 0
     books.sign_off(1, Outcome(RunState.PRUNED))
@@ -483,10 +488,7 @@ def test_a_retry_goes_on_though_a_twin_of_it_has_paused(tmp_path: Path) -> None:
 
 def test_a_retry_of_what_had_not_trained_gets_the_value_that_is_known(tmp_path: Path) -> None:
     books = pausing_queue(tmp_path, n_trials=4)
-    books.space = (Dimension("x", "x", CategoricalDistribution([1.0])),)
-    first = books.next_trial()
-    assert first is not None
-    train(books, first, falling)
+    train_the_only_point(books)
     reused = books.next_trial()
     assert reused is not None and TrialRecord(reused).reused_of == 0
     books.sign_off(1, Outcome(RunState.INTERRUPTED))  # its run could not be opened

@@ -66,7 +66,7 @@ def scalar(value: Any) -> str:
 
 
 def number(value: float) -> str:
-    """Writes a score with four decimals; one near 0, such as an error in a large unit, in two digits."""
+    """Writes a score with four decimals; one near 0, such as the error of small targets, in two digits."""
     if 0 < abs(value) < 1e-3:
         return f"{value:.2g}"
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"

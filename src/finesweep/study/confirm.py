@@ -17,7 +17,7 @@ from finesweep.study.ranking import best_first
 from finesweep.study.records import TrialRecord
 from finesweep.study.space import Space, distributions
 
-ROUNDING = 1e-12  # of the values; smaller differences are none
+ROUNDING = 1e-12  # of the values, as in `tasks.resampling`, which would import datasets here
 NOISE = 0.05  # a lead with a greater p-value is within noise
 
 

@@ -43,12 +43,14 @@ def certainty_of(
     judge = Judge(study, places, scorer, scorer.metrics[name], moved)
     rows = judge.kept(winner)
     if scorer.evaluated:
-        made.final = judge.interval(scorer.evaluated, made.missing, "the final score: ")
+        final = scorer.evaluated
+        made.final = judge.interval(final, judge.too_slow(final), made.missing, "the final score: ")
     if isinstance(rows, str):
         made.missing.append(rows)
         return made
-    made.interval = judge.interval(rows, made.missing)
-    if not judge.is_slow(rows):
+    slow = judge.too_slow(rows)
+    made.interval = judge.interval(rows, slow, made.missing)
+    if slow is None:
         _compare(made, judge, winner)
     return made
 
@@ -94,21 +96,25 @@ class Judge:
         why = "its checkpoint is of an earlier version, or damaged"
         return evaluated.load(folder) or f"{lost}: {why} (it has no whole {evaluated.FILE})"
 
-    def interval(self, rows: Evaluated, missing: list[str], of: str = "") -> Interval | None:
-        """Computes the interval of these rows' score. `missing` gets the reason, behind `of`, for none."""
-        judged = self._judged(rows)
-        if (taken := resampling.seconds(self.metric, judged, SLOW_S)) > SLOW_S:
-            missing.append(
-                f"{of}the metric takes {taken:.1f} s for its rows, and would be computed 3,000 times"
-            )
-            return None
-        found = resampling.interval(self.metric, judged)
-        if found is None:
-            missing.append(of + resampling.why_none(self.metric, judged))
-        return found and Interval(found.low, found.high, len(rows.references))
+    def too_slow(self, rows: Evaluated) -> str | None:
+        """Says that the metric takes too long for these rows to be resampled; None if it does not."""
+        taken = resampling.seconds(self.metric, self._judged(rows), SLOW_S)
+        why = f"the metric takes {taken:.1f} s for its rows, and would be computed 3,000 times"
+        return why if taken > SLOW_S else None
 
-    def is_slow(self, rows: Evaluated) -> bool:
-        return resampling.seconds(self.metric, self._judged(rows), SLOW_S) > SLOW_S
+    def interval(
+        self, rows: Evaluated, slow: str | None, missing: list[str], of: str = ""
+    ) -> Interval | None:
+        """Computes the interval of these rows' score, unless `too_slow` says why not.
+
+        missing: gets the reason where there is none, behind `of`, which names the score.
+        """
+        judged = self._judged(rows)
+        found = None if slow else resampling.interval(self.metric, judged)
+        if found is None:
+            missing.append(of + (slow or resampling.why_none(self.metric, judged)))
+            return None
+        return Interval(found.low, found.high, len(rows.references))
 
     def compared(self, winner: FrozenTrial, other: FrozenTrial, role: str) -> Comparison | str:
         """Compares the winner with another trial, row by row. Returns why not, if that cannot be."""

@@ -265,9 +265,7 @@ class StudyRecord(Record):
     spread_start = Attribute[bool]("spread_start")  # of TPE; None in studies from before it
     first_points = Attribute[int]("first_points")  # queued before it; None in studies from before
     started_from = Attribute[list[str]]("started_from")  # earlier studies, whose points were queued
-    final_chose = Attribute[list[str]](
-        "final_chose"
-    )  # those of them that chose by the rows of the final score
+    final_chose = Attribute[list[str]]("final_chose")  # those that chose by the final score's rows
     outside = Attribute[list[int]](OUTSIDE)  # trials outside of the space; None: it was never edited
     space = Attribute[Space]("space", stored_space.load, stored_space.dump)  # None in studies from before it
     halted = Attribute[float]("halted")  # when a person stopped all work on it, by the study's clock

@@ -61,8 +61,8 @@ def choosers(config: StudyConfig, final_rows: Dataset | None) -> list[str]:
         return []
     rows, found = fingerprint(final_rows), []
     for source in config.start_from:
-        address, _, name = source.rpartition("::")
-        with suppress(StudyError, ConfigError), _opened(name, address or config.storage) as earlier:
+        name, storage = _place(source, config)
+        with suppress(StudyError, ConfigError), _opened(name, storage) as earlier:
             if (StudyRecord(earlier).identity or {}).get(CONTENT["eval"]) == rows:
                 found.append(name)
     for name in found:
@@ -104,14 +104,19 @@ def _opened(name: str, storage: str) -> Iterator[Study]:
         backend.engine.dispose()
 
 
+def _place(source: str, config: StudyConfig) -> tuple[str, str]:
+    """Returns the name and the storage of an entry, `STUDY` or `STORAGE::STUDY`."""
+    address, _, name = source.rpartition("::")
+    return name, absolute_url(address or config.storage, Path.cwd())
+
+
 def _read(source: str, config: StudyConfig) -> list[Known]:
     """Reads what a study found, best first."""
-    address, _, name = source.rpartition("::")
-    own = ("", absolute_url(config.storage, Path.cwd()))
-    if name == config.name and absolute_url(address, Path.cwd()) in own:
+    name, storage = _place(source, config)
+    if name == config.name and storage == absolute_url(config.storage, Path.cwd()):
         raise ConfigError.at(KEY, source, "other studies than this one")
     try:
-        with _opened(name, address or config.storage) as study:
+        with _opened(name, storage) as study:
             found = [Known(name, trial.number, params_of(trial)) for trial in best_first(study)]
     except StudyError as error:
         raise StudyError(f"{KEY}: {error}") from None

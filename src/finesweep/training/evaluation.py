@@ -84,7 +84,10 @@ class TokenBatchTrainer(Trainer):
             self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
 
     def _prepared(self) -> Module:
-        """Returns the model, which computes in the precision of the run."""
+        """Returns the model, which computes in the precision of the run.
+
+        By accelerate's autocast: a training has asked for it, a prediction has not.
+        """
         assert self.model is not None
         model: Module = self._wrap_model(self.model, training=False)
         if not self.accelerator._models:

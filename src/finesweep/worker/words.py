@@ -38,7 +38,7 @@ def check_words(models: Sequence[RunConfig], space: Space) -> None:
         counts = "; ".join(f"{_name(config)}: {one.words:,} words" for config, one in found)
         raise ConfigError(
             f"{LENGTH}: trials would be scored on different words of the evaluation rows, for words that "
-            f"are cut off are not ({counts}); legal: lengths that cut off no word, or one and one tokenizer"
+            f"are cut off are not ({counts}); legal: lengths that cut off no word, or one model and length"
         )
 
 
