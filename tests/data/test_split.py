@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from datasets import Dataset
@@ -35,9 +36,28 @@ def test_hold_out_selects_and_the_evaluation_split_becomes_final() -> None:
 
 
 def test_final_split_may_be_another_one() -> None:
-    splits = load_splits(replace(DEMO, holdout=0.25, final_eval_split="train[:7]"))
+    splits = load_splits(replace(DEMO, holdout=0.25, final_eval_split="test[:7]"))
     assert splits.final_eval is not None and len(splits.final_eval) == 7
     assert load_splits(replace(DEMO, holdout=0.25, eval_split=None)).final_eval is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "shared"),
+    [
+        ({"final_eval_split": "validation"}, "final_eval_split", "1,000 of these 1,000"),
+        ({"final_eval_split": "test+validation[90:]"}, "final_eval_split", "910 of these 1,910"),
+        ({"final_eval_split": "train[:7]", "holdout": 0.25}, "final_eval_split", "7 of these 7"),
+        ({"eval_split": "train[-5:]+test", "holdout": 0.25}, "eval_split", "5 of these 1,005"),
+    ],
+)
+def test_rows_that_choose_nothing_are_neither_trained_on_nor_select(
+    changes: dict[str, Any], key: str, shared: str
+) -> None:
+    given = changes[key].replace("[", r"\[").replace("]", r"\]").replace("+", r"\+")
+    with pytest.raises(ConfigError, match=f"data.{key}: got '{given}'; legal: rows that neither.*; {shared}"):
+        load_splits(replace(DEMO, **changes))
+    apart = replace(DEMO, eval_split="validation[:50]", final_eval_split="validation[50:]")
+    assert load_splits(apart).final_eval is not None
 
 
 def test_hold_out_keeps_the_share_of_each_label() -> None:

@@ -219,7 +219,7 @@ def test_new_seeds_show_whether_the_result_depends_on_the_seed(config: Compose, 
     then = load_recorded_run(str(result.run_id), TRACKING)
     spread = train_seeds(then, rebuild(then, [], TRACKING), [], 2, [])
     values = [seed.value for seed in spread.seeds if seed.value is not None]
-    assert [seed.seed for seed in spread.seeds] == [43, 44]
+    assert [seed.seed for seed in spread.seeds] == [10_042, 10_043]
     assert spread.mean == pytest.approx(sum(values) / 2)
     assert spread.std == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
     assert spread.value == result.value
@@ -227,7 +227,7 @@ def test_new_seeds_show_whether_the_result_depends_on_the_seed(config: Compose, 
     assert spread.interval is not None
     assert spread.luck is not (spread.interval[0] - 1e-9 <= spread.value <= spread.interval[1] + 1e-9)
     again = load_recorded_run(spread.seeds[0].run_id, TRACKING)
-    assert (again.tags["finesweep.kind"], again.record.config["seed"]) == ("reseed", 43)
+    assert (again.tags["finesweep.kind"], again.record.config["seed"]) == ("reseed", 10_042)
     assert "2 new seeds: mean" in render.seed_spread(spread)
 
 

@@ -133,6 +133,7 @@ def standing(*values: float) -> ConfirmedCandidate:
         (standing(0.8, 0.8), standing(0.8, 0.8), None),
         (standing(180 / 277, 181 / 277), standing(179 / 277, 180 / 277), None),  # but for rounding
         (standing(0.9), standing(0.1), None),  # one seed tells nothing
+        (standing(0.80, 0.80, 0.95), standing(0.82, 0.821), True),  # ahead by a seed the other lacks
     ],
 )
 def test_a_lead_is_noise_unless_seeds_agree_on_it(

@@ -222,11 +222,15 @@ def test_a_row_whose_words_have_no_token_counts_nothing(
     """It is neither learned from nor scored, even alone in a batch, and a prediction file has O for it."""
     rows = FILES.joinpath("tokens_bio.jsonl").read_text().splitlines()[:8]
     nothing = json.dumps({"tokens": ["\u200b"], "tags": ["O"]})  # a zero-width space
-    (own_folder / "rows.jsonl").write_text("\n".join([*rows[:3], nothing, *rows[3:], nothing]))
+    (own_folder / "rows").mkdir()
+    for name in ("train", "validation"):
+        (own_folder / "rows" / f"{name}.jsonl").write_text(
+            "\n".join([*rows[:3], nothing, *rows[3:], nothing])
+        )
     settings = config(
-        "data=table", "data.path=rows.jsonl", "data.problem_type=token_classification",
+        "data=table", "data.path=rows", "data.problem_type=token_classification",
         "data.text_columns=[tokens]", "data.label_column=tags", "data.metric=span_f1",
-        "data.eval_split=train", "data.final_eval_split=train", "data.test_split=train",
+        "data.eval_split=train", "data.final_eval_split=validation", "data.test_split=train",
         f"data.class_weights={weights}", "trainer.num_train_epochs=1",
         "trainer.per_device_train_batch_size=1", "trainer.per_device_eval_batch_size=1",
     )  # fmt: skip

@@ -65,10 +65,13 @@ def test_an_older_record_is_reproduced_as_it_was_trained(config: Callable[..., R
 
 def test_prices_are_learned_and_made_again(config: Callable[..., RunConfig], own_folder: Path) -> None:
     rows = [("big" if i % 2 else "small", 250_000 + 950_000 * (i % 2) + 100 * i) for i in range(40)]
-    (own_folder / "t.csv").write_text("text,label\n" + "".join(f"{a} house,{b}\n" for a, b in rows))
+    (own_folder / "t").mkdir()
+    for name in ("train", "validation"):
+        text = "".join(f"{a} house,{b}\n" for a, b in rows)
+        (own_folder / "t" / f"{name}.csv").write_text(f"text,label\n{text}")
     settings = config(
-        "data=table", "data.path=t.csv", "data.text_columns=[text]", "data.holdout=0.2",
-        "data.test_split=train", "data.final_eval_split=train", "data.problem_type=regression",
+        "data=table", "data.path=t", "data.text_columns=[text]", "data.holdout=0.2",
+        "data.test_split=train", "data.problem_type=regression",
         "data.metric=rmse", "optimizer.learning_rate=3e-3", "trainer.num_train_epochs=8",
         "trainer.per_device_train_batch_size=4",
     )  # fmt: skip

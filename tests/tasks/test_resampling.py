@@ -13,7 +13,15 @@ from finesweep.config.run import ProblemType
 from finesweep.tasks import TYPES
 from finesweep.tasks.classification import Classification
 from finesweep.tasks.metrics import Judged, Labels, Metric
-from finesweep.tasks.resampling import _share_reached, interval, noise, p_value, seconds, why_none
+from finesweep.tasks.resampling import (
+    _rows_of_labels,
+    _share_reached,
+    interval,
+    noise,
+    p_value,
+    seconds,
+    why_none,
+)
 
 ACCURACY = Classification.metrics["accuracy"]
 
@@ -140,21 +148,59 @@ def test_draws_that_lack_a_label_score_the_metric_of_all_labels() -> None:
     without = replace(judged, reference=judged.reference[:99], predicted=judged.predicted[:99])
     draw = replace(without, labels=Labels(np.arange(3), np.arange(3)))
     assert metric.compute(draw) == pytest.approx(metric.compute(without) * 2 / 3)
-    found = interval(metric, judged)
-    assert found is not None and found.low < metric.compute(without) * 2 / 3 + 0.05
 
 
-@pytest.mark.parametrize(("rows_of_it", "is_known"), [(1, False), (8, True)])
-def test_a_balanced_accuracy_skips_draws_that_lack_a_label(rows_of_it: int, is_known: bool) -> None:
-    metric, judged = rare("balanced_accuracy", rows_of_it)
+@pytest.mark.parametrize(("rows_of_it", "is_known"), [(1, False), (4, False), (5, True)])
+@pytest.mark.parametrize("name", ["balanced_accuracy", "f1_macro", "recall_macro"])
+def test_a_mean_over_labels_has_an_interval_if_they_are_on_enough_rows(
+    name: str, rows_of_it: int, is_known: bool
+) -> None:
+    metric, judged = rare(name, rows_of_it)
     found = interval(metric, judged)
     assert (found is not None) == is_known == (noise(metric, judged) is not None)
     if found is None:
-        assert why_none(metric, judged).startswith(
-            "the metric has no score of more than 10% of the resamples"
-        )
+        expected = "1 of 3 scored labels is on fewer than 5 rows: there is no interval"
+        assert why_none(metric, judged) == expected
     else:
         assert found.low < metric.compute(judged) < found.high
+
+
+def test_a_rare_label_among_many_takes_no_interval_away() -> None:
+    labels = np.concatenate([np.repeat(np.arange(20), 10), [20]])
+    predicted = np.where(np.arange(201) % 4 == 0, (labels + 1) % 20, labels)
+    judged = Judged(labels, predicted, predicted, [str(label) for label in range(21)])
+    assert interval(Classification.metrics["f1_macro"], judged) is not None
+
+
+@pytest.mark.parametrize("positives", [3, 5])
+def test_a_score_of_the_positive_label_needs_rows_of_it(positives: int) -> None:
+    labels = (np.arange(277) < positives).astype(np.int64)
+    scores = np.stack([1 - labels, labels], axis=1) * 0.8 + 0.1
+    judged = Judged(labels, labels, scores, ["no", "yes"], positive=1)
+    metric = Classification.metrics["average_precision"]
+    if positives == 3:  # 5% of the draws have none, and would score 0 where the ranking is perfect
+        assert why_none(metric, judged).startswith("1 of 1 scored labels is on fewer than 5 rows")
+    assert interval(metric, judged) is None or positives == 5
+
+
+def test_many_labels_of_which_draws_lack_some_have_no_interval() -> None:
+    """77 labels on 277 rows: each draw lacks many, scores them 0, and says less than the rows' own score."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 77, 277)
+    predicted = np.where(generator.random(277) < 0.1, generator.integers(0, 77, 277), labels)
+    judged = Judged(labels, predicted, predicted, [str(label) for label in range(77)])
+    metric = Classification.metrics["f1_macro"]
+    assert interval(metric, judged) is None and noise(metric, judged) is None
+    assert "of 76 scored labels are on fewer than 5 rows" in why_none(metric, judged)
+    biased = replace(metric, by_label=False)  # of a metric of one's own, nothing says that it averages labels
+    assert interval(biased, judged) is None
+    assert why_none(biased, judged).startswith("nearly all resamples of the rows score less")
+
+
+def test_rows_of_labels_are_counted_for_all_forms_of_labels() -> None:
+    tags = Judged([[0, 0, 1], [1], [2]], [[0, 0, 1], [1], [2]], None, ["O", "B-X", "I-X"])
+    several = Judged(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [1, 1]]), None, ["a", "b"])
+    assert list(_rows_of_labels(tags)) == [1, 2, 1] and list(_rows_of_labels(several)) == [2, 1]
 
 
 def test_scores_that_are_no_numbers_count_as_unknown() -> None:

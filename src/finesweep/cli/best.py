@@ -41,7 +41,7 @@ def best(
         from finesweep.inference.comparing import compare
         from finesweep.inference.origin import Stores
 
-        certainty = trial.certainty or Certainty(trial.trial, chosen_of=max(trial.best_of_n, default=1))
+        certainty = trial.certainty or Certainty(trial.trial, chosen_of=trial.chosen_of)
         certainty.comparisons.append(compare(study, trial.trial, against, Stores(storage, tracking)))
         trial.certainty = certainty
     if as_yaml:

@@ -14,7 +14,7 @@ from finesweep.data.glue_hub import GlueHub
 from finesweep.data.labels import label_names, number_labels
 from finesweep.data.readers import EXTENSIONS, kind
 from finesweep.data.source import LABEL, Source
-from finesweep.data.split import Part, Parts, hold_out
+from finesweep.data.split import Part, Parts, check_apart, hold_out
 from finesweep.data.table import Tables
 from finesweep.data.template import check_submission, submission_of
 from finesweep.errors import ConfigError, DataError, first_line
@@ -60,14 +60,19 @@ def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Spli
         numbered = [number_labels(part, names, source, task) for part in selected]
         return _join(numbered, [*config.text_columns, LABEL])
 
-    train, final_split, notes = labelled(train_parts), config.final_eval_split, list[str]()
+    train, used, notes = labelled(train_parts), train_parts, list[str]()
     if config.holdout is not None:
         train, selecting = hold_out(train, config.holdout, seed, stratify=task.stratifies)
-        final_split = final_split or _unless_missing(config.eval_split, source, notes)
     else:
         assert config.eval_split is not None  # `_check` refuses a config with neither of the two
-        selecting = labelled(parts.of("eval_split", config.eval_split))
-    final = labelled(parts.of("final_eval_split", final_split)) if final_split is not None else None
+        eval_parts = parts.of("eval_split", config.eval_split)
+        selecting, used = labelled(eval_parts), [*train_parts, *eval_parts]
+    key, final_split = _final_split(config, source, notes)
+    final = None
+    if final_split is not None:
+        final_parts = parts.of(key, final_split)
+        check_apart(key, final_split, final_parts, used)
+        final = labelled(final_parts)
     tests = _test_parts(config, parts) if test else []
     unlabelled = {part.split: _join([part.rows], config.text_columns) for part in tests}
     submission = _submission(config, source, tests, names or ["value"], notes)
@@ -84,6 +89,13 @@ def _submission(
     submission = submission_of(config, source, tests, task, names)
     notes.append(submission.describe(names, task))
     return submission
+
+
+def _final_split(config: DataConfig, source: Source, notes: list[str]) -> tuple[str, str | None]:
+    """Returns the split to score once, and the key that names it."""
+    if config.holdout is not None and config.final_eval_split is None:
+        return "eval_split", _unless_missing(config.eval_split, source, notes)
+    return "final_eval_split", config.final_eval_split
 
 
 def _unless_missing(split: str | None, source: Source, notes: list[str]) -> str | None:

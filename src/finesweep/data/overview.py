@@ -6,7 +6,7 @@ No text of a row is shown, only counts, column names and label names.
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -136,8 +136,17 @@ def _of_texts(config: DataConfig, splits: Splits) -> Iterator[str]:
     contradictory = sum(len(of_text[text]) > 1 for text in train)
     if contradictory and splits.labels is not None:
         yield f"{contradictory} rows of train have a text that is there with another label, too"
-    if shared := sum(text in of_text for text in _texts(config, splits.eval)):
-        yield f"{shared} of {len(splits.eval)} rows of eval have a text that is in train, too"
+    chosen = _texts(config, splits.eval)
+    yield from _shared("eval", chosen, "train", of_text)
+    if splits.final_eval is not None:
+        final = _texts(config, splits.final_eval)
+        yield from _shared("final", final, "train", of_text)
+        yield from _shared("final", final, "eval", set(chosen))
+
+
+def _shared(name: str, texts: Sequence[object], other: str, known: Container[object]) -> Iterator[str]:
+    if shared := sum(text in known for text in texts):
+        yield f"{shared} of {len(texts)} rows of {name} have a text that is in {other}, too"
 
 
 def _texts(config: DataConfig, rows: Dataset) -> list[tuple[str, ...]]:

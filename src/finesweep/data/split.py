@@ -3,7 +3,7 @@
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from datasets import Dataset, ReadInstruction
@@ -19,6 +19,10 @@ class Part:
     split: str
     start: int
     rows: Dataset
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.rows)
 
 
 class Parts:
@@ -75,6 +79,16 @@ class Parts:
         legal = f"{', '.join(names)}; a slice such as {names[0]}[:80%]; several joined with +"
         hint = f"; {self._source.hint}" if self._source.hint else ""
         return ConfigError(f"data.{key}: got {expression!r}: {problem}; legal: {legal}{hint}")
+
+
+def check_apart(key: str, expression: str, parts: Sequence[Part], used: Sequence[Part]) -> None:
+    """Raises: ConfigError if rows that are to choose nothing are among the used ones, by their places."""
+    rows = sum(len(part.rows) for part in parts)
+    shared = sum(len(range(max(one.start, other.start), min(one.end, other.end)))
+                 for one in parts for other in used if one.split == other.split)  # fmt: skip
+    if shared:
+        legal = f"rows that neither are trained on nor select; {shared:,} of these {rows:,} are or do"
+        raise ConfigError.at(f"data.{key}", expression, legal)
 
 
 def _alias(index: int) -> str:

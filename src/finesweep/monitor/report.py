@@ -68,6 +68,7 @@ class Best:
     rows: int | None = None  # how many these are
     certainty: Certainty | None = None  # intervals and comparisons, from the finish step on
     ensemble: Ensembled | None = None  # the kept checkpoints together, with `study.ensemble`
+    chosen_of: int = 1  # how many points the evaluation rows scored
     best_of_n: dict[int, float] = field(default_factory=dict)  # trials -> expected best value
     partly_trained: int = 0  # how many of its values are those of trials that did not reach their end
     pareto: list[dict[str, Any]] = field(
@@ -189,6 +190,7 @@ def best(study: Study) -> Best:
         rows=noise.rows if noise else None,
         certainty=_certainty(concluded, study) if concluded else None,
         ensemble=concluded.ensemble if concluded else None,
+        chosen_of=len(scored_once(study)),
         best_of_n=_best_of_n(study),
         partly_trained=sum(trial.state is not TrialState.COMPLETE for trial in scored_once(study)),
         pareto=pareto(study) if len(study.directions) > 1 else [],

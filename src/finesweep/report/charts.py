@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from finesweep.monitor.events import point, values
 from finesweep.report.facts import Facts
 from finesweep.report.figure import BLUE, GREEN, GREY, INK, PAPER, RED, chart, legend, mark_decades
-from finesweep.study.best_of_n import INTERVAL, best_of_n
+from finesweep.study.best_of_n import RANGE, best_of_n
 from finesweep.study.records import TrialRecord
 
 MAX_LINKED = 300  # points of a chart: more would make the page heavy, and nobody finds one among them
@@ -72,9 +72,10 @@ def search_charts(facts: Facts) -> Iterator[str]:
         )  # fmt: skip
         yield chart(
             f"{facts.prefix}bestof{index}", f"Best of n trials{of}",
-            f"What a search of n trials would have given on average, with its {INTERVAL}% bootstrap "
-            "interval (Dodge et al., 2019). It takes trials for independent draws, which those of a sampler "
-            "that learns are not" + (f", and {partly} partly trained ones for whole." if partly else "."),
+            f"The best of n of these trials, drawn at random: on average, and in {RANGE}% of the draws "
+            "(Dodge et al., 2019; Tang et al., 2020). It says nothing of further trials, takes these for "
+            "independent ones, which those of a sampler that learns are not"
+            + (f", and {partly} partly trained ones for whole." if partly else "."),
             partial(_best_of_n, facts, index),
         )  # fmt: skip
     if facts.importances:

@@ -6,8 +6,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from finesweep.config.run import TrackingConfig, metric_key
+from finesweep.config.study import ConfirmConfig
 from finesweep.errors import FinesweepError, first_line
 from finesweep.report.facts import Curves
+from finesweep.study.confirm import winner
 from finesweep.study.pausing import each_once
 from finesweep.study.ranking import best_first
 from finesweep.study.records import StudyRecord, TrialRecord
@@ -41,14 +43,15 @@ def curves_of(study: Study, client: PatientClient) -> tuple[Curves, str | None]:
 
 
 def _chosen(study: Study) -> Sequence[FrozenTrial]:
-    """Chooses the trials of the search to draw: the best, and evenly from all others."""
+    """Chooses the trials to draw: the best, the confirmed winner, and evenly from all others."""
     known = [
         trial
         for trial in each_once(searching(study.get_trials(deepcopy=False)))
         if trial.state in (*FINISHED, TrialState.RUNNING) and _is_measured(TrialRecord(trial))
     ]
     stride = -(-len(known) // MAX_CURVES) or 1
-    best = {trial.number for trial in best_first(study)[:1]}
+    first = winner(study, StudyRecord(study).confirm or ConfirmConfig())
+    best = {trial.number for trial in (*best_first(study)[:1], first) if trial}
     return [trial for place, trial in enumerate(known) if place % stride == 0 or trial.number in best]
 
 

@@ -12,7 +12,7 @@ METHOD = (
     f"Beyond noise: Welch's t-test on the values of the winners' new seeds, two-sided, p below {NOISE:g} "
     "after Holm's correction for the number of pairs. The values that the winners were chosen for do not "
     "count, because they are the best of many. A winner has the best mean of its study's confirmed trials, "
-    "so this mean is a little high, too. Seeds come with hydra.sweeper.study.confirm."
+    "so this mean is a little too good, as well. Seeds come with hydra.sweeper.study.confirm."
 )
 
 

@@ -56,7 +56,7 @@ def _about_best(facts: Facts) -> list[str]:
     lines = [f"trial {best.trial}; {best.direction} {best.metric}"]
     if not facts.confirmed:
         lines.append(
-            "by one seed and the best of many, so new seeds would give less: hydra.sweeper.study.confirm "
+            "by one seed and the best of many, so new seeds would do worse: hydra.sweeper.study.confirm "
             "trains the best few again"
         )
     final = map(" ".join, finally_scored(best))

@@ -15,6 +15,7 @@ from finesweep.tags import Kind
 from finesweep.tasks import direction_of, task_of
 
 CONFIDENCE = 0.95
+BEYOND = 10_000  # is added to the run's seed: seeds that neither a search nor a confirmation has chosen by
 ROUNDING = 1e-9  # a bound of the rounding error in the mean of equal values
 
 
@@ -44,12 +45,12 @@ class SeedSpread:
 def train_seeds(
     recorded: RecordedRun, config: RunConfig, overrides: list[str], count: int, changes: list[Change]
 ) -> SeedSpread:
-    """Trains `count` runs, with the seeds that follow the run's own. Raises: RunError for a pruned run."""
+    """Trains `count` runs with seeds that are new to the run's study. Raises: RunError for a pruned run."""
     if recorded.value is None:
         raise RunError(
             f"run {recorded.run_id}: it was pruned, and has no best value to compare new seeds with"
         )
-    first = config.seed + 1
+    first = config.seed + BEYOND
     seeds = [_train_seed(recorded, config, overrides, seed) for seed in range(first, first + count)]
     return _spread(recorded, recorded.value, seeds, direction_of(task_of(config.data)), changes)
 

@@ -46,22 +46,22 @@ class Classification(Task):
     id_feature = Value("int64")
     metrics = {
         "accuracy": Metric(of_predictions("accuracy_score"), right=right_rows),
-        "balanced_accuracy": Metric(balanced_accuracy),
+        "balanced_accuracy": Metric(balanced_accuracy, by_label=True),
         **{
-            name: Metric(of_positive(f"{name}_score"), is_binary=True)
+            name: Metric(of_positive(f"{name}_score"), is_binary=True, by_label=True)
             for name in ("f1", "precision", "recall")
         },
         **{
-            f"{name}_{average}": Metric(averaged(f"{name}_score", average))
+            f"{name}_{average}": Metric(averaged(f"{name}_score", average), by_label=average == "macro")
             for name in ("f1", "precision", "recall")
             for average in AVERAGES
         },
         "matthews_correlation": Metric(of_predictions("matthews_corrcoef")),
         "cohen_kappa": Metric(or_zero(of_predictions("cohen_kappa_score"))),
         "quadratic_kappa": Metric(_quadratic_kappa),
-        "roc_auc": Metric(roc_auc, needs_every_label=True),
-        "average_precision": Metric(average_precision, is_binary=True),
-        "average_precision_macro": Metric(average_precision),
+        "roc_auc": Metric(roc_auc, needs_every_label=True, by_label=True),
+        "average_precision": Metric(average_precision, is_binary=True, by_label=True),
+        "average_precision_macro": Metric(average_precision, by_label=True),
         "log_loss": Metric(log_loss, Direction.minimize),
         "brier": Metric(brier, Direction.minimize),
         **{f"top_{k}_accuracy": Metric(top_k(k), labels=k + 1, right=within_top(k)) for k in TOP},

@@ -53,6 +53,7 @@ class Metric:
     is_binary: bool = False  # whether it scores one of two labels, `data.positive_label`
     labels: int = 1  # the least number of labels that the data must have
     needs_every_label: bool = False  # whether it is NaN if a label is on none of the rows, or on all of them
+    by_label: bool = False  # whether it scores labels one by one: one of them, or the mean over them
     right: Callable[[Judged], NDArray[np.bool_]] | None = None  # of a share of right rows: which ones are
     counted: Counted | None = None  # of a score of counts: those of each row, by which draws are quick
 

@@ -34,7 +34,7 @@ class MultiLabel(Task):
     id_feature = List(Value("float32"))  # 0/1 for each label
     metrics = {
         **{
-            f"{name}_{average}": Metric(averaged(f"{name}_score", average))
+            f"{name}_{average}": Metric(averaged(f"{name}_score", average), by_label=average == "macro")
             for name in ("f1", "precision", "recall")
             for average in ("micro", "macro", "weighted")
         },
@@ -42,8 +42,8 @@ class MultiLabel(Task):
         "f1_samples": Metric(averaged("f1_score", "samples", zero_division=1)),
         "subset_accuracy": Metric(of_predictions("accuracy_score"), right=right_rows),
         "hamming_loss": Metric(of_predictions("hamming_loss"), Direction.minimize),
-        "roc_auc": Metric(_of_probabilities("roc_auc_score"), needs_every_label=True),
-        "average_precision": Metric(_of_probabilities("average_precision_score")),
+        "roc_auc": Metric(_of_probabilities("roc_auc_score"), needs_every_label=True, by_label=True),
+        "average_precision": Metric(_of_probabilities("average_precision_score"), by_label=True),
     }
 
     @property

@@ -25,6 +25,8 @@ PERMUTATIONS = 500
 ENOUGH = 50  # permutations with a difference as great; then p is known well enough
 ROWS = ("reference", "predicted", "scores")  # the fields of `Judged` with an item for each row
 MOST = 0.9  # the least share of draws that must have a score; else only rows of some kinds would count
+FEW_ROWS = 5  # a label that is on fewer of them is missing from many draws, which score it 0
+FEW_LABELS = 0.1  # the greatest share of such labels in a metric that scores labels one by one
 SAME = 1e-12  # of a metric's values; differences below it are those of rounding
 TRIES = 3  # at most, to time a metric: one that a busy machine held up is no slow one
 Floats = NDArray[np.float64]
@@ -46,17 +48,12 @@ def interval(metric: Metric, judged: Judged) -> Interval | None:
     if metric.right is not None:
         return _wilson(metric.right(judged))
     values = _resampled(metric, judged, RESAMPLES)
-    if values is None or _is_same(values):
-        return None
-    low, high = np.percentile(values, [TAIL, 100 - TAIL])
-    return Interval(float(low), float(high))
+    return None if isinstance(values, str) else _middle(values)
 
 
 def why_none(metric: Metric, judged: Judged) -> str:
     """Says why `interval` returns None for these rows."""
-    if _resampled(metric, judged, RESAMPLES) is None:
-        return f"the metric has no score of more than {1 - MOST:.0%} of the resamples: there is no interval"
-    return "all resamples of the rows score the same: there is no interval"
+    return f"{_resampled(metric, judged, RESAMPLES)}: there is no interval"
 
 
 def noise(metric: Metric, judged: Judged) -> Noise | None:
@@ -66,7 +63,7 @@ def noise(metric: Metric, judged: Judged) -> Noise | None:
         low, high = _wilson(metric.right(judged))
         return Noise((high - low) / (2 * Z), rows)
     values = _resampled(metric, judged, FEW_RESAMPLES)
-    return None if values is None or _is_same(values) else Noise(float(np.std(values)), rows)
+    return None if isinstance(values, str) else Noise(float(np.std(values)), rows)
 
 
 def seconds(metric: Metric, judged: Judged, limit: float) -> float:
@@ -130,17 +127,52 @@ def _wilson(right: NDArray[np.bool_]) -> Interval:
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
-def _resampled(metric: Metric, judged: Judged, count: int) -> Floats | None:
+def _middle(values: Floats) -> Interval:
+    low, high = np.percentile(values, [TAIL, 100 - TAIL])
+    return Interval(float(low), float(high))
+
+
+def _resampled(metric: Metric, judged: Judged, count: int) -> Floats | str:
     """Returns the metric of `count` draws of as many rows, with replacement, where it is a number.
 
-    None if it is for less than `MOST` of them.
+    Says why not, where these values tell nothing of other rows.
     """
+    if metric.by_label and (rare := _rare_labels(metric, judged)):
+        return rare
     rows, generator = len(judged.reference), np.random.default_rng(0)
-    judged = replace(judged, labels=_labels(judged))
-    draws, compute = (generator.integers(0, rows, rows) for _ in range(count)), _of_draws(metric, judged)
+    drawn = replace(judged, labels=_labels(judged))
+    draws, compute = (generator.integers(0, rows, rows) for _ in range(count)), _of_draws(metric, drawn)
     values = np.fromiter(map(compute, draws), np.float64)
     finite = values[np.isfinite(values)]
-    return finite if len(finite) >= MOST * count else None
+    if len(finite) < MOST * count:
+        return f"the metric has no score of more than {1 - MOST:.0%} of the resamples"
+    if _is_same(finite):
+        return "all resamples of the rows score the same"
+    low, high = _middle(finite)
+    slack = SAME * max(abs(low), abs(high))
+    if not low - slack <= _value(metric, judged) <= high + slack:
+        return "nearly all resamples of the rows score less, or more, than the rows themselves"
+    return finite
+
+
+def _rare_labels(metric: Metric, judged: Judged) -> str | None:
+    """Says that too many of the labels that a metric scores are on too few rows; None if not."""
+    counts = _rows_of_labels(judged)
+    if metric.is_binary and judged.positive is not None:
+        counts = np.array([np.count_nonzero(judged.reference == judged.positive)])
+    few = np.count_nonzero(counts < FEW_ROWS)
+    if few <= FEW_LABELS * len(counts):
+        return None
+    return f"{few} of {len(counts)} scored labels {'is' if few == 1 else 'are'} on fewer than {FEW_ROWS} rows"
+
+
+def _rows_of_labels(judged: Judged) -> NDArray[np.int64]:
+    """Counts the rows that each label is on: [labels]."""
+    if isinstance(judged.reference, list):  # a list of tags for each row
+        tags = [tag for row in judged.reference for tag in set(row)]
+        return np.unique(tags, return_counts=True)[1]
+    true = np.asarray(judged.reference)
+    return np.unique(true, return_counts=True)[1] if true.ndim == 1 else true.sum(axis=0).astype(np.int64)
 
 
 def _labels(judged: Judged) -> Labels | None:

@@ -42,7 +42,7 @@ def _of_tokens(function: str, average: str) -> Metric:
         words = replace(judged, reference=_flat(judged.reference), predicted=_flat(judged.predicted))
         return of_words(words)
 
-    return Metric(compute)
+    return Metric(compute, by_label=average == "macro")
 
 
 class Tokens(Task):
