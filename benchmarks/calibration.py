@@ -39,17 +39,26 @@ def matthews(judged: Judged) -> float:
     return float((np.mean(true * said) - np.mean(true) * np.mean(said)) / deviation) if deviation else 0.0
 
 
+def f1_macro(judged: Judged) -> float:
+    """Computes the macro F1 of the labels that are there, likewise."""
+    true, said, size = judged.reference, judged.predicted, len(judged.names)
+    right, both = (np.bincount(part, minlength=size) for part in (true[true == said], np.append(true, said)))
+    there = both > 0 if judged.labels is None else judged.labels.either
+    return float((2 * right[there] / np.maximum(1, both[there])).mean())
+
+
 def pearson(judged: Judged) -> float:
     return float(np.corrcoef(judged.reference, judged.predicted)[0, 1])
 
 
 @dataclass(frozen=True)
 class Population:
-    """Rows of which a share has label 1, and models that are right with a chance that depends on the row."""
+    """Rows with one of several labels, and models that are right with a chance that depends on the row."""
 
     metric: Metric
     right: float = 0.8
     positive: float = 0.5
+    labels: int = 2  # more are equally frequent
     is_number: bool = False
 
     def draw(self, generator: np.random.Generator, rows: int, models: int) -> list[Judged]:
@@ -60,10 +69,12 @@ class Population:
             said = [shared + generator.normal(size=rows) * 0.5 for _ in range(models)]
             return [Judged(true, one, one, ["value"]) for one in said]
         true = (generator.random(rows) < self.positive).astype(np.int64)
+        if self.labels > 2:
+            true = generator.integers(0, self.labels, rows)
         hard = generator.random(rows) < 2 * (1 - self.right)
         wrong = [hard & (generator.random(rows) < 0.5) for _ in range(models)]
-        said = [np.where(one, 1 - true, true) for one in wrong]
-        return [Judged(true, one, one, ["no", "yes"]) for one in said]
+        said = [np.where(one, (true + 1) % self.labels, true) for one in wrong]
+        return [Judged(true, one, one, [str(label) for label in range(self.labels)]) for one in said]
 
 
 POPULATIONS = {
@@ -71,6 +82,7 @@ POPULATIONS = {
     "accuracy 0.97": Population(Classification.metrics["accuracy"], right=0.97),
     "F1, 20% positive": Population(Metric(f1), positive=0.2, right=0.9),
     "Matthews, 0.6": Population(Metric(matthews)),
+    "macro F1, 20 labels": Population(Metric(f1_macro, by_label=True), labels=20),
     "Pearson, 0.8": Population(Metric(pearson), is_number=True),
 }
 

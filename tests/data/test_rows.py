@@ -355,6 +355,12 @@ def test_what_a_run_is_about_to_train_on_is_shown_without_any_text(tmp_path: Pat
     assert "the label 'None' is a name here" in shown
     assert "2 rows of train have a text that is there with another label" in shown
     assert "4 of 4 rows of eval have a text that is in train" in shown
+    repeated = table(tmp_path, ".csv", ["a", "b", "c", "c", "a", "d"], ["x", "y", "x", "x", "x", "y"])
+    shown = sentences(
+        repeated, train_split="train[:2]", eval_split="train[2:3]", final_eval_split="train[3:]"
+    )
+    assert "1 of 3 rows of final have a text that is in train, too" in shown
+    assert "1 of 3 rows of final have a text that is in eval, too" in shown
     alike = sentences(table(tmp_path, ".csv", ["a", "b", "c"], ["x", "x\u200b", "y"]))
     assert r"look the same, but consist of other characters: 'x', 'x\u200b'" in alike
     same = sentences(written(tmp_path, "n.csv", "text,label\na,3\na,3\n"), **REGRESSION)

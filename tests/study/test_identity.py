@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import create_trial
 from sweeping import STORAGE, evaluate, sweep
 
 from finesweep.config.run import SHORTCUTS, RunConfig
@@ -20,6 +23,7 @@ UNKNOWN = (
     "model.gradient_checkpointing",
     "model.freeze",
 )
+ONE = "hydra.sweeper.study.n_trials=1"
 
 
 def learning_rate(config: RunConfig, trial: RunHooks) -> float:
@@ -41,6 +45,37 @@ def test_a_study_of_version_0_1_goes_on_and_is_still_told_from_another() -> None
         sweep(learning_rate, "hydra.sweeper.study.n_trials=3", "model.gradient_checkpointing=true")
     with pytest.raises(StudyError, match="model.freeze: was None, is 'encoder'\nstart another"):
         sweep(learning_rate, "hydra.sweeper.study.n_trials=3", "model.freeze=encoder")
+
+
+def test_a_study_of_another_program_is_refused_and_left_alone() -> None:
+    Path("mlruns").mkdir(exist_ok=True)
+    foreign = optuna.create_study(study_name="quickstart", storage=STORAGE)
+    told = "study 'quickstart' was made by another program .0 trials that minimize their values., and has no"
+    with pytest.raises(StudyError, match=told):
+        sweep(lambda config, trial: evaluate(trial, [0.5]), ONE)
+    foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    with pytest.raises(StudyError, match="made by another program .2 trials"):
+        sweep(lambda config, trial: evaluate(trial, [0.5]), ONE)
+    found = studies.load("quickstart", STORAGE)
+    assert not found.user_attrs and len(found.trials) == 2
+
+
+@pytest.mark.usefixtures("no_finish")
+def test_a_study_that_was_killed_when_it_was_just_made_is_begun() -> None:
+    Path("mlruns").mkdir(exist_ok=True)
+    optuna.create_study(study_name="quickstart", storage=STORAGE, direction="maximize")
+    assert len(sweep(lambda config, trial: evaluate(trial, [0.5]), ONE).trials) == 1
+
+
+def test_points_are_queued_once_and_all_trials_are_read_once_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = optuna.create_study()
+    study.add_trial(create_trial(value=1.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)}))
+    reads, read = [], study.get_trials
+    monkeypatch.setattr(study, "get_trials", lambda **options: reads.append(1) or read(**options))
+    studies.enqueue_new(study, [{"x": one / 10} for one in (3, 5, 3, 7)], {"by": "me"})
+    studies.enqueue_new(study, [{"x": 0.7}])
+    assert [trial.system_attrs.get("fixed_params") for trial in read()] == [None, {"x": 0.3}, {"x": 0.7}]
+    assert len(reads) == 2 and read()[1].user_attrs == {"by": "me"}
 
 
 @pytest.mark.usefixtures("no_finish")

@@ -135,7 +135,7 @@ def test_the_winners_checkpoint_may_have_been_downloaded() -> None:
 def test_a_metric_that_takes_long_is_not_computed_thousands_of_times(
     monkeypatch: pytest.MonkeyPatch, has_final: bool
 ) -> None:
-    monkeypatch.setattr("finesweep.study.noise.SLOW_S", 0.0)
+    monkeypatch.setattr("finesweep.tasks.resampling.SLOW_S", 0.0)
     made = Scorer(task(CLASSIFICATION, metric="f1_macro"), NAMES[CLASSIFICATION])
     made.evaluated = Evaluated(np.eye(2)[[0, 1]], np.array([0, 1])) if has_final else None
     study = study_of(0.6, 0.8, 0.81)

@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from test_study import complete, queue, recover
 
 from finesweep.config.run import Direction
@@ -29,7 +29,7 @@ from finesweep.study.drawing import _as_sampler_sees
 from finesweep.study.ending import end_trial
 from finesweep.study.pausing import Pausing, RungCheck, add_continuation, each_once, waiting
 from finesweep.study.queue import TrialQueue
-from finesweep.study.records import Limits, Outcome, Progress, StudyRecord, TrialRecord
+from finesweep.study.records import Limits, Outcome, Progress, Steered, StudyRecord, TrialRecord
 from finesweep.study.remaining import is_over, more_may_come
 from finesweep.study.samplers import try_out
 from finesweep.study.selection import count_finished
@@ -168,7 +168,7 @@ def test_what_went_on_at_a_rung_is_not_judged_there_again_after_a_stop(tmp_path:
     assert first and second and third and fourth
     train(books, first, lambda ordinal: 0.1)  # pauses
     train(books, second, lambda ordinal: 0.5, steps=1)
-    assert TrialRecord(books.trial(1)).passed_rung == 0
+    assert TrialRecord(books.trial(1)).went_on_at == 0.125
     for trial in (third, fourth):
         train(books, trial, lambda ordinal: 0.8, steps=1)
     retry = books.next_trial()
@@ -177,6 +177,56 @@ def test_what_went_on_at_a_rung_is_not_judged_there_again_after_a_stop(tmp_path:
                       TrialRecord(retry), retry.number)  # fmt: skip
     assert not check.pauses([(1 / STEPS, 0.0625)])
     assert check.pauses([(1 / STEPS, 0.0625), (2 / STEPS, 0.1)])  # the next rung is judged
+
+
+@pytest.mark.parametrize(("before", "after"), [(12.5, 25.0), (25.0, 12.5)])
+def test_what_went_on_is_judged_at_the_next_rung_though_the_rungs_have_moved(
+    tmp_path: Path, before: float, after: float
+) -> None:
+    """Trial 0 went on at a quarter, which is the second rung of some and the first of others."""
+    books = pausing_queue(tmp_path, n_trials=4, pruner_options={"min_resource": before})
+    first, *others = (books.next_trial() for _ in range(3))
+    assert first and all(others)
+    TrialRecord(first).write(TrialRecord.attributes(curve=[(0.125, 0.0), (0.25, 0.01)], went_on_at=0.25))
+    books.sign_off(0, Outcome(RunState.INTERRUPTED))
+    books.tell(0)
+    books.config = replace(books.config, pruner_options={"min_resource": after})
+    for trial in filter(None, others):
+        train(books, trial, lambda ordinal: 0.8, steps=5)
+    retry = books.next_trial()
+    assert retry is not None and TrialRecord(retry).retry_of == 0
+    check = RungCheck(Pausing.of(books.study, books.config) or pytest.fail(), books.study,
+                      TrialRecord(retry), retry.number)  # fmt: skip
+    curve = [((step + 1) / STEPS, 0.01 * step) for step in range(STEPS)]
+    assert [curve[step][0] for step in range(STEPS) if check.pauses(curve[: step + 1])] == [0.5]
+
+
+def test_a_retry_and_what_goes_on_from_a_pause_say_which_study_found_their_point(tmp_path: Path) -> None:
+    books = pausing_queue(tmp_path, n_trials=4)
+    for x in (0.25, 0.75):
+        books.study.enqueue_trial({"x": x}, TrialRecord.attributes(origin="earlier#3"))
+    first, second = books.next_trial(), books.next_trial()
+    assert first and second
+    train(books, first, falling)  # pauses
+    books.sign_off(1, Outcome(RunState.INTERRUPTED))
+    books.tell(1)
+    continued = add_continuation(books.study, books.trials(), 0)
+    assert TrialRecord(continued).continues == 0
+    assert [TrialRecord(trial).origin for trial in books.trials()] == ["earlier#3"] * 4
+
+
+def test_a_retry_of_what_a_person_tried_trains_though_its_twin_has_paused(tmp_path: Path) -> None:
+    """Its worker died before the point was drawn; it shall not get the twin's value."""
+    books = pausing_queue(tmp_path, n_trials=4)
+    train_the_only_point(books)
+    by_hand = Steered("try x=1.0", "me", "here", "2026-01-01T00:00:00+00:00")
+    fixed = {"system_attrs": {"fixed_params": {"x": 1.0}}}
+    tried = create_trial(state=TrialState.FAIL, user_attrs=TrialRecord.attributes(tried=by_hand), **fixed)
+    books.study.add_trial(tried)
+    books.study.enqueue_trial({"x": 1.0}, TrialRecord.attributes(retry_of=1, ordinal=1))
+    retry = books.next_trial()
+    assert retry is not None and TrialRecord(retry).retry_of == 1
+    assert retry.params == {"x": 1.0} and TrialRecord(retry).reused_of is None
 
 
 def test_the_best_point_is_found_with_less(tmp_path: Path) -> None:

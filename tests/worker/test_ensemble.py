@@ -1,6 +1,7 @@
 """The kept checkpoints together are submitted where rows that chose nothing say so, and are made again."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,8 @@ from optuna.trial import create_trial
 from processes import finesweep, train
 from sweeping import STORAGE, evaluate, sweep
 
-from finesweep.config.run import RunConfig, TrackingConfig
+from finesweep.cli.submit import _submissions
+from finesweep.config.run import Direction, RunConfig, TrackingConfig
 from finesweep.config.study import Ensemble, StudyConfig
 from finesweep.errors import ConfigError
 from finesweep.hooks import RunHooks
@@ -30,7 +32,7 @@ from finesweep.study.backend import cached
 from finesweep.study.ensemble import Ensembled
 from finesweep.study.places import places_of
 from finesweep.study.ranking import best_first
-from finesweep.study.records import Conclusion, StudyRecord, TrialRecord
+from finesweep.study.records import Conclusion, Request, StudyRecord, TrialRecord
 from finesweep.study.remaining import _is_tried_together
 from finesweep.study.storage import open_storage
 from finesweep.tasks import Scorer
@@ -118,7 +120,11 @@ class Diverged(Group):
 
 
 def submitted(
-    monkeypatch: pytest.MonkeyPatch, rights: int, group: type[Group] = Group, predict: bool = True
+    monkeypatch: pytest.MonkeyPatch,
+    rights: int,
+    group: type[Group] = Group,
+    predict: bool = True,
+    chose: Sequence[str] = (),
 ) -> tuple[Ensembled, Predicted, Any]:
     """Tries two checkpoints together; the winner alone is right on `rights` of the last 100 rows."""
     of, names = task(CLASSIFICATION), NAMES[CLASSIFICATION]
@@ -133,6 +139,7 @@ def submitted(
     scorer.evaluated = Evaluated(np.eye(2)[said], labels)
     single = Predicted({"final_accuracy": rights / 100}, [Path("single.tsv")], scorer)
     study = optuna.create_study(direction="maximize")
+    StudyRecord(study).final_chose = [*chose]
     queue, parent = SimpleNamespace(config=StudyConfig(ensemble=Ensemble.mean), study=study), MagicMock()
     config = RunConfig()
     config.data.metric, config.predict = "accuracy", predict
@@ -173,6 +180,20 @@ def test_members_that_are_not_surely_better_leave_the_submission_to_the_winner(
     assert found.submissions == [Path("single.tsv")] and not parent.method_calls and not Path("out").exists()
 
 
+def test_a_metric_that_takes_long_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finesweep.tasks.resampling.SLOW_S", -1.0)
+    made, found, _ = submitted(monkeypatch, rights=60)
+    assert not made.is_submitted and found.submissions == [Path("single.tsv")]
+    assert made.reason.startswith("there is no test: the metric takes 0.0 s for its rows, and would be")
+
+
+def test_rows_that_chose_in_an_earlier_study_are_not_said_to_have_chosen_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, *_ = submitted(monkeypatch, rights=60, chose=["earlier"])
+    assert made.reason == "better on the 100 rows of the final score, which chose in earlier"
+
+
 def test_members_that_are_surely_worse_together_leave_the_submission_to_the_winner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -194,7 +215,7 @@ def test_outputs_that_are_no_numbers_leave_the_submission_to_the_winner(
     made, found, _ = submitted(monkeypatch, rights=60, group=Diverged)
     assert not made.is_submitted and found.submissions == [Path("single.tsv")]
     assert ensembled(made) == (
-        "mean: their outputs are not finite on the rows that chose nothing; the winner is submitted alone"
+        "mean: their outputs are not finite on the rows of the final score; the winner is submitted alone"
     )
 
 
@@ -288,6 +309,24 @@ def test_a_submission_of_two_is_made_again_to_the_last_byte(tmp_path: Path) -> N
         answer["verdict"] == "EXACT" and len(answer["members"]) == 2 and list(answer["files"]) == ["test.tsv"]
     )
     assert "nothing to do" in train("-m", *SWEEP, cwd=tmp_path).stderr
+
+
+def test_files_of_several_checkpoints_are_said_to_be_theirs(tmp_path: Path) -> None:
+    """`finesweep submit` names the study's run, which has the files, and the trials that made them."""
+    study = studies.create(
+        StudyConfig(name="both", storage=STORAGE), {"accuracy": Direction.maximize}, [], {}
+    )
+    study.add_trial(create_trial(value=0.9, user_attrs=TrialRecord.attributes(run_id="winner")))
+    (tmp_path / "RTE.tsv").write_text("")
+    made = Ensembled("soup", True, "better", [0, 4], ["winner", "other"])
+    StudyRecord(study).write_all(
+        glue_task="rte", metric="accuracy", n_trials=1, history=[{}],
+        request=Request([], "config", None, None, "", "parent"),
+        conclusion=Conclusion([1, 0], 0, submissions=[str(tmp_path / "RTE.tsv")], ensemble=made),
+    )  # fmt: skip
+    assert _submissions("both", STORAGE) == ("parent", "soup of trials 0, 4", [tmp_path / "RTE.tsv"])
+    StudyRecord(study).conclusion = Conclusion([1, 0], 0, submissions=[str(tmp_path / "RTE.tsv")])
+    assert _submissions("both", STORAGE) == ("winner", None, [tmp_path / "RTE.tsv"])
 
 
 def test_a_submission_of_the_winner_alone_is_reproduced_by_best(tmp_path: Path) -> None:

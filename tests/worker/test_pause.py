@@ -106,6 +106,19 @@ def test_no_more_trials_wait_than_the_bound_says() -> None:
 
 
 @pytest.mark.usefixtures("no_finish")
+def test_at_the_end_the_runs_of_paused_trials_say_what_became_of_them() -> None:
+    study = sweep(falling, *GRID, options(min_resource=25))
+    names, said = {row.trial: row.state for row in run_rows(study)}, runs()
+    assert sorted(names.values()) == ["COMPLETE", "CONTINUED", "CONTINUED", "GIVEN UP", "GIVEN UP"]
+    ends = {"GIVEN UP": "others were better there; it was given up, and its checkpoint is gone",
+            "CONTINUED": "went on from it"}  # fmt: skip
+    for number, name in names.items():
+        if name in ends:
+            note = said[f"trial-{number:04d}"].data.tags["mlflow.note.content"]
+            assert note.startswith("paused ") and note.endswith(ends[name])
+
+
+@pytest.mark.usefixtures("no_finish")
 def test_a_trial_that_is_stopped_between_its_evaluation_and_its_checkpoint_is_pruned() -> None:
     def training(config: RunConfig, trial: RunHooks) -> float:
         assert isinstance(trial, RunningTrial)

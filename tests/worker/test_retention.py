@@ -8,10 +8,11 @@ from optuna.trial import TrialState, create_trial
 from sweeping import STORAGE, evaluate, sweep
 
 from finesweep.config.run import RunConfig
+from finesweep.config.study import ConfirmConfig
 from finesweep.errors import ConfigError
 from finesweep.hooks import RunHooks
 from finesweep.study import studies
-from finesweep.study.records import TrialRecord
+from finesweep.study.records import Limits, StudyRecord, TrialRecord
 
 pytestmark = pytest.mark.usefixtures("no_finish")
 GRID = ("optimizer.learning_rate=1e-3,2e-3,3e-3,4e-3,5e-3", "trainer.num_train_epochs=1",
@@ -58,7 +59,28 @@ def test_nothing_goes_while_what_should_stay_is_damaged() -> None:
 def test_a_candidate_whose_weights_are_gone_is_refused_before_anything_is_confirmed() -> None:
     sweep(rising, *GRID, "hydra.sweeper.keep_checkpoints=1")
     with pytest.raises(ConfigError, match="confirm.top_k: got 2; legal: 1 or less.*trial 3 are gone"):
-        sweep(rising, *GRID, "hydra.sweeper.keep_checkpoints=1", "hydra.sweeper.study.confirm.top_k=2")
+        sweep(rising, *GRID, "hydra.sweeper.keep_checkpoints=1", "hydra.sweeper.study.confirm.top_k=2",
+              "hydra.sweeper.study.max_train_steps=9", "hydra.sweeper.enqueue=[]")  # fmt: skip
+    record = StudyRecord(studies.load("quickstart", STORAGE))
+    assert record.limits == Limits() and record.confirm == ConfirmConfig()  # nothing of it is left
+
+
+def test_what_a_killed_command_left_is_nothing_that_a_person_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It had set its budget, and was killed before it was in the study's history."""
+    sweep(rising, *GRID)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("finesweep.worker.launch.record", killed)
+        sweep(rising, *GRID, "hydra.sweeper.study.max_train_steps=1")
+    assert StudyRecord(studies.load("quickstart", STORAGE)).limits == Limits(None, 1)
+    study = sweep(rising, *GRID)
+    assert StudyRecord(study).limits == Limits() and len(study.trials) == 5
+    assert "finesweep extend" not in capfd.readouterr().err
 
 
 def test_what_a_kill_after_the_training_left_does_not_look_like_a_finished_trial(tmp_path: Path) -> None:

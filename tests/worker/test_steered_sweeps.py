@@ -135,6 +135,18 @@ def test_an_extended_study_goes_on_at_once_and_the_same_command_keeps_it(
             say("extend", "quickstart", text)
 
 
+def test_an_extended_study_that_stop_when_ends_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    def perfect(config: RunConfig, trial: RunHooks) -> float:
+        return evaluate(trial, [1.0])
+
+    sweep(perfect, *SPACE, "hydra.sweeper.study.n_trials=4", "hydra.sweeper.study.stop_when=noise")
+    capfd.readouterr()
+    say("extend", "quickstart", "n_trials=9")
+    said = capfd.readouterr().out
+    assert "n_trials was 4, is 9; no further point is begun: stop_when=noise after 1 of 9 trials" in said
+    assert said.endswith("its command with stop_when=none goes on\n")
+
+
 def test_a_trial_that_was_tried_says_who_asked() -> None:
     sweep(plain, *TWO)
     say("try", "quickstart", "optimizer.learning_rate=5e-4", "trainer.num_train_epochs=1")

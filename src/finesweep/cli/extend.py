@@ -24,7 +24,7 @@ def extend(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> 
     """
     from finesweep.monitor.steering import who_goes_on
     from finesweep.study import steering
-    from finesweep.study.budget import full
+    from finesweep.study.budget import full, spent
 
     given = dict(map(_budget, values))
     opened = steering.open_for_steering(study, storage)
@@ -33,8 +33,13 @@ def extend(study: str, values: tuple[str, ...], storage: str, as_json: bool) -> 
         f"{key} was {steering.shown(getattr(before, key))}, is {steering.shown(getattr(after, key))}"
         for key in given
     ]
-    used_up = full(opened.trials(), after)
-    goes_on = f"{used_up} is used up: no further point is begun" if used_up else who_goes_on(opened.study)
+    trials = opened.trials()
+    if used_up := full(trials, after):
+        goes_on = f"{used_up} is used up: no further point is begun"
+    elif ended := spent(trials, after, spoken_for=True, goal=opened.goal):
+        goes_on = f"no further point is begun: {ended}; its command with stop_when=none goes on"
+    else:
+        goes_on = who_goes_on(opened.study)
     text = f"study {study}: {'; '.join(changes)}; {goes_on}"
     print_answer(as_json, {"study": study} | {key: getattr(after, key) for key in KINDS}, text)
 

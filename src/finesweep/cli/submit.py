@@ -1,7 +1,7 @@
 """`finesweep submit`: writes the files that a benchmark's server accepts."""
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -24,6 +24,7 @@ class Submitted:
     storage: str | None  # None: filled with the majority class
     run_id: str | None
     problem: str | None = None  # why it is not valid
+    together: str | None = None  # trials whose checkpoints predicted together; the run is the study's
 
 
 @click.command()
@@ -42,13 +43,17 @@ def submit(
 ) -> None:
     """Write validated submission files for a benchmark's server.
 
-    They hold the predictions of the best trial of each STUDY.
+    They hold the predictions of each STUDY: those of its best trial, or of its kept checkpoints together
+    (study.ensemble).
     """
     from finesweep.tasks import glue_submission
 
     sources = _sources(studies, storage)  # raises before anything is written
     _make(out)
-    rows = [_checked(_copy(path, out / path.name), *origin) for path, origin in sources.items()]
+    rows = [
+        replace(_checked(_copy(path, out / path.name)), storage=study, run_id=run_id, together=together)
+        for path, (study, run_id, together) in sources.items()
+    ]
     missing = [
         file.name for file in glue_submission.GLUE_FILES if file.name not in {row.task for row in rows}
     ]
@@ -82,35 +87,35 @@ def _copy(path: Path, target: Path) -> Path:
     return path if path.resolve() == target.resolve() else Path(shutil.copyfile(path, target))
 
 
-def _checked(path: Path, storage: str | None = None, run_id: str | None = None) -> Submitted:
+def _checked(path: Path) -> Submitted:
     from finesweep.tasks.glue_submission import validate_submission
 
     try:
-        return Submitted(path.stem, str(path), validate_submission(path).rows, True, storage, run_id)
+        return Submitted(path.stem, str(path), validate_submission(path).rows, True, None, None)
     except SubmissionError as error:
         rows = path.read_bytes().count(b"\n") - 1
-        return Submitted(path.stem, str(path), rows, False, storage, run_id, str(error))
+        return Submitted(path.stem, str(path), rows, False, None, None, str(error))
 
 
-def _sources(names: tuple[str, ...], address: str) -> dict[Path, tuple[str, str]]:
-    """Maps each submission file to the study and the run that it comes from.
+def _sources(names: tuple[str, ...], address: str) -> dict[Path, tuple[str, str, str | None]]:
+    """Maps each submission file to its study, its run, and the trials that predicted it together.
 
     Raises: StudyError for a study without a submission, and for two studies of one task.
     """
-    sources: dict[Path, tuple[str, str]] = {}
+    sources: dict[Path, tuple[str, str, str | None]] = {}
     for name in names:
-        run_id, paths = _submissions(name, address)
+        run_id, together, paths = _submissions(name, address)
         for path in paths:
             if earlier := [origin[0] for known, origin in sources.items() if known.name == path.name]:
                 raise StudyError(
                     f"{path.name}: from study {earlier[0]!r} and from {name!r}; name one of them"
                 )
-            sources[path] = (name, run_id)
+            sources[path] = (name, run_id, together)
     return sources
 
 
-def _submissions(name: str, address: str) -> tuple[str, list[Path]]:
-    """Returns the id of the best trial's run, and its submission files."""
+def _submissions(name: str, address: str) -> tuple[str, str | None, list[Path]]:
+    """Returns the run that has the submission files, who made them if not it alone, and the files."""
     from finesweep.monitor import report
     from finesweep.study.reading import read_study
     from finesweep.study.records import StudyRecord
@@ -125,12 +130,19 @@ def _submissions(name: str, address: str) -> tuple[str, list[Path]]:
             f"study {name!r}: no submission; it is not finished, has no test split, or its folder "
             f"is gone; see: finesweep status {argument(name)}"
         )
-    return best.run_id, paths
+    made, request = best.ensemble, StudyRecord(study).request
+    if made and made.is_submitted and request:
+        trials = ", ".join(map(str, made.members))
+        return request.parent_run_id, f"{made.kind} of trials {trials}", paths
+    return best.run_id, None, paths
 
 
 def _print_submitted(rows: list[Submitted], missing: list[str], archive: Path | None) -> None:
     for row in rows:
-        origin = f"study {row.storage}, run {row.run_id}" if row.storage else "FILLED with the majority class"
+        made_by = f"{row.together}, run" if row.together else "run"
+        origin = "FILLED with the majority class"
+        if row.storage:
+            origin = f"study {row.storage}, {made_by} {row.run_id}"
         show(f"{row.path}  {row.rows} rows, {'valid' if row.valid else 'NOT VALID'}, {origin}")
     if missing:
         remedy = "the server needs all tasks; --fill-missing adds majority-class files"

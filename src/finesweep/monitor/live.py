@@ -30,7 +30,6 @@ class Watcher:
         self.ended, self.begun = set(ended), set[int]()
         self.snapshot: Snapshot | None = None  # the last one that could be taken
         self.notes: dict[str, str] = {}  # under the table
-        self.told = False  # the workers, to stop
 
     def say(self, text: str) -> None:
         """Prints a line; a terminal that is narrower breaks it between words."""
@@ -83,9 +82,7 @@ class Watcher:
 
     def _tell_stop(self) -> None:
         self._note("stop", STOPPING)
-        if not self.told:
-            stop.write_to(self.study)
-            self.told = True
+        stop.write_to(self.study)
 
     def _note(self, about: str, text: str) -> None:
         if about not in self.notes and not self.console.is_interactive:

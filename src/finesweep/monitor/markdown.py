@@ -28,13 +28,23 @@ def of_trial(study: Study, trial: FrozenTrial) -> str:
         value = "" if step is None else f" with {metrics[0]} {number(trial.intermediate_values[step])}"
         where = "" if step is None else f" at {step} per cent of its training"
         if record.is_paused:
-            return f"paused{how}{where}{value}: others were better there; as one of the best, it would go on"
+            return f"paused{how}{where}{value}: others were better there; {_what_became(study, trial)}"
         why = ": others were better there" if record.stopped is None else ""
         return f"pruned{how}{where}{value}{why}"
     if trial.values is None:
         return f"{trial.state.name.lower()}{how}"
     values = ", ".join(f"{name} {number(value)}" for name, value in zip(metrics, trial.values, strict=True))
     return f"complete{how}: {values}" + (f" in {took(trial)}" if record.reused_of is None else "")
+
+
+def _what_became(study: Study, paused: FrozenTrial) -> str:
+    trials = study.get_trials(deepcopy=False)
+    following = (one.number for one in trials if TrialRecord(one).continues == paused.number)
+    if (number := next(following, None)) is not None:
+        return f"trial {number} went on from it"
+    if paused.number in (StudyRecord(study).given_up or ()):
+        return "it was given up, and its checkpoint is gone"
+    return "as one of the best, it would go on"
 
 
 def link(trial: FrozenTrial) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -156,17 +157,22 @@ def keep_extended(config: StudyConfig, record: StudyRecord) -> list[str]:
     So the same command goes on within them, and one with another budget sets it.
     Returns what to tell a person. Side effect: sets the budgets that are kept in the config.
     """
-    last, now, told = record.last_command, budgets(record), []
+    last, now, told = record.commanded or commanded(record.last_command), budgets(record), []
     for name in EXTENDED if last and record.limits else ():
         extended, given = getattr(now, name), getattr(config, name)
-        if extended in (given, getattr(last, name)):
+        if extended in (given, last[name]):
             continue
-        if given == getattr(last, name):
+        if given == last[name]:
             setattr(config, name, extended)
             told.append(f"{name} is {extended}, as finesweep extend set it; it was {given}")
         else:
             told.append(f"{name} is {given}; finesweep extend had set it to {extended}")
     return told
+
+
+def commanded(command: StudyConfig | Command | None) -> dict[str, Any]:
+    """Returns the budgets that a command asks for, and a person may extend; nothing for no command."""
+    return {name: getattr(command, name) for name in EXTENDED} if command else {}
 
 
 def train_steps(trials: Sequence[FrozenTrial]) -> int:

@@ -1,6 +1,6 @@
 """Draws the point of a claimed trial and begins the trial."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -49,7 +49,10 @@ def _evaluated_before(
     mine = TrialRecord(trial)
     if repeats or mine.retry_overrides is not None or mine.again is not None:
         return None
-    return known(trial.params, trials, is_tried=mine.tried is not None, goes_on=_has_trained(mine, trials))
+    tries = [mine, *_earlier(mine, trials)]
+    is_tried = any(one.tried is not None for one in tries)
+    goes_on = any(one.started is not None and one.reused_of is None for one in tries[1:])
+    return known(trial.params, trials, is_tried, goes_on)
 
 
 def known(
@@ -69,14 +72,12 @@ def known(
     return next(ends, None)
 
 
-def _has_trained(record: TrialRecord, trials: Sequence[FrozenTrial]) -> bool:
-    """Tells whether an earlier try of a trial has begun to train."""
+def _earlier(record: TrialRecord, trials: Sequence[FrozenTrial]) -> Iterator[TrialRecord]:
+    """Yields the earlier tries of a trial, the last one first."""
     by_number = {trial.number: trial for trial in trials}
     while record.goes_on_from is not None:
         record = TrialRecord(by_number[record.goes_on_from])
-        if record.started is not None and record.reused_of is None:
-            return True
-    return False
+        yield record
 
 
 def _is_known(trial: FrozenTrial) -> bool:

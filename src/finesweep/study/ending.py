@@ -85,5 +85,6 @@ def _enqueue_retry(
         worker_deaths=worker_deaths,
         retry_overrides=retry_overrides,
         again=TrialRecord(trial).again,
+        origin=TrialRecord(trial).origin,
     )
     study.enqueue_trial(trial.system_attrs.get("fixed_params", {}) | drawn, user_attrs=attrs)

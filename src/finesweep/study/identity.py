@@ -95,7 +95,7 @@ def refuse_other_study(
         return
     stored = redact_values(StudyRecord(study).identity)  # that of an older version has passwords
     if stored is None:
-        return
+        return _refuse_foreign(study, sweep)
     requested = json.loads(json.dumps(requested))
     path = stored.get("data.path", "not recorded")
     stored = _of_today(stored, requested, splits)
@@ -110,6 +110,19 @@ def refuse_other_study(
     others = [f"{key}: was {stored.get(key)!r}, is {requested.get(key)!r}" for key in changed if key != SPACE]
     lines = [f"  {line}" for line in [*spaces, *others]]
     raise StudyError(_refusal(sweep.name, lines, can_edit))
+
+
+def _refuse_foreign(study: Study, sweep: SweepRequest) -> None:
+    """Raises: StudyError for a study of another program; one that was only begun is as good as none."""
+    count = len(study.get_trials(deepcopy=False))
+    wanted = [direction.value for direction in sweep.objectives.values()]
+    directions = [direction.name.lower() for direction in study.directions]
+    if count or directions != wanted:
+        raise StudyError(
+            f"study {sweep.name!r} was made by another program ({count} trials that "
+            f"{' and '.join(directions)} their values), and has no record of a command; start another study "
+            "with hydra.sweeper.study.name=NAME"
+        )
 
 
 def _refusal(name: str, changes: Sequence[str], can_edit: bool) -> str:

@@ -20,7 +20,6 @@ from finesweep.tasks.evaluated import Evaluated
 from finesweep.tasks.metrics import Judged, Metric
 
 RUNNER_UP, BASELINE = "runner-up", "baseline"
-SLOW_S = 0.1  # for one computation of the metric: intervals and tests would take minutes
 
 
 def certainty_of(
@@ -98,9 +97,7 @@ class Judge:
 
     def too_slow(self, rows: Evaluated) -> str | None:
         """Says that the metric takes too long for these rows to be resampled; None if it does not."""
-        taken = resampling.seconds(self.metric, self._judged(rows), SLOW_S)
-        why = f"the metric takes {taken:.1f} s for its rows, and would be computed 3,000 times"
-        return why if taken > SLOW_S else None
+        return resampling.too_slow(self.metric, self._judged(rows))
 
     def interval(
         self, rows: Evaluated, slow: str | None, missing: list[str], of: str = ""

@@ -93,27 +93,31 @@ class RungCheck:
             return False
         self._judged = rung
         trials = self.study.get_trials(deepcopy=False)
-        if rung <= self._settled(trials):
+        share = self.pausing.rungs.shares[rung]
+        if share <= self._settled(trials):
             return False
         mine = Point(ordinal_of(trials[self.number], trials), losses)
         others = [point for point in self.pausing.points(trials) if point.number != mine.number]
         if not self.pausing.rungs.goes_on(mine, [*others, mine]):
             return True
-        self.record.passed_rung = rung
+        self.record.went_on_at = share
         return False
 
-    def _settled(self, trials: Sequence[FrozenTrial]) -> int:
-        """Returns the last rung that is decided; -1 if none is.
+    def _settled(self, trials: Sequence[FrozenTrial]) -> float:
+        """Returns the share of the training up to which all rungs are decided, whichever they are today.
 
         An earlier try went on there, or paused and was promoted.
         """
-        settled, record = -1, TrialRecord(trials[self.number])
+        settled, record = 0.0, TrialRecord(trials[self.number])
         while record.goes_on_from is not None:
             record = TrialRecord(trials[record.goes_on_from])
-            passed = [] if record.passed_rung is None else [record.passed_rung]
-            paused = self.pausing.rungs.judged(record.curve or []) if record.is_paused else []
-            settled = max([settled, *passed, *paused])
+            curve = record.curve or []
+            paused = [curve[-1][0], *map(self._share, self.pausing.rungs.judged(curve))] if curve else []
+            settled = max([settled, record.went_on_at or 0.0, *(paused if record.is_paused else [])])
         return settled
+
+    def _share(self, rung: int) -> float:
+        return self.pausing.rungs.shares[rung]
 
 
 def add_continuation(study: Study, trials: Sequence[FrozenTrial], number: int) -> optuna.Trial:
@@ -130,6 +134,7 @@ def add_continuation(study: Study, trials: Sequence[FrozenTrial], number: int) -
         started=now,
         heartbeat=now,
         owner=this_owner(),
+        origin=record.origin,
         worker_deaths=record.worker_deaths,
         retry_overrides=record.retry_overrides,
     )

@@ -166,7 +166,7 @@ class TrialRecord(Record):
     progress = Attribute[Progress]("live", Progress.load, Progress.dump)
     # What pruning compares: share of the training, and the value measured there; None in older studies.
     curve = Attribute[list[tuple[float, float]]]("curve", lambda stored: [tuple(point) for point in stored])
-    passed_rung = Attribute[int]("passed")  # the last rung at which it went on, of a study that pauses trials
+    went_on_at = Attribute[float]("went_on_at")  # the share of its training at whose rung it was let go on
     noise = Attribute[Noise]("noise", lambda stored: Noise(*stored), list)  # of its value over evaluated rows
     stopped = Attribute[Steered]("stopped", Steered.load, Steered.dump)  # by a person: it shall end now
     origin = Attribute[str]("origin")  # the trial of an earlier study that found its point: STUDY#7
@@ -248,6 +248,7 @@ class StudyRecord(Record):
 
     identity = Attribute[dict[str, Any]]("identity")  # what makes trials comparable
     objectives = Attribute[dict[str, str]]("objectives")  # metric -> minimize or maximize
+    commanded = Attribute[dict[str, Any]]("commanded")  # the budgets that the last command asked for
     confirm = Attribute[ConfirmConfig](
         "confirm", lambda stored: ConfirmConfig(**stored), lambda config: asdict(config)
     )

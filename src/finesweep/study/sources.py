@@ -23,6 +23,7 @@ from finesweep.study.reading import read_study
 from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.study.samplers import SAMPLER_KEY, sampler_entry
 from finesweep.study.space import Space, named, params_of
+from finesweep.study.studies import enqueue_new
 
 KEY = "hydra.sweeper.study.start_from"
 
@@ -51,20 +52,26 @@ def queue_starts(study: Study, starts: list[Start], config: StudyConfig, space: 
         return
     for start in starts:
         attrs = TrialRecord.attributes(origin=f"{start.known.study}#{start.known.trial}")
-        study.enqueue_trial(named(start.point, space), attrs, skip_if_exists=True)
+        enqueue_new(study, [named(start.point, space)], attrs)
     record.started_from = [*(record.started_from or []), *new]
 
 
 def choosers(config: StudyConfig, final_rows: Dataset | None) -> list[str]:
-    """Names the earlier studies that chose by the rows of this one's final score, and says so."""
+    """Names the earlier studies that chose by the rows of this one's final score, and says so.
+
+    Those that it starts from, and those that these started from.
+    """
     if not config.start_from or final_rows is None:
         return []
-    rows, found = fingerprint(final_rows), []
-    for source in config.start_from:
-        name, storage = _place(source, config)
+    rows, found = fingerprint(final_rows), list[str]()
+    places = [_place(source, config.storage) for source in config.start_from]
+    for name, storage in places:  # it grows meanwhile
         with suppress(StudyError, ConfigError), _opened(name, storage) as earlier:
-            if (StudyRecord(earlier).identity or {}).get(CONTENT["eval"]) == rows:
+            record = StudyRecord(earlier)
+            if (record.identity or {}).get(CONTENT["eval"]) == rows and name not in found:
                 found.append(name)
+            before = (_place(source, storage) for source in record.started_from or [])
+            places += [place for place in dict.fromkeys(before) if place not in places]
     for name in found:
         show(f"start_from: the rows of the final score chose the points of study {name}", sys.stderr)
     return found
@@ -104,15 +111,15 @@ def _opened(name: str, storage: str) -> Iterator[Study]:
         backend.engine.dispose()
 
 
-def _place(source: str, config: StudyConfig) -> tuple[str, str]:
-    """Returns the name and the storage of an entry, `STUDY` or `STORAGE::STUDY`."""
+def _place(source: str, storage: str) -> tuple[str, str]:
+    """Returns name and storage of an entry: `STORAGE::STUDY`, or `STUDY` in the storage that is given."""
     address, _, name = source.rpartition("::")
-    return name, absolute_url(address or config.storage, Path.cwd())
+    return name, absolute_url(address or storage, Path.cwd())
 
 
 def _read(source: str, config: StudyConfig) -> list[Known]:
     """Reads what a study found, best first."""
-    name, storage = _place(source, config)
+    name, storage = _place(source, config.storage)
     if name == config.name and storage == absolute_url(config.storage, Path.cwd()):
         raise ConfigError.at(KEY, source, "other studies than this one")
     try:

@@ -1,7 +1,7 @@
 """Makes, finds and loads the studies of a storage."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ def create(
     points: Sequence[dict[str, Any]],
     attrs: dict[str, Any],
 ) -> Study:
-    """Finds the study, or makes it with its enqueued points and attributes; under the study's lock."""
+    """Finds the study, or makes it with its attributes and enqueued points; under the study's lock.
+
+    What identifies it comes first: if it is killed in between, the same command queues the rest, no other.
+    """
     assert config.name is not None
     study = optuna.create_study(
         storage=cached(open_storage(config.storage, patience_of(config))),
@@ -41,10 +44,19 @@ def create(
     if study.metric_names is None:  # also of a study from before they were set
         with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
             study.set_metric_names(list(objectives))
-    for point in points:
-        study.enqueue_trial(point, skip_if_exists=True)
     StudyRecord(study).write(attrs)
+    enqueue_new(study, points)
     return study
+
+
+def enqueue_new(study: Study, points: Iterable[dict[str, Any]], attrs: dict[str, Any] | None = None) -> None:
+    """Queues the points, by Optuna's names, that no trial has; Optuna's own way reads all trials for each."""
+    trials = study.get_trials(deepcopy=False)
+    known = {frozenset(trial.system_attrs.get("fixed_params", trial.params).items()) for trial in trials}
+    for point in points:
+        if (key := frozenset(point.items())) not in known:
+            known.add(key)
+            study.enqueue_trial(point, attrs)
 
 
 def load(name: str, storage: str, patience: Patience | None = None) -> Study:

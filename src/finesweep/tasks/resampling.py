@@ -28,6 +28,7 @@ MOST = 0.9  # the least share of draws that must have a score; else only rows of
 FEW_ROWS = 5  # a label that is on fewer of them is missing from many draws, which score it 0
 FEW_LABELS = 0.1  # the greatest share of such labels in a metric that scores labels one by one
 SAME = 1e-12  # of a metric's values; differences below it are those of rounding
+SLOW_S = 0.1  # for one computation of the metric: intervals and tests would take minutes
 TRIES = 3  # at most, to time a metric: one that a busy machine held up is no slow one
 Floats = NDArray[np.float64]
 
@@ -64,6 +65,13 @@ def noise(metric: Metric, judged: Judged) -> Noise | None:
         return Noise((high - low) / (2 * Z), rows)
     values = _resampled(metric, judged, FEW_RESAMPLES)
     return None if isinstance(values, str) else Noise(float(np.std(values)), rows)
+
+
+def too_slow(metric: Metric, judged: Judged) -> str | None:
+    """Says that the metric takes too long for these rows to be resampled; None if it does not."""
+    taken = seconds(metric, judged, SLOW_S)
+    why = f"the metric takes {taken:.1f} s for its rows, and would be computed 3,000 times"
+    return why if taken > SLOW_S else None
 
 
 def seconds(metric: Metric, judged: Judged, limit: float) -> float:

@@ -60,11 +60,12 @@ def check_metric(task: Task, names: Sequence[str]) -> None:
 
 
 def check_labels(
-    task: Task, metric: str, names: Sequence[str], labels: Any, key: str = "data.metric"
-) -> None:
-    """Checks that a metric can score evaluation rows with these labels; roc_auc can be NaN, for example.
+    task: Task, metric: str, names: Sequence[str], labels: Any, key: str = "data.metric",
+    rows: str = "evaluation rows",
+) -> None:  # fmt: skip
+    """Checks that a metric can score rows with these labels; roc_auc can be NaN, for example.
 
-    labels: the encoded label column of the rows. key: the config key that names the metric.
+    labels: the encoded label column of the rows. key: the config key that names the metric. rows: which ones.
     Raises: ConfigError if the metric needs every label, and a label is on none of the rows, or on all.
     """
     if metric not in task.metrics or not task.metrics[metric].needs_every_label:
@@ -73,8 +74,8 @@ def check_labels(
         if count in (0, len(labels)):
             raise ConfigError(
                 f"{key}: got {metric!r}, which needs rows with and rows without each label, but "
-                f"{'none' if count == 0 else 'all'} of the {len(labels)} evaluation rows have the label "
-                f"{name!r}; choose other rows (data.eval_split, data.holdout), or another metric"
+                f"{'none' if count == 0 else 'all'} of the {len(labels)} {rows} have the label {name!r}; "
+                "choose other rows (data.eval_split, data.final_eval_split, data.holdout), or another metric"
             )
 
 

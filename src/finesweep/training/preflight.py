@@ -35,6 +35,9 @@ def check_data(config: RunConfig) -> Splits:
     task, names = task_of(config.data), splits.labels or ["value"]
     check_metric(task, names)
     check_labels(task, config.data.metric, names, splits.eval[LABEL][:])
+    if splits.final_eval is not None:
+        final = splits.final_eval[LABEL][:]
+        check_labels(task, config.data.metric, names, final, rows="rows of the final score")
     class_weights(task, names, splits.train[LABEL][:])
     if splits.test and config.data.glue_task is None:
         check_names(task, names)

@@ -25,6 +25,15 @@ def describe_run(run: Callable[[], TrackedRun], text: Callable[[], str]) -> None
         log.warning("a run in MLflow is not described: %s: %s", type(error).__name__, error)
 
 
+def describe_paused(queue: TrialQueue, parent: TrackedRun) -> None:
+    """Describes each paused trial once more when the search is over: what became of it."""
+    for trial in queue.trials():
+        record = TrialRecord(trial)
+        if record.is_paused and record.run_id:
+            run = partial(TrackedRun, parent.client, record.run_id)
+            describe_run(run, partial(of_trial, queue.study, trial))
+
+
 class Describer:
     """Describes each trial that a worker has ended and, from time to time, its study."""
 

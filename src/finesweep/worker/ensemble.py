@@ -18,7 +18,7 @@ from finesweep.study.certainty import DIFFERENT
 from finesweep.study.ensemble import Ensembled
 from finesweep.study.queue import TrialQueue
 from finesweep.study.ranking import best_first
-from finesweep.study.records import TrialRecord
+from finesweep.study.records import StudyRecord, TrialRecord
 from finesweep.tasks import Scorer, resampling
 from finesweep.tracking import TrackedRun
 from finesweep.training.ensembles import Together, greedy
@@ -50,7 +50,8 @@ def submit_together(
     made = _made(queue.config.ensemble, kept, members)
     if len(members) < 2:
         return made, single
-    made, scores = _compared(made, together, members, single, metric, sign)
+    chose = StudyRecord(queue.study).final_chose or []
+    made, scores = _compared(made, together, members, single, metric, sign, chose)
     paths = together.write(members, folder) if made.is_submitted and config.predict else []
     if not paths:
         return _without_files(made), single
@@ -99,26 +100,34 @@ def _candidates(
 
 
 def _compared(
-    made: Ensembled, together: Together, members: list[Path], single: Predicted, metric: str, sign: int
+    made: Ensembled,
+    together: Together,
+    members: list[Path],
+    single: Predicted,
+    metric: str,
+    sign: int,
+    chose: Sequence[str],
 ) -> tuple[Ensembled, dict[str, float]]:
-    """Compares the members with the winner on rows that chose nothing. Also returns their final scores."""
+    """Compares the members with the winner on the rows of the final score. Also returns their scores there.
+
+    chose: earlier studies that chose by these rows.
+    """
     rows, alone = together.final_rows(), single.scorer
     assert rows is not None and alone is not None  # `check_ensemble`
     scorer = Scorer(together.inputs.task, together.inputs.names)
     scores = together.scored(members, rows, scorer)
     if scorer.evaluated is None or alone.evaluated is None:
         whose = "the winner's" if scorer.evaluated else "their"
-        return replace(made, reason=f"{whose} outputs are not finite on the rows that chose nothing"), scores
+        return replace(made, reason=f"{whose} outputs are not finite on the rows of the final score"), scores
     judged = [scorer.judged(one.scores, one.references) for one in (scorer.evaluated, alone.evaluated)]
+    if slow := resampling.too_slow(scorer.metrics[metric], judged[0]):
+        return replace(made, reason=f"there is no test: {slow}"), scores
     p = resampling.p_value(scorer.metrics[metric], *judged)
     value, other = scores[metric], single.metrics[f"final_{metric}"]
     helps = sign * (value - other) > 0 and p is not None and p < DIFFERENT
-    reason = "better" if helps else "not surely better"
-    made = replace(
-        made, is_submitted=helps, value=value, single=other, p=p,
-        reason=f"{reason} on the {len(rows)} rows that chose nothing",
-    )  # fmt: skip
-    return made, scores
+    which = f"of the final score, which chose in {', '.join(chose)}" if chose else "that chose nothing"
+    reason = f"{'better' if helps else 'not surely better'} on the {len(rows)} rows {which}"
+    return replace(made, is_submitted=helps, value=value, single=other, p=p, reason=reason), scores
 
 
 def _log(made: Ensembled, scores: dict[str, float], paths: Sequence[Path], parent: TrackedRun) -> None:

@@ -37,7 +37,7 @@ from finesweep.training import recording
 from finesweep.training.inputs import load_inputs
 from finesweep.training.predict import Predicted, score_and_predict
 from finesweep.training.served import pipeline_of
-from finesweep.worker.describing import describe_run
+from finesweep.worker.describing import describe_paused, describe_run
 from finesweep.worker.editing import train_lost_again
 from finesweep.worker.ensemble import submit_together
 from finesweep.worker.paused import give_up_all
@@ -120,6 +120,7 @@ def _conclude(queue: TrialQueue, conclusion: Conclusion, folder: Path, parent: T
     publish_page(queue.study, parent, conclusion)
     StudyRecord(queue.study).conclusion = conclusion
     describe_run(lambda: parent, partial(of_study, queue.study, works=False))
+    describe_paused(queue, parent)
     parent.close(RunState.COMPLETE)
 
 

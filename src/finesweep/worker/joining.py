@@ -112,9 +112,7 @@ def _pass_on(prepared: PreparedStudy, over: threading.Event) -> None:
             return
     queue = prepared.queue
     while True:
-        with suppress(FinesweepError):  # of a storage that is away for a moment
-            with queue.lock():
-                stop.write_to(queue.study)
-            return
+        with suppress(FinesweepError), queue.lock():  # of a storage that is away for a moment
+            stop.write_to(queue.study)
         if over.wait(POLL_S):
             return

@@ -20,7 +20,7 @@ from finesweep.io.terminal import show as show_line
 from finesweep.machine.placement import Placement
 from finesweep.monitor.description import of_study
 from finesweep.study import clock, studies
-from finesweep.study.budget import keep_extended
+from finesweep.study.budget import commanded, keep_extended
 from finesweep.study.from_studies import Start
 from finesweep.study.identity import CONTENT, identity, record, refuse_other_study, without_shortcuts
 from finesweep.study.lock import study_lock
@@ -60,7 +60,8 @@ def prepare(sweep: SweepRequest, plan: Plan) -> PreparedStudy:
     shared = patience.call(without_shortcuts, sweep)
     given = replace(study_config)  # as the command has it, however often this is repeated
     study, parent = patience.call(_create, sweep, given, points, starts, splits, workers)
-    noted = clock.now(study)
+    request = StudyRecord(study).request
+    assert request is not None
     tracking.kill_abandoned_runs(sweep.run.tracking)
     queue = TrialQueue(study_config, sweep.space, sweep.run.seed)
     if not is_over(queue):
@@ -71,7 +72,7 @@ def prepare(sweep: SweepRequest, plan: Plan) -> PreparedStudy:
                 show_line(line, sys.stderr)
     describe_run(lambda: parent, lambda: of_study(study, works=not is_over(queue)))
     overrides = shared_overrides(sweep, shared, placement)
-    return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep, noted)
+    return PreparedStudy(overrides, workers, placement, study, parent, queue, sweep, request.began)
 
 
 def shared_overrides(sweep: SweepRequest, shared: Sequence[str], placement: Placement) -> list[str]:
@@ -101,7 +102,8 @@ def _create(
         recover_if_edited(sweep)
         with study_lock(config.storage, sweep.name):
             _keep_extended(sweep)
-            study = _edited_or_made(sweep, points, starts, _attributes(sweep, requested, splits))
+            attributes = _attributes(sweep, given, requested, splits)
+            study = _edited_or_made(sweep, points, starts, attributes)
             if chose:
                 StudyRecord(study).final_chose = sorted({*(StudyRecord(study).final_chose or []), *chose})
         parent = open_study_run(sweep.run.tracking, sweep.run.data.name, sweep.name, _parent_params(sweep))
@@ -119,14 +121,25 @@ def _edited_or_made(
 ) -> Study:
     """Gives the study what the command asks of it. The caller holds the study's lock."""
     config = sweep.config.study
+    _refuse_lost_candidates(sweep)
     edit(sweep, attributes)
     study = studies.create(config, sweep.objectives, points, attributes)
     begin_again(study)
     queue_starts(study, starts, config, sweep.space)
     note_first_points(study)
-    if not train_lost_again(study, config.confirm.top_k, partial(show_line, file=sys.stderr), config.edit):
-        check_candidates(study, config.confirm.top_k)
+    train_lost_again(study, config.confirm.top_k, partial(show_line, file=sys.stderr), config.edit)
     return study
+
+
+def _refuse_lost_candidates(sweep: SweepRequest) -> None:
+    """Raises: ConfigError for more candidates than have weights, where none is trained again."""
+    config = sweep.config.study
+    try:
+        study = studies.load(sweep.name, config.storage)
+    except StudyError:  # it is still to be made
+        return
+    if StudyRecord(study).outside is None and not config.edit:
+        check_candidates(study, config.confirm.top_k)
 
 
 def _keep_extended(sweep: SweepRequest) -> None:
@@ -137,12 +150,15 @@ def _keep_extended(sweep: SweepRequest) -> None:
             show_line(f"hydra.sweeper.study.{line}", sys.stderr)
 
 
-def _attributes(sweep: SweepRequest, requested: dict[str, Any], splits: Splits) -> dict[str, Any]:
+def _attributes(
+    sweep: SweepRequest, given: StudyConfig, requested: dict[str, Any], splits: Splits
+) -> dict[str, Any]:
     """Builds the study's attributes. They hold no overrides: a storage's address may contain a password."""
     score = score_name(task_of(sweep.run.data), splits.labels or ["value"])
     return StudyRecord.attributes(
         identity=requested,
         n_trials=sweep.config.study.n_trials,
+        commanded=commanded(given),
         limits=Limits(sweep.config.study.timeout_s, sweep.config.study.max_train_steps),
         space=sweep.space,
         metric=next(iter(sweep.objectives)),
