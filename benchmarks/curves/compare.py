@@ -4,8 +4,9 @@
 
 Every study has as many optimizer steps as the published grid trains on the same task. Scores are those of the
 chosen trial on rows that nobody selects on; for odd seeds the two halves of the rows change places.
-Each method is compared with the baseline at equal steps: the interval is a 95% bootstrap over study seeds;
-rows and trainings are the same in all of them.
+Each method is compared with the baseline at equal steps: the interval is Student's t of the mean over study
+seeds (95%); rows and trainings are the same in all of them. `constant` is no method and trains nothing: it is
+a model that always says the commonest label.
 """
 
 import argparse
@@ -21,8 +22,9 @@ import recorded
 from figures import Row, budget, by_method, rows_of, table
 from methods import METHODS
 from pool import pooled
-from replay import Replay, Replayed
-from spaces import TASKS
+from recorded import Training
+from replay import Found, Replay, Replayed
+from spaces import TASKS, Task
 
 Job = tuple[str, str, int]  # task, method, seed of the study
 
@@ -31,6 +33,13 @@ def replayed(job: Job, folder: Path, workers: int, curves: Path) -> Replayed:
     name, method, seed = job
     task, trainings = TASKS[name], recorded.read_for(name, seed, curves)
     return Replay(task, trainings, METHODS[method], seed, budget(task, trainings), folder).run(workers)
+
+
+def constant(task: Task, seed: int, trainings: Sequence[Training]) -> Replayed:
+    """Returns, as a study of no trial, what a model scores that always says the commonest label."""
+    select, untouched = reversed(task.constant) if seed % 2 else task.constant
+    top = max(max(one.select) for one in trainings)
+    return Replayed([Found(0, 0, select, untouched)], 0, 0, top)
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
@@ -43,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     rows = []
     for task in given.tasks:
         studies = {method: [results[task, method, seed] for seed in seeds] for method in methods}
+        studies["constant"] = [
+            constant(TASKS[task], seed, recorded.read_for(task, seed, given.curves)) for seed in seeds
+        ]
         rows += rows_of(TASKS[task], recorded.read(task, given.curves), studies, given.baseline)
     print(table(rows, given.baseline), by_method(rows, given.baseline), sep="\n\n")
     if given.json:

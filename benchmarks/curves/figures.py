@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from recorded import Training
 from replay import Replayed
+from scipy import stats
 from spaces import Task
 
-DRAWS = 10_000  # of a bootstrap
 Array = NDArray[np.float64]
 
 
@@ -25,7 +25,7 @@ class Row:
     untouched: float  # mean of their scores on untouched rows
     regret: float  # mean: what the best selecting score of all recorded trainings has more
     worst: float  # the greatest regret of a seed
-    as_grid: float | None  # median share of the budget after which it is as good as the grid; None: never
+    as_grid: float | None  # median share of the budget after which it is as good as the grid; None: later
     gain: float  # mean untouched score, less that of the baseline
     low: float  # the ends of its interval
     high: float
@@ -56,8 +56,8 @@ def _row(task: str, method: str, studies: list[Replayed], steps: int, grid: Arra
     select, untouched = _chosen(studies, steps)
     regrets = np.array([study.top for study in studies]) - select
     low, high = interval(untouched - reference)
-    reached = sorted(_reaches(study, one) / steps for study, one in zip(studies, grid, strict=True))
-    middle = reached[len(reached) // 2]
+    found = [study.as_good(one, steps) for study, one in zip(studies, grid, strict=True)]
+    middle = float(np.median([one.steps / steps if one else np.inf for one in found]))
     return Row(
         task, method,
         trials=float(np.mean([study.trials for study in studies])),
@@ -77,14 +77,15 @@ def _chosen(studies: Sequence[Replayed], steps: int) -> tuple[Array, Array]:
     return select, untouched
 
 
-def _reaches(study: Replayed, value: float) -> float:
-    return min((one.steps for one in study.found if one.select >= value), default=np.inf)
-
-
 def interval(differences: Array) -> tuple[float, float]:
-    """Returns the ends of the 95% interval of a mean, by bootstrap."""
-    drawn = np.random.default_rng(0).choice(differences, (DRAWS, len(differences))).mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    """Returns the ends of the 95% interval of a mean, by Student's t; the mean twice if all values are equal.
+
+    A percentile bootstrap would be too narrow: of 20 normal values, it leaves the mean out in 7.4% of cases.
+    """
+    mean = float(differences.mean())
+    if np.ptp(differences) == 0:
+        return mean, mean
+    low, high = stats.t.interval(0.95, len(differences) - 1, loc=mean, scale=stats.sem(differences))
     return float(low), float(high)
 
 

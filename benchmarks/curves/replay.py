@@ -9,7 +9,6 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,6 @@ from finesweep.study.space import distributions, params_of
 from finesweep.worker.paused import give_up_surplus
 from finesweep.worker.trial import RunningTrial
 
-_names = count()
-
 
 @dataclass(frozen=True)
 class Method:
@@ -41,7 +38,7 @@ class Method:
     sampler_options: Mapping[str, Any] = field(default_factory=dict)
     pruner_options: Mapping[str, Any] = field(default_factory=dict)
     is_grid: bool = False  # the published grid, in an order of its own for each study seed
-    begins_known: bool = False  # with the points that the sweep's file tries first
+    begins_known: bool = False  # with `Task.first`, which of all files in sweeps/ only qnli.yaml queues
     spreads: bool = True  # False: the first points are Optuna's random ones
     stop_when: StopWhen = StopWhen.none
 
@@ -73,8 +70,14 @@ class Replayed:
 
     def chosen(self, steps: float) -> Found | None:
         """Returns what the study would have chosen after so many steps; None if no trial had ended."""
-        ended = [one for one in self.found if one.steps <= steps]
-        return max(ended, key=lambda one: one.select, default=None)
+        return max(self._ended(steps), key=lambda one: one.select, default=None)
+
+    def as_good(self, select: float, steps: float) -> Found | None:
+        """Returns the first trial with so good a score that had ended after so many steps."""
+        return next((one for one in self._ended(steps) if one.select >= select), None)
+
+    def _ended(self, steps: float) -> list[Found]:
+        return [one for one in self.found if one.steps <= steps]
 
 
 class Lookup:
@@ -129,8 +132,10 @@ class Replay:
     ) -> None:  # fmt: skip
         """steps: the budget. folder: of the studies' file. start_from: names of studies there."""
         self.task, self.lookup = task, Lookup(task, random.Random(seed).sample(trainings, len(trainings)))
+        storage = f"sqlite:///{folder}/optuna.db"
+        number = len(optuna.get_all_study_names(storage))  # hyperband draws its brackets by the study's name
         self.config = StudyConfig(
-            name=f"replay{next(_names)}", storage=f"sqlite:///{folder}/optuna.db", n_trials=len(trainings),
+            name=f"replay{seed}-{number}", storage=storage, n_trials=len(trainings),
             max_train_steps=steps, sampler=method.sampler, sampler_options=dict(method.sampler_options),
             pruner=method.pruner, pruner_options=dict(method.pruner_options), seed=seed, repeat_trials=True,
             stop_when=method.stop_when, start_from=[*start_from],

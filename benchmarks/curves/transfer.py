@@ -65,23 +65,24 @@ def _turned(training: Training) -> Training:
 def rows_of(name: str, studies: Sequence[Three]) -> list[str]:
     """Writes a row of the table for each kind of start."""
     ended = [(one, found) for one in studies if (found := one.cold.chosen(one.steps))]
-    cold = [_reaches(one.cold, found.select) for one, found in ended]
+    cold = [_trials(one.cold, found.select, one.steps) for one, found in ended]
     rows = []
     for kind in (WARM, MISLED):
-        reached = [_reaches(one.started[kind], found.select) for one, found in ended]
+        reached = [_trials(one.started[kind], found.select, one.steps) for one, found in ended]
         pairs = [(one.started[kind].chosen(one.steps), found) for one, found in ended]
         gains = np.array([mine.untouched - other.untouched for mine, other in pairs if mine])
         low, high = interval(gains)
-        found = f"{np.isfinite(reached).mean():.0%}"
+        found_by = f"{np.isfinite(reached).mean():.0%}"
         gain = f"{gains.mean():+.3f} ({low:+.3f} to {high:+.3f})"
-        cells = name, kind, f"{np.median(cold):g}", f"{np.median(reached):g}", found, gain
+        cells = name, kind, f"{np.median(cold):g}", f"{np.median(reached):g}", found_by, gain
         rows.append("| " + " | ".join(cells) + " |")
     return rows
 
 
-def _reaches(study: Replayed, value: float) -> float:
-    """Returns after how many trials a study had found so good a one; infinite if never."""
-    return min((one.trials for one in study.found if one.select >= value), default=np.inf)
+def _trials(study: Replayed, select: float, steps: int) -> float:
+    """Returns after how many trials a study had found so good a one; infinite if not in so many steps."""
+    found = study.as_good(select, steps)
+    return found.trials if found else np.inf
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Recorded learning curves are the product's own, and a study that is replayed over them is a real one."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -148,8 +149,14 @@ def test_intervals_of_a_mean_hold_it_as_often_as_they_say(curves: Callable[[str]
     import numpy as np
 
     figures, drawn = curves("figures"), np.random.default_rng(1)
-    ends = [figures.interval(drawn.normal(0.1, 1.0, 40)) for _ in range(200)]
-    assert 0.9 <= sum(low < 0.1 < high for low, high in ends) / len(ends) <= 0.99
+    ends = [figures.interval(drawn.normal(0.1, 1.0, 20)) for _ in range(4000)]
+    assert sum(low < 0.1 < high for low, high in ends) / len(ends) == pytest.approx(0.95, abs=0.01)
+
+
+def test_the_interval_of_equal_values_is_their_mean(curves: Callable[[str], ModuleType]) -> None:
+    import numpy as np
+
+    assert curves("figures").interval(np.full(20, 0.5)) == (0.5, 0.5)
 
 
 def test_methods_win_tie_and_lose_by_the_interval_of_what_they_gain(
@@ -192,6 +199,95 @@ def test_regret_worst_seed_and_the_share_of_the_grids_steps_are_as_the_page_says
     row = figures.rows_of(task, trainings, {"grid": grid, "other": other}, "grid")[1]
     assert (row.regret, row.worst) == (pytest.approx(0.1), pytest.approx(0.2))
     assert row.as_grid == 1.0  # the middle of a half, all, and never
+
+
+@pytest.mark.parametrize(
+    ("quarters", "median"),
+    [((1, 2, 3, 4), 2.5), ((1, 2, 5, 5), None), ((1, 2, 3, 5), 2.5), ((5, 5, 5, 5), None)],
+    ids=["all", "two beyond the budget", "one beyond it", "all beyond it"],
+)
+def test_what_ends_beyond_the_budget_is_never_as_good_as_the_grid(
+    curves: Callable[[str], ModuleType], quarters: Sequence[int], median: float | None
+) -> None:
+    figures, replay, recorded = curves("figures"), curves("replay"), curves("recorded")
+    task, trainings = curves("spaces").TASKS["demo"], recorded.read("demo")
+    steps = figures.budget(task, trainings)
+    grid = [replay.Replayed([replay.Found(steps, 1, 0.8, 0.7)], steps, 1, 0.9) for _ in quarters]
+    other = [
+        replay.Replayed([replay.Found(steps * each // 4, 1, 0.8, 0.7)], 2 * steps, 1, 0.9)
+        for each in quarters
+    ]
+    row = figures.rows_of(task, trainings, {"grid": grid, "other": other}, "grid")[1]
+    assert row.as_grid == (pytest.approx(median / 4, abs=0.001) if median else None)
+
+
+def test_what_ends_beyond_the_budget_is_not_found_by_a_start_from_other_studies(
+    curves: Callable[[str], ModuleType],
+) -> None:
+    transfer, replay = curves("transfer"), curves("replay")
+
+    def study(*found: tuple[int, int, float]) -> Any:
+        return replay.Replayed([replay.Found(*each, 0.7) for each in found], 150, 5, 0.9)
+
+    warm, misled = study((40, 3, 0.7), (120, 5, 0.9)), study((100, 4, 0.8), (120, 5, 0.9))
+    three = transfer.Three(100, study((50, 2, 0.8)), {transfer.WARM: warm, transfer.MISLED: misled})
+    beyond, within = (
+        [cell.strip() for cell in row.split("|")] for row in transfer.rows_of("demo", [three] * 2)
+    )
+    assert beyond[3:6] == ["2", "inf", "0%"]
+    assert within[3:6] == ["2", "4", "100%"]
+
+
+def test_a_table_shows_beside_the_methods_what_the_commonest_label_scores(
+    curves: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare = curves("compare")
+    monkeypatch.setattr(compare, "METHODS", {"grid": compare.METHODS["grid"]})
+    grid, constant = compare.main(["mrpc", "--seeds", "2", "--processes", "1"])
+    assert (constant.method, constant.trials, constant.steps) == ("constant", 0, 0)
+    assert (
+        constant.select == constant.untouched == pytest.approx((0.7654 + 0.8571) / 2)
+    )  # odd seeds: exchanged
+    assert constant.gain == pytest.approx(constant.untouched - grid.untouched)
+    assert constant.low < constant.gain < constant.high
+
+
+def test_a_training_at_chance_scores_what_the_commonest_label_does(
+    curves: Callable[[str], ModuleType],
+) -> None:
+    recorded = curves("recorded")
+    for name, task in curves("spaces").TASKS.items():
+        trainings = recorded.read(name)
+        pairs = [pair for one in trainings for pair in zip(one.select, one.untouched, strict=True)]
+        assert Counter(pairs).most_common(1)[0][0] == task.constant
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-1000"])
+def test_the_constant_of_the_demo_is_that_of_its_labels(
+    curves: Callable[[str], ModuleType], name: str
+) -> None:
+    import numpy as np
+
+    from finesweep import load_config
+    from finesweep.training.evaluation import order_by_length
+    from finesweep.training.inputs import load_inputs
+
+    task = curves("spaces").TASKS[name]
+    inputs = load_inputs(load_config([*task.overrides, "predict=false"]))
+    commonest = np.bincount(inputs.train["labels"][:]).argmax()
+    says_so = (np.asarray(inputs.eval["labels"][:]) == commonest)[order_by_length(inputs.eval)]
+    assert (says_so[0::2].mean(), says_so[1::2].mean()) == pytest.approx(task.constant)
+
+
+def test_only_the_sweep_of_qnli_queues_the_points_that_are_known_for_its_space(
+    curves: Callable[[str], ModuleType],
+) -> None:
+    first = curves("spaces").TASKS["qnli"].first
+    sweeps = {path.stem: OmegaConf.load(path) for path in (ROOT / "sweeps").glob("*.yaml")}
+    queued = {
+        name: one.get("hydra", {}).get("sweeper", {}).get("enqueue", []) for name, one in sweeps.items()
+    }
+    assert [name for name, points in queued.items() if any(point in first for point in points)] == ["qnli"]
 
 
 def test_a_recorded_curve_is_that_of_an_ordinary_run(

@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,7 +36,7 @@ from finesweep.study import studies
 from finesweep.study.liveness import this_owner
 from finesweep.study.lock import study_lock
 from finesweep.study.records import StudyRecord, TrialRecord
-from finesweep.study.signals import Stop, stop
+from finesweep.study.signals import stop
 
 KEY = "optimizer.learning_rate"
 SPACE = {KEY: FloatDistribution(1e-4, 1e-2, log=True)}
@@ -288,38 +289,31 @@ def test_a_storage_that_is_away_is_said_once_and_the_watcher_goes_on(
     assert sum(line.startswith("trial 0 COMPLETE") for line in lines) == 1
 
 
-def test_a_stop_is_told_to_the_workers_until_the_end_also_if_the_storage_was_away(
+def test_a_stop_is_told_to_the_workers_once_under_the_lock_also_if_the_storage_was_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    known = study(tmp_path)
-    told: list[Study] = []
+    known, held, told = study(tmp_path), list[int](), list[bool]()
 
     def tell(study: Study) -> None:
-        told.append(study)
+        told.append(bool(held))
         if len(told) == 1:
             raise OSError("away")
+
+    @contextmanager
+    def lock() -> Iterator[None]:
+        held.append(1)
+        try:
+            yield
+        finally:
+            held.clear()
 
     looks = iter(range(4))
     monkeypatch.setattr(stop, "write_to", tell)
     with stop.listening("here:1"):
         os.kill(os.getpid(), signal.SIGINT)
-        Watcher(known, set(), lambda _: next(looks) == 3).watch()
-    assert len(told) > 2
+        Watcher(known, set(), lambda _: next(looks) == 3, lock).watch()
+    assert told == [True, True]
     assert capsys.readouterr().err.splitlines().count(STOPPING) == 1
-
-
-def test_of_two_commands_that_are_stopped_at_once_neither_takes_the_others_name_away(tmp_path: Path) -> None:
-    """Both read the list before either has written it; the next look mends that."""
-    known, here, there = study(tmp_path), Stop(), Stop()
-    with here.listening("here:1"):
-        here.write_to(known)
-    with there.listening("there:2"):
-        StudyRecord(known).stopped_commands = []  # what `there` read before `here` wrote
-        there.write_to(known)
-    with here.listening("here:1"):
-        for _ in range(2):
-            here.write_to(known)
-    assert StudyRecord(known).stopped_commands == ["there:2", "here:1"]
 
 
 def test_what_is_told_names_the_command(tmp_path: Path) -> None:

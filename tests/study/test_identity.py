@@ -63,8 +63,14 @@ def test_a_study_of_another_program_is_refused_and_left_alone() -> None:
 @pytest.mark.usefixtures("no_finish")
 def test_a_study_that_was_killed_when_it_was_just_made_is_begun() -> None:
     Path("mlruns").mkdir(exist_ok=True)
-    optuna.create_study(study_name="quickstart", storage=STORAGE, direction="maximize")
+    begun = optuna.create_study(study_name="quickstart", storage=STORAGE, direction="maximize")
     assert len(sweep(lambda config, trial: evaluate(trial, [0.5]), ONE).trials) == 1
+    optuna.delete_study(study_name="quickstart", storage=STORAGE)
+    begun = optuna.create_study(study_name="quickstart", storage=STORAGE, direction="maximize")
+    StudyRecord(begun).write_all(hashed_seeds=True)
+    begun.enqueue_trial({"optimizer.learning_rate": 1e-3})  # an earlier version queued before it identified
+    study = sweep(lambda config, trial: evaluate(trial, [0.5]), ONE)
+    assert [trial.params["optimizer.learning_rate"] for trial in study.trials] == [1e-3]
 
 
 def test_points_are_queued_once_and_all_trials_are_read_once_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,8 +78,8 @@ def test_points_are_queued_once_and_all_trials_are_read_once_for_it(monkeypatch:
     study.add_trial(create_trial(value=1.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)}))
     reads, read = [], study.get_trials
     monkeypatch.setattr(study, "get_trials", lambda **options: reads.append(1) or read(**options))
-    studies.enqueue_new(study, [{"x": one / 10} for one in (3, 5, 3, 7)], {"by": "me"})
-    studies.enqueue_new(study, [{"x": 0.7}])
+    studies.enqueue_new(study, [({"x": one / 10}, {"by": "me"}) for one in (3, 5, 3, 7)])
+    studies.enqueue_new(study, [({"x": 0.7}, {})])
     assert [trial.system_attrs.get("fixed_params") for trial in read()] == [None, {"x": 0.3}, {"x": 0.7}]
     assert len(reads) == 2 and read()[1].user_attrs == {"by": "me"}
 

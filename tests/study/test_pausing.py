@@ -201,6 +201,28 @@ def test_what_went_on_is_judged_at_the_next_rung_though_the_rungs_have_moved(
     assert [curve[step][0] for step in range(STEPS) if check.pauses(curve[: step + 1])] == [0.5]
 
 
+def test_what_went_on_behind_a_rung_is_not_judged_at_one_that_a_command_puts_before_it(
+    tmp_path: Path,
+) -> None:
+    """It was evaluated at 37.5%, for the rung at 25%; now there is one at 30%."""
+    books = pausing_queue(tmp_path, n_trials=4, pruner_options={"min_resource": 25})
+    first, second = books.next_trial(), books.next_trial()
+    assert first and second
+    train(books, first, lambda ordinal: 0.0)
+    pausing = Pausing.of(books.study, books.config) or pytest.fail()
+    check = RungCheck(pausing, books.study, TrialRecord(second), second.number)
+    assert not check.pauses([(0.375, 0.9)]) and TrialRecord(books.trial(1)).went_on_at == 0.375
+    books.sign_off(1, Outcome(RunState.INTERRUPTED))
+    books.tell(1)
+    books.config = replace(books.config, pruner_options={"min_resource": 30})
+    retry = books.next_trial()
+    assert retry is not None and TrialRecord(retry).retry_of == 1
+    pausing = Pausing.of(books.study, books.config) or pytest.fail()
+    better = replace(pausing, rungs=replace(pausing.rungs, maximize=False))  # the first one is the better now
+    check = RungCheck(better, books.study, TrialRecord(retry), retry.number)
+    assert not check.pauses([(0.375, 0.9)])
+
+
 def test_a_retry_and_what_goes_on_from_a_pause_say_which_study_found_their_point(tmp_path: Path) -> None:
     books = pausing_queue(tmp_path, n_trials=4)
     for x in (0.25, 0.75):

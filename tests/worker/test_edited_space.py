@@ -193,21 +193,16 @@ def test_an_edit_is_refused_while_trials_run_and_for_other_keys() -> None:
     assert StudyRecord(studies.load("quickstart", STORAGE)).outside is None
 
 
-def test_known_points_outside_of_an_edited_space_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
-    known = f"hydra.sweeper.enqueue=[{{{RATE}: 8e-3}},{{{RATE}: 2e-3}}]"
-    assert sweep(plain, *FIXED, WIDE, n_trials(3), known).trials[0].params[RATE] == 8e-3
-    refused = f"hydra.sweeper.enqueue: {RATE}: got 0.008; legal: 0.0001 to 0.005"
-    with pytest.raises(ConfigError, match=f"{refused}.*; hydra.sweeper.study.edit=true goes on with study"):
-        sweep(plain, *FIXED, NARROW, n_trials(4), known)
-    capfd.readouterr()
-    after = sweep(plain, *FIXED, NARROW, n_trials(4), known, EDIT)
-    told = f"study quickstart has edited ranges, so a point is left out: {refused}"
-    assert told in capfd.readouterr().err and describe(after).finished == 4
-    count = len(after.trials)
-    assert len(sweep(plain, *FIXED, NARROW, n_trials(5), known).trials) == count + 1  # it is this study now
-    assert told in capfd.readouterr().err
-    with pytest.raises(ConfigError, match="hydra.sweeper.enqueue: optimizer.warmup is not swept"):
-        sweep(plain, *FIXED, NARROW, n_trials(5), "hydra.sweeper.enqueue=[{optimizer.warmup: 1}]")
+def test_a_final_score_of_rows_that_chose_is_said_and_no_ensemble_is_tested_on_it(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(
+        ConfigError, match="ensemble: got 'soup'; legal: none, or with rows that choose nothing"
+    ):
+        sweep(plain, *FIXED, WIDE, "data.final_eval_split=validation", "hydra.sweeper.study.ensemble=soup")
+    study = sweep(plain, *FIXED, WIDE, n_trials(1), "data.final_eval_split=validation")
+    assert "rows of final are trained on or select, so their score says nothing" in capfd.readouterr().err
+    assert StudyRecord(study).final_chose == ["quickstart"]
 
 
 def test_a_study_starts_from_what_others_found(capfd: pytest.CaptureFixture[str]) -> None:

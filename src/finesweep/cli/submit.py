@@ -115,7 +115,7 @@ def _sources(names: tuple[str, ...], address: str) -> dict[Path, tuple[str, str,
 
 
 def _submissions(name: str, address: str) -> tuple[str, str | None, list[Path]]:
-    """Returns the run that has the submission files, who made them if not it alone, and the files."""
+    """Returns the best trial's run, or the study's if several checkpoints predicted, these, and the files."""
     from finesweep.monitor import report
     from finesweep.study.reading import read_study
     from finesweep.study.records import StudyRecord

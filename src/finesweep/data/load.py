@@ -14,7 +14,7 @@ from finesweep.data.glue_hub import GlueHub
 from finesweep.data.labels import label_names, number_labels
 from finesweep.data.readers import EXTENSIONS, kind
 from finesweep.data.source import LABEL, Source
-from finesweep.data.split import Part, Parts, check_apart, hold_out
+from finesweep.data.split import Part, Parts, hold_out, shared_rows
 from finesweep.data.table import Tables
 from finesweep.data.template import check_submission, submission_of
 from finesweep.errors import ConfigError, DataError, first_line
@@ -38,6 +38,7 @@ class Splits:
     labels: list[str] | None
     submission: Submission | None = None  # how predictions of the test split are written, by a sample
     notes: tuple[str, ...] = ()  # what was guessed, replaced or left out when the rows were read
+    shared: int = 0  # how many rows of `final_eval` are trained on, or select
 
 
 def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Splits:
@@ -68,15 +69,13 @@ def load_splits(config: DataConfig, *, seed: int = 0, test: bool = True) -> Spli
         eval_parts = parts.of("eval_split", config.eval_split)
         selecting, used = labelled(eval_parts), [*train_parts, *eval_parts]
     key, final_split = _final_split(config, source, notes)
-    final = None
-    if final_split is not None:
-        final_parts = parts.of(key, final_split)
-        check_apart(key, final_split, final_parts, used)
-        final = labelled(final_parts)
+    final_parts = parts.of(key, final_split) if final_split is not None else []
+    final = labelled(final_parts) if final_parts else None
     tests = _test_parts(config, parts) if test else []
     unlabelled = {part.split: _join([part.rows], config.text_columns) for part in tests}
     submission = _submission(config, source, tests, names or ["value"], notes)
-    return Splits(train, selecting, final, unlabelled, names, submission, (*source.notes, *notes))
+    shared = shared_rows(final_parts, used)
+    return Splits(train, selecting, final, unlabelled, names, submission, (*source.notes, *notes), shared)
 
 
 def _submission(

@@ -138,7 +138,12 @@ def _of_texts(config: DataConfig, splits: Splits) -> Iterator[str]:
         yield f"{contradictory} rows of train have a text that is there with another label, too"
     chosen = _texts(config, splits.eval)
     yield from _shared("eval", chosen, "train", of_text)
-    if splits.final_eval is not None:
+    if splits.final_eval is not None and splits.shared:
+        yield (
+            f"{splits.shared} of {len(splits.final_eval)} rows of final are trained on or select, so their "
+            "score says nothing of new rows (data.final_eval_split; null: none)"
+        )
+    elif splits.final_eval is not None:
         final = _texts(config, splits.final_eval)
         yield from _shared("final", final, "train", of_text)
         yield from _shared("final", final, "eval", set(chosen))

@@ -81,14 +81,10 @@ class Parts:
         return ConfigError(f"data.{key}: got {expression!r}: {problem}; legal: {legal}{hint}")
 
 
-def check_apart(key: str, expression: str, parts: Sequence[Part], used: Sequence[Part]) -> None:
-    """Raises: ConfigError if rows that are to choose nothing are among the used ones, by their places."""
-    rows = sum(len(part.rows) for part in parts)
-    shared = sum(len(range(max(one.start, other.start), min(one.end, other.end)))
+def shared_rows(parts: Sequence[Part], used: Sequence[Part]) -> int:
+    """Counts the rows that are among the used ones, by their places."""
+    return sum(len(range(max(one.start, other.start), min(one.end, other.end)))
                  for one in parts for other in used if one.split == other.split)  # fmt: skip
-    if shared:
-        legal = f"rows that neither are trained on nor select; {shared:,} of these {rows:,} are or do"
-        raise ConfigError.at(f"data.{key}", expression, legal)
 
 
 def _alias(index: int) -> str:

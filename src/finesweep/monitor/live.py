@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from optuna.study import Study
 from rich.console import Console, RenderableType
@@ -23,9 +23,13 @@ STOPPING = "stopping: running trials save and are handed back; Ctrl-C again ends
 class Watcher:
     """Takes snapshots of a study until `is_over`, which also waits between two of them."""
 
-    def __init__(self, study: Study, ended: set[int], is_over: Callable[[Snapshot | None], bool]) -> None:
-        """`is_over` gets the last snapshot, or None if it could not be taken."""
-        self.study, self.is_over = study, is_over
+    def __init__(
+        self, study: Study, ended: set[int], is_over: Callable[[Snapshot | None], bool],
+        lock: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:  # fmt: skip
+        """`is_over` gets the last snapshot, or None if it could not be taken. lock: the study's, to write."""
+        self.study, self.is_over, self.lock = study, is_over, lock
+        self.told = False  # the workers, to stop
         self.console = Console(stderr=True, highlight=False)
         self.ended, self.begun = set(ended), set[int]()
         self.snapshot: Snapshot | None = None  # the last one that could be taken
@@ -82,7 +86,10 @@ class Watcher:
 
     def _tell_stop(self) -> None:
         self._note("stop", STOPPING)
-        stop.write_to(self.study)
+        if not self.told:
+            with self.lock():
+                stop.write_to(self.study)
+            self.told = True
 
     def _note(self, about: str, text: str) -> None:
         if about not in self.notes and not self.console.is_interactive:

@@ -33,7 +33,7 @@ def watching(sweep: Any, prepared: Any) -> Iterator[None]:
     ended = {trial.number for trial in prepared.queue.trials() if trial.state.is_finished()}
     over = threading.Event()
     study = studies.load(prepared.study.study_name, sweep.config.study.storage)
-    watcher = Watcher(study, ended, lambda _: over.wait(POLL_S))
+    watcher = Watcher(study, ended, lambda _: over.wait(POLL_S), prepared.queue.lock)
     watcher.say(f"study {sweep.name}: {_opening(sweep, prepared)}")
     thread = threading.Thread(target=watcher.watch, daemon=True)
     thread.start()

@@ -41,7 +41,7 @@ class Certainty:
     comparisons: list[Comparison] = field(default_factory=list)
     chosen_of: int = 1  # how many points were scored on the rows that chose it
     missing: list[str] = field(default_factory=list)  # what cannot be said, and why
-    final_chose: list[str] = field(default_factory=list)  # studies it started from that these rows chose in
+    final_chose: list[str] = field(default_factory=list)  # studies that the final rows chose in
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Certainty":

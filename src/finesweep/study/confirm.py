@@ -136,10 +136,10 @@ def seed_noise(confirmed: Sequence[ConfirmedCandidate]) -> float | None:
 
 
 def is_within_noise(first: ConfirmedCandidate, second: ConfirmedCandidate) -> bool | None:
-    """Tells whether a paired t-test over shared seeds finds no lead of the first (two-sided, p > 0.05).
+    """Tells whether a paired t-test over shared seeds finds no difference (two-sided, p > 0.05).
 
-    None where there is no test: with fewer than two such seeds, and where all differ by the same. A lead of
-    the means that the shared seeds do not have is noise, whatever the test says of them.
+    None where there is no test: with fewer than two such seeds, and where all differ by the same. If the
+    shared seeds differ the other way than the means, what the means say is noise, whatever the test finds.
     """
     seeds = sorted(first.values.keys() & second.values.keys())
     differences = [first.values[seed] - second.values[seed] for seed in seeds]

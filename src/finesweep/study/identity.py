@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from optuna.study import Study
+from optuna.trial import TrialState
 
 from finesweep.config.parse import to_dict
 from finesweep.config.places import project, relocated, url_within
@@ -113,13 +114,18 @@ def refuse_other_study(
 
 
 def _refuse_foreign(study: Study, sweep: SweepRequest) -> None:
-    """Raises: StudyError for a study of another program; one that was only begun is as good as none."""
-    count = len(study.get_trials(deepcopy=False))
+    """Raises: StudyError for a study of another program.
+
+    One of our own, of which its command could make no more than the queue, is as good as none.
+    """
+    trials = study.get_trials(deepcopy=False)
+    is_ours = StudyRecord(study).hashed_seeds is not None
     wanted = [direction.value for direction in sweep.objectives.values()]
     directions = [direction.name.lower() for direction in study.directions]
-    if count or directions != wanted:
+    is_begun = any(not is_ours or trial.state is not TrialState.WAITING for trial in trials)
+    if is_begun or directions != wanted:
         raise StudyError(
-            f"study {sweep.name!r} was made by another program ({count} trials that "
+            f"study {sweep.name!r} was made by another program ({len(trials)} trials that "
             f"{' and '.join(directions)} their values), and has no record of a command; start another study "
             "with hydra.sweeper.study.name=NAME"
         )

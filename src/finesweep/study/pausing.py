@@ -100,7 +100,7 @@ class RungCheck:
         others = [point for point in self.pausing.points(trials) if point.number != mine.number]
         if not self.pausing.rungs.goes_on(mine, [*others, mine]):
             return True
-        self.record.went_on_at = share
+        self.record.went_on_at = max(share, curve[-1][0])
         return False
 
     def _settled(self, trials: Sequence[FrozenTrial]) -> float:

@@ -1,21 +1,14 @@
 """Lists the points that a study begins with: those of the sweep's file, and a whole grid."""
 
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Any
 
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from finesweep.config.study import StudyConfig
-from finesweep.errors import ConfigError, StudyError
-from finesweep.io.terminal import show
 from finesweep.study.records import StudyRecord
 from finesweep.study.request import SweepRequest
 from finesweep.study.samplers import sampler_entry
-from finesweep.study.space import Space, check_point, grid, named, stored_point
-from finesweep.study.studies import load
+from finesweep.study.space import check_point, grid, named, stored_point
 
 EPOCHS = "trainer.num_train_epochs"
 
@@ -24,10 +17,10 @@ def first_points(sweep: SweepRequest) -> list[dict[str, Any]]:
     """Lists the points to enqueue, by Optuna's names.
 
     Side effect: lowers n_trials to their number for a sampler that enqueues all its points.
-    Raises: ConfigError for a point outside of the space; of an edited one, it is left out.
+    Raises: ConfigError for a point outside of the space.
     """
     config, given = sweep.config.study, map(stored_point, sweep.config.enqueue)
-    points = list(_inside(given, sweep.space, config))
+    points = [check_point(point, sweep.space) for point in given]
     if sampler_entry(config.sampler).enqueues_all_points:
         planned = list(grid(sweep.space))
         if config.n_trials >= len(points) + len(planned):
@@ -38,30 +31,6 @@ def first_points(sweep: SweepRequest) -> list[dict[str, Any]]:
         first, *others = points[: config.n_trials]
         points = [first, *_longest_first(others), *points[config.n_trials :]]
     return [named(point, sweep.space) for point in points]
-
-
-def _inside(given: Iterable[dict[str, Any]], space: Space, config: StudyConfig) -> Iterator[dict[str, Any]]:
-    """Yields the points; of an edited space, those that lie in it, and says which ones do not."""
-    keys = {dimension.key for dimension in space}
-    for point in given:
-        try:
-            yield check_point(point, space)
-        except ConfigError as error:
-            edited, name = _is_edited(config), config.name
-            if not keys.issuperset(point) or edited is None:
-                raise
-            if not config.edit and not edited:
-                edit = f"hydra.sweeper.study.edit=true goes on with study {name!r}, and leaves this point out"
-                raise ConfigError(f"{error}; {edit}") from error
-            show(f"study {name} has edited ranges, so a point is left out: {error}", sys.stderr)
-
-
-def _is_edited(config: StudyConfig) -> bool | None:
-    """Tells whether a study was edited; None if it is still to be made."""
-    assert config.name is not None
-    with suppress(StudyError):
-        return StudyRecord(load(config.name, config.storage)).outside is not None
-    return None
 
 
 def note_first_points(study: Study) -> None:

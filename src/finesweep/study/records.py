@@ -166,7 +166,7 @@ class TrialRecord(Record):
     progress = Attribute[Progress]("live", Progress.load, Progress.dump)
     # What pruning compares: share of the training, and the value measured there; None in older studies.
     curve = Attribute[list[tuple[float, float]]]("curve", lambda stored: [tuple(point) for point in stored])
-    went_on_at = Attribute[float]("went_on_at")  # the share of its training at whose rung it was let go on
+    went_on_at = Attribute[float]("went_on_at")  # the share of its training when a rung last let it go on
     noise = Attribute[Noise]("noise", lambda stored: Noise(*stored), list)  # of its value over evaluated rows
     stopped = Attribute[Steered]("stopped", Steered.load, Steered.dump)  # by a person: it shall end now
     origin = Attribute[str]("origin")  # the trial of an earlier study that found its point: STUDY#7

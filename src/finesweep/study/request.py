@@ -34,10 +34,10 @@ class SweepRequest:
         data = self.run.data
         return self.config.study.objectives or {metric_key(data.metric): direction_of(task_of(data))}
 
-    def check_objectives(self, names: Sequence[str], labels: Any) -> None:
-        """Raises: ConfigError for an objective that no run has, or that cannot score the evaluation rows.
+    def check_objectives(self, names: Sequence[str], labels: Any, rows: str = "evaluation rows") -> None:
+        """Raises: ConfigError for an objective that no run has, or that cannot score these rows.
 
-        labels: the encoded label column of these rows.
+        labels: the encoded label column of the rows. rows: which ones.
         """
         task = task_of(self.run.data)
         fitting = [
@@ -51,4 +51,4 @@ class SweepRequest:
                     f"hydra.sweeper.study.objectives: got {name!r}; {did_you_mean(name, legal)}"
                     f"known: {', '.join(legal)}"
                 )
-            check_labels(task, name, names, labels, "hydra.sweeper.study.objectives")
+            check_labels(task, name, names, labels, "hydra.sweeper.study.objectives", rows)

@@ -81,14 +81,10 @@ class Stop:
         self._requested.set()
 
     def write_to(self, study: Study) -> None:
-        """Tells the workers of this command, on any host, through the study, unless it says so already.
-
-        It is to be called again and again: another command that writes at this moment may take it away.
-        """
+        """Tells the workers of this command, on any host, through the study, whose lock the caller holds."""
         record = StudyRecord(study)
-        told = record.stopped_commands or []
-        if self._commands and self._commands[0] not in told:
-            record.stopped_commands = [*told[-KEPT:], self._commands[0]]
+        if self._commands:
+            record.stopped_commands = [*(record.stopped_commands or [])[-KEPT:], self._commands[0]]
 
     def read_from(self, record: StudyRecord) -> None:
         self.hear(record.stopped_commands or [], record.halted)

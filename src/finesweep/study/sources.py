@@ -50,9 +50,8 @@ def queue_starts(study: Study, starts: list[Start], config: StudyConfig, space: 
     new = [one for one in config.start_from if one not in (record.started_from or [])]
     if not new:
         return
-    for start in starts:
-        attrs = TrialRecord.attributes(origin=f"{start.known.study}#{start.known.trial}")
-        enqueue_new(study, [named(start.point, space)], attrs)
+    origins = (TrialRecord.attributes(origin=f"{one.known.study}#{one.known.trial}") for one in starts)
+    enqueue_new(study, zip((named(one.point, space) for one in starts), origins, strict=True))
     record.started_from = [*(record.started_from or []), *new]
 
 
@@ -70,7 +69,8 @@ def choosers(config: StudyConfig, final_rows: Dataset | None) -> list[str]:
             record = StudyRecord(earlier)
             if (record.identity or {}).get(CONTENT["eval"]) == rows and name not in found:
                 found.append(name)
-            before = (_place(source, storage) for source in record.started_from or [])
+            project = Path(record.request.project) if record.request else Path.cwd()
+            before = (_place(source, storage, project) for source in record.started_from or [])
             places += [place for place in dict.fromkeys(before) if place not in places]
     for name in found:
         show(f"start_from: the rows of the final score chose the points of study {name}", sys.stderr)
@@ -111,10 +111,13 @@ def _opened(name: str, storage: str) -> Iterator[Study]:
         backend.engine.dispose()
 
 
-def _place(source: str, storage: str) -> tuple[str, str]:
-    """Returns name and storage of an entry: `STORAGE::STUDY`, or `STUDY` in the storage that is given."""
+def _place(source: str, storage: str, project: Path | None = None) -> tuple[str, str]:
+    """Returns name and storage of an entry: `STORAGE::STUDY`, or `STUDY` in the storage that is given.
+
+    project: the folder that a relative address starts from; None: the present one.
+    """
     address, _, name = source.rpartition("::")
-    return name, absolute_url(address or storage, Path.cwd())
+    return name, absolute_url(address or storage, project or Path.cwd())
 
 
 def _read(source: str, config: StudyConfig) -> list[Known]:

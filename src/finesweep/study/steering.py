@@ -1,8 +1,8 @@
 """Steers a study from outside of it. What a person asks lies in the study, where its workers read it.
 
-They do so with each heartbeat and before each trial, on any host. Each request is one write of the storage,
-so after a kill it was made or not; it outlives everybody, and holds for whoever works on the study next. Of a
-point that waits already, the trial that waited is taken off by a second write: a kill in between leaves both.
+They do so with each heartbeat and before each trial, on any host. A request is one write of the storage,
+so after a kill it was made or not; it outlives everybody, and holds for whoever works on the study next. Only
+a point that waits already takes two: the second takes its trial off the queue, and a kill leaves both there.
 """
 
 import socket

@@ -30,7 +30,7 @@ def create(
 ) -> Study:
     """Finds the study, or makes it with its attributes and enqueued points; under the study's lock.
 
-    What identifies it comes first: if it is killed in between, the same command queues the rest, no other.
+    What identifies it comes first: if it is killed in between, the same command queues the rest.
     """
     assert config.name is not None
     study = optuna.create_study(
@@ -45,15 +45,18 @@ def create(
         with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
             study.set_metric_names(list(objectives))
     StudyRecord(study).write(attrs)
-    enqueue_new(study, points)
+    enqueue_new(study, [(point, {}) for point in points])
     return study
 
 
-def enqueue_new(study: Study, points: Iterable[dict[str, Any]], attrs: dict[str, Any] | None = None) -> None:
-    """Queues the points, by Optuna's names, that no trial has; Optuna's own way reads all trials for each."""
+def enqueue_new(study: Study, points: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """Queues the points that no trial has; Optuna's `skip_if_exists` reads all trials for each of them.
+
+    points: each with the attributes of its trial, by Optuna's names.
+    """
     trials = study.get_trials(deepcopy=False)
     known = {frozenset(trial.system_attrs.get("fixed_params", trial.params).items()) for trial in trials}
-    for point in points:
+    for point, attrs in points:
         if (key := frozenset(point.items())) not in known:
             known.add(key)
             study.enqueue_trial(point, attrs)

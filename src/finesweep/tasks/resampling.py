@@ -58,7 +58,7 @@ def why_none(metric: Metric, judged: Judged) -> str:
 
 
 def noise(metric: Metric, judged: Judged) -> Noise | None:
-    """Computes the standard error over rows; None where there is no `interval`."""
+    """Computes the standard error over rows, of fewer resamples; None where they tell nothing."""
     rows = len(judged.reference)
     if metric.right is not None:
         low, high = _wilson(metric.right(judged))
@@ -70,7 +70,7 @@ def noise(metric: Metric, judged: Judged) -> Noise | None:
 def too_slow(metric: Metric, judged: Judged) -> str | None:
     """Says that the metric takes too long for these rows to be resampled; None if it does not."""
     taken = seconds(metric, judged, SLOW_S)
-    why = f"the metric takes {taken:.1f} s for its rows, and would be computed 3,000 times"
+    why = f"the metric takes {taken:.1f} s for its rows, and would be computed hundreds of times"
     return why if taken > SLOW_S else None
 
 
@@ -157,6 +157,8 @@ def _resampled(metric: Metric, judged: Judged, count: int) -> Floats | str:
     if _is_same(finite):
         return "all resamples of the rows score the same"
     low, high = _middle(finite)
+    if _is_same(np.array([low, high])):
+        return "nearly all resamples of the rows score the same"
     slack = SAME * max(abs(low), abs(high))
     if not low - slack <= _value(metric, judged) <= high + slack:
         return "nearly all resamples of the rows score less, or more, than the rows themselves"
@@ -175,12 +177,15 @@ def _rare_labels(metric: Metric, judged: Judged) -> str | None:
 
 
 def _rows_of_labels(judged: Judged) -> NDArray[np.int64]:
-    """Counts the rows that each label is on: [labels]."""
+    """Counts the rows of each label that is on any, for others score 0 in every draw: [labels]."""
     if isinstance(judged.reference, list):  # a list of tags for each row
         tags = [tag for row in judged.reference for tag in set(row)]
         return np.unique(tags, return_counts=True)[1]
     true = np.asarray(judged.reference)
-    return np.unique(true, return_counts=True)[1] if true.ndim == 1 else true.sum(axis=0).astype(np.int64)
+    if true.ndim == 1:
+        return np.unique(true, return_counts=True)[1]
+    counts = true.sum(axis=0).astype(np.int64)
+    return np.asarray(counts[counts > 0])
 
 
 def _labels(judged: Judged) -> Labels | None:

@@ -118,9 +118,9 @@ def _conclude(queue: TrialQueue, conclusion: Conclusion, folder: Path, parent: T
     give_up_all(queue)  # before the page says what came of them
     publish(queue.study, parent, folder, conclusion)
     publish_page(queue.study, parent, conclusion)
+    describe_paused(queue, parent)
     StudyRecord(queue.study).conclusion = conclusion
     describe_run(lambda: parent, partial(of_study, queue.study, works=False))
-    describe_paused(queue, parent)
     parent.close(RunState.COMPLETE)
 
 

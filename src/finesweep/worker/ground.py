@@ -29,7 +29,9 @@ def check_ground(sweep: SweepRequest, plan: Plan) -> tuple[Splits, int, Placemen
     splits = check_data(sweep.run)
     check_ensemble(sweep, splits)
     check_confirmation(sweep)
-    sweep.check_objectives(splits.labels or ["value"], splits.eval[LABEL][:])
+    for which, rows in (("evaluation rows", splits.eval), ("rows of the final score", splits.final_eval)):
+        if rows is not None:
+            sweep.check_objectives(splits.labels or ["value"], rows[LABEL][:], which)
     check_models(sweep.models, splits)
     check_words(sweep.models, sweep.space)
     tracking.import_store(sweep.run.tracking)  # while the server imports torch
@@ -55,7 +57,7 @@ def check_ensemble(sweep: SweepRequest, splits: Splits) -> None:
     if kind is Ensemble.none:
         return
     key = "hydra.sweeper.study.ensemble"
-    if splits.final_eval is None:
+    if splits.final_eval is None or splits.shared:
         legal = "none, or with rows that choose nothing: data.holdout=0.1, or data.final_eval_split"
         raise ConfigError.at(key, kind.value, legal)
     if max(sweep.config.keep_checkpoints, sweep.config.study.confirm.top_k) < 2:

@@ -112,7 +112,9 @@ def _pass_on(prepared: PreparedStudy, over: threading.Event) -> None:
             return
     queue = prepared.queue
     while True:
-        with suppress(FinesweepError), queue.lock():  # of a storage that is away for a moment
-            stop.write_to(queue.study)
+        with suppress(FinesweepError):  # of a storage that is away for a moment
+            with queue.lock():
+                stop.write_to(queue.study)
+            return
         if over.wait(POLL_S):
             return

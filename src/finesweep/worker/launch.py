@@ -94,7 +94,7 @@ def _create(
     Raises: StudyError if the study is another one, OutputError.
     """
     config, requested = sweep.config.study, identity(sweep, splits)
-    chose = choosers(config, splits.final_eval)
+    chose = [*choosers(config, splits.final_eval), *([sweep.name] if splits.shared else [])]
     # Two commands at once make one study, with one parent. Workers do not wait for this lock.
     with study_lock(config.storage, f"{sweep.name}:start"):
         refuse_other_study(sweep, requested, splits, may_edit=config.edit)
