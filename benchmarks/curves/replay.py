@@ -133,7 +133,8 @@ class Replay:
         """steps: the budget. folder: of the studies' file. start_from: names of studies there."""
         self.task, self.lookup = task, Lookup(task, random.Random(seed).sample(trainings, len(trainings)))
         storage = f"sqlite:///{folder}/optuna.db"
-        number = len(optuna.get_all_study_names(storage))  # hyperband draws its brackets by the study's name
+        # Hyperband draws its brackets by the study's name, which is the same in each run of the bench.
+        number = len(optuna.get_all_study_names(storage)) if (folder / "optuna.db").exists() else 0
         self.config = StudyConfig(
             name=f"replay{seed}-{number}", storage=storage, n_trials=len(trainings),
             max_train_steps=steps, sampler=method.sampler, sampler_options=dict(method.sampler_options),

@@ -50,11 +50,13 @@ def test_a_study_of_version_0_1_goes_on_and_is_still_told_from_another() -> None
 def test_a_study_of_another_program_is_refused_and_left_alone() -> None:
     Path("mlruns").mkdir(exist_ok=True)
     foreign = optuna.create_study(study_name="quickstart", storage=STORAGE)
-    told = "study 'quickstart' was made by another program .0 trials that minimize their values., and has no"
+    told = (
+        "study 'quickstart' has no record of a command: another program made it,.*0 trials; it is to minimize"
+    )
     with pytest.raises(StudyError, match=told):
         sweep(lambda config, trial: evaluate(trial, [0.5]), ONE)
     foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
-    with pytest.raises(StudyError, match="made by another program .2 trials"):
+    with pytest.raises(StudyError, match="another program made it,.*2 trials"):
         sweep(lambda config, trial: evaluate(trial, [0.5]), ONE)
     found = studies.load("quickstart", STORAGE)
     assert not found.user_attrs and len(found.trials) == 2
@@ -63,7 +65,7 @@ def test_a_study_of_another_program_is_refused_and_left_alone() -> None:
 @pytest.mark.usefixtures("no_finish")
 def test_a_study_that_was_killed_when_it_was_just_made_is_begun() -> None:
     Path("mlruns").mkdir(exist_ok=True)
-    begun = optuna.create_study(study_name="quickstart", storage=STORAGE, direction="maximize")
+    optuna.create_study(study_name="quickstart", storage=STORAGE, direction="maximize")
     assert len(sweep(lambda config, trial: evaluate(trial, [0.5]), ONE).trials) == 1
     optuna.delete_study(study_name="quickstart", storage=STORAGE)
     begun = optuna.create_study(study_name="quickstart", storage=STORAGE, direction="maximize")
@@ -112,6 +114,16 @@ def test_an_objective_that_cannot_score_the_labels_is_refused(own_folder: Path) 
         ConfigError, match="objectives: got 'f1'; known: accuracy, balanced_accuracy, f1_macro"
     ):
         sweep(learning_rate, *table, both)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["data.metric=roc_auc", "hydra.sweeper.study.objectives={roc_auc: maximize, loss: minimize}"],
+)
+def test_what_cannot_score_the_final_rows_is_refused_before_the_search(metric: str) -> None:
+    final = "data.final_eval_split='test[:1]'"
+    with pytest.raises(ConfigError, match="roc_auc.*none of the 1 rows of the final score have the label"):
+        sweep(learning_rate, "hydra.sweeper.study.n_trials=1", final, metric)
 
 
 @pytest.mark.usefixtures("no_finish")

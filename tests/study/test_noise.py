@@ -176,7 +176,7 @@ def test_rows_of_the_final_score_that_chose_in_an_earlier_study_are_named() -> N
     concluded(study, made)
     assert "Final score: `final_accuracy` 1.0000 (95%" in of_study(study, works=False)
     said = "\n".join(lines(best(study)))
-    assert "the rows of the final score have chosen before, in rte: new rows may score less well" in said
+    assert "the rows of the final score were used before, in rte: new rows may score less well" in said
 
 
 def test_a_single_confirmed_candidate_has_a_runner_up() -> None:

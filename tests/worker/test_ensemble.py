@@ -191,7 +191,7 @@ def test_rows_that_chose_in_an_earlier_study_are_not_said_to_have_chosen_nothing
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made, *_ = submitted(monkeypatch, rights=60, chose=["earlier"])
-    assert made.reason == "better on the 100 rows of the final score, which chose in earlier"
+    assert made.reason == "better on the 100 rows of the final score, which were used in earlier"
 
 
 def test_members_that_are_surely_worse_together_leave_the_submission_to_the_winner(

@@ -141,9 +141,9 @@ def _of_texts(config: DataConfig, splits: Splits) -> Iterator[str]:
     if splits.final_eval is not None and splits.shared:
         yield (
             f"{splits.shared} of {len(splits.final_eval)} rows of final are trained on or select, so their "
-            "score says nothing of new rows (data.final_eval_split; null: none)"
+            "score is too good for new rows (data.final_eval_split; with data.holdout also data.eval_split)"
         )
-    elif splits.final_eval is not None:
+    if splits.final_eval is not None and splits.shared < len(splits.final_eval):
         final = _texts(config, splits.final_eval)
         yield from _shared("final", final, "train", of_text)
         yield from _shared("final", final, "eval", set(chosen))

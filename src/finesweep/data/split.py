@@ -83,8 +83,8 @@ class Parts:
 
 def shared_rows(parts: Sequence[Part], used: Sequence[Part]) -> int:
     """Counts the rows that are among the used ones, by their places."""
-    return sum(len(range(max(one.start, other.start), min(one.end, other.end)))
-                 for one in parts for other in used if one.split == other.split)  # fmt: skip
+    places = {(part.split, row) for part in used for row in range(part.start, part.end)}
+    return sum((part.split, row) in places for part in parts for row in range(part.start, part.end))
 
 
 def _alias(index: int) -> str:

@@ -23,7 +23,7 @@ def how_sure(best: Best) -> Iterator[str]:
         yield f"standard deviation {number(best.seed_noise)} over new seeds"
     if found and found.final_chose:
         names = ", ".join(found.final_chose)
-        yield f"the rows of the final score have chosen before, in {names}: new rows may score less well"
+        yield f"the rows of the final score were used before, in {names}: new rows may score less well"
     if found and found.missing:
         yield f"not known: {'; '.join(found.missing)}"
 

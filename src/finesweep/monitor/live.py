@@ -72,6 +72,8 @@ class Watcher:
         try:
             with single_attempts():  # the next glance is the next attempt
                 if stop.requested:
+                    self._note("stop", STOPPING)
+                    show()  # the lock may be held while another point is drawn
                     self._tell_stop()
                 snapshot = take_snapshot(self.study)
                 stop.read_from(snapshot.record)
@@ -85,7 +87,6 @@ class Watcher:
                 show()
 
     def _tell_stop(self) -> None:
-        self._note("stop", STOPPING)
         if not self.told:
             with self.lock():
                 stop.write_to(self.study)

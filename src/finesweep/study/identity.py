@@ -125,9 +125,9 @@ def _refuse_foreign(study: Study, sweep: SweepRequest) -> None:
     is_begun = any(not is_ours or trial.state is not TrialState.WAITING for trial in trials)
     if is_begun or directions != wanted:
         raise StudyError(
-            f"study {sweep.name!r} was made by another program ({len(trials)} trials that "
-            f"{' and '.join(directions)} their values), and has no record of a command; start another study "
-            "with hydra.sweeper.study.name=NAME"
+            f"study {sweep.name!r} has no record of a command: another program made it, or its command was "
+            f"killed at its start ({len(trials)} trials; it is to {' and '.join(directions)}); start another "
+            "study with hydra.sweeper.study.name=NAME"
         )
 
 

@@ -69,7 +69,7 @@ def choosers(config: StudyConfig, final_rows: Dataset | None) -> list[str]:
             record = StudyRecord(earlier)
             if (record.identity or {}).get(CONTENT["eval"]) == rows and name not in found:
                 found.append(name)
-            project = Path(record.request.project) if record.request else Path.cwd()
+            project = Path(record.request.project if record.request else ".")
             before = (_place(source, storage, project) for source in record.started_from or [])
             places += [place for place in dict.fromkeys(before) if place not in places]
     for name in found:
@@ -114,10 +114,10 @@ def _opened(name: str, storage: str) -> Iterator[Study]:
 def _place(source: str, storage: str, project: Path | None = None) -> tuple[str, str]:
     """Returns name and storage of an entry: `STORAGE::STUDY`, or `STUDY` in the storage that is given.
 
-    project: the folder that a relative address starts from; None: the present one.
+    project: the folder that a relative address starts from, unless it has moved; else the present one.
     """
     address, _, name = source.rpartition("::")
-    return name, absolute_url(address or storage, project or Path.cwd())
+    return name, absolute_url(address or storage, project if project and project.is_dir() else Path.cwd())
 
 
 def _read(source: str, config: StudyConfig) -> list[Known]:

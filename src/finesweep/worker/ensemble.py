@@ -125,7 +125,7 @@ def _compared(
     p = resampling.p_value(scorer.metrics[metric], *judged)
     value, other = scores[metric], single.metrics[f"final_{metric}"]
     helps = sign * (value - other) > 0 and p is not None and p < DIFFERENT
-    which = f"of the final score, which chose in {', '.join(chose)}" if chose else "that chose nothing"
+    which = f"of the final score, which were used in {', '.join(chose)}" if chose else "that chose nothing"
     reason = f"{'better' if helps else 'not surely better'} on the {len(rows)} rows {which}"
     return replace(made, is_submitted=helps, value=value, single=other, p=p, reason=reason), scores
 

@@ -59,6 +59,8 @@ def check_ensemble(sweep: SweepRequest, splits: Splits) -> None:
     key = "hydra.sweeper.study.ensemble"
     if splits.final_eval is None or splits.shared:
         legal = "none, or with rows that choose nothing: data.holdout=0.1, or data.final_eval_split"
+        if splits.shared:
+            legal += f"; {splits.shared} of the final rows are trained on or select"
         raise ConfigError.at(key, kind.value, legal)
     if max(sweep.config.keep_checkpoints, sweep.config.study.confirm.top_k) < 2:
         legal = f"2 or more with {key}={kind.value}, which needs another checkpoint beside the winner's"

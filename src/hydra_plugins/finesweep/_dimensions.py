@@ -100,7 +100,7 @@ class Dimensions:
             if dimensions:
                 self._check_choice(f"hydra.sweeper.{where}.{key}", stored(value), dimensions)
                 left[key] = stored(value)
-            elif self._shared(f"hydra.sweeper.{where}.{key}", key) != value:
+            elif self.shared(key, f"hydra.sweeper.{where}.{key}") != value:
                 return None
         return left
 
@@ -112,8 +112,8 @@ class Dimensions:
         if value not in legal:
             raise ConfigError.at(where, value, ", ".join(map(str, legal)))
 
-    def _shared(self, where: str, key: str) -> Any:
-        """Gives the value that all trials share; of a config group, its option."""
+    def shared(self, key: str, where: str = "") -> Any:
+        """Gives the value that all trials share; of a config group, its option. where: it is asked for."""
         options = self.base.hydra.runtime.choices
         if key in options:
             return options[key]

@@ -118,7 +118,7 @@ class FinesweepSweeper(Sweeper):
         from finesweep.study.request import SweepRequest
         from hydra_plugins.finesweep._arguments import processes, split, stand_ins
         from hydra_plugins.finesweep._dimensions import Dimensions
-        from hydra_plugins.finesweep._known_points import fitted
+        from hydra_plugins.finesweep._known_points import fitted, gives_points
         from hydra_plugins.finesweep._models import model_configs
 
         here = Path.cwd()  # jobs may have another working folder
@@ -139,9 +139,10 @@ class FinesweepSweeper(Sweeper):
             engine.check_reach(config, sweep_config.study.storage, str(base.hydra.sweep.dir))
         config.tracking = absolute_tracking(config.tracking, here)
         named = {override.key_or_group for override in given}
-        space = Dimensions(self.loader, base, fixed, self._compose).read(sweep_config, searched, named)
-        if not joining.get() and not any(map(_gives_points, self.master.hydra.overrides.hydra)):
-            sweep_config.enqueue = fitted(sweep_config.enqueue, space, named)
+        dimensions = Dimensions(self.loader, base, fixed, self._compose)
+        space = dimensions.read(sweep_config, searched, named)
+        if not joining.get() and not gives_points(self.master.hydra.overrides.hydra):
+            sweep_config.enqueue = fitted(sweep_config, space, named, dimensions.shared)
         models = model_configs(space, fixed, self._compose)
         folder = str(here / str(base.hydra.sweep.dir))
         return SweepRequest(config, sweep_config, space, fixed, folder, models, self._origin())
@@ -184,7 +185,3 @@ class FinesweepSweeper(Sweeper):
         config = self.loader.load_sweep_config(self.master, overrides)
         OmegaConf.resolve(config.hydra.sweep)
         return config
-
-
-def _gives_points(override: str) -> bool:
-    return override.lstrip("+~").startswith("hydra.sweeper.enqueue")
