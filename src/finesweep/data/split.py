@@ -83,8 +83,11 @@ class Parts:
 
 def shared_rows(parts: Sequence[Part], used: Sequence[Part]) -> int:
     """Counts the rows that are among the used ones, by their places."""
-    places = {(part.split, row) for part in used for row in range(part.start, part.end)}
-    return sum((part.split, row) in places for part in parts for row in range(part.start, part.end))
+    spans: dict[str, list[range]] = defaultdict(list)
+    for part in used:
+        spans[part.split].append(range(part.start, part.end))
+    rows = ((part.split, row) for part in parts for row in range(part.start, part.end))
+    return sum(any(row in span for span in spans[split]) for split, row in rows)
 
 
 def _alias(index: int) -> str:
